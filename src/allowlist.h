@@ -1,0 +1,30 @@
+/*
+ * allowlist.h
+ *		Membership in a flag's allowlist, small or large.
+ *
+ * Copyright (c) 2026, fflag contributors
+ */
+#ifndef FFLAG_ALLOWLIST_H
+#define FFLAG_ALLOWLIST_H
+
+#include "utils/snapshot.h"
+
+/*
+ * What a backend holds of one list.  All zero but for the id is a list that
+ * has not been looked at.
+ */
+typedef struct fflag_allowlist
+{
+	int64		flag_id;		/* first: the cache's hash key */
+	bool		whole;			/* members is the whole list */
+	struct strtab_hash *members;	/* NULL if there are none */
+	struct bloom_filter *filter;	/* excludes most of those not listed */
+	int64		probes;			/* index probes so far */
+	int64		next_reading;	/* read the list after so many probes */
+} fflag_allowlist;
+
+extern bool fflag_allowlist_has(fflag_allowlist *list, Oid users,
+								const char *user, int len,
+								Snapshot snapshot, MemoryContext cxt);
+
+#endif							/* FFLAG_ALLOWLIST_H */

@@ -1,0 +1,654 @@
+/*
+ * cache.c
+ *		The per-backend cache, and the promise that nobody can see it: every
+ *		answer is what the tables say under the statement's own snapshot.
+ *
+ * The content carries the identity of the snapshot that it is valid for, its
+ * tag.  A call under that very snapshot uses it: a handful of comparisons, no
+ * locks.  Any other snapshot goes through revalidate(), which carries the
+ * content over only if nothing that the tables say can have changed between
+ * the two, and otherwise drops it.  Loading is lazy, by name, and always under
+ * the active snapshot.  A change that is committed in mid-statement therefore
+ * means nothing for that statement, which cannot see it.
+ *
+ * "Nothing can have changed" rests on relcache invalidation messages, which
+ * the triggers in trigger.c queue with each change.  The messages alone are not
+ * enough; these are the traps, each with a patch in test/naive that opens it
+ * and a test that then fails:
+ *
+ * - A message tells that something has changed, not that our snapshot sees it.
+ *   Content loaded under an old snapshot after the message was consumed would
+ *   be stale for ever.  So we remember a fence, a fresh snapshot taken after
+ *   the last message: content older than the fence is not carried over.
+ *
+ * - Messages are read only when something accepts them; within a transaction
+ *   that is us.
+ *
+ * - A committing backend becomes visible to snapshots first and sends its
+ *   messages a moment later.  Until then it holds a lock (a standby: is still
+ *   replaying the commit record), and who sees either loads anew.
+ *
+ * - When a subtransaction rolls back, the next snapshot may look exactly like
+ *   the last one.
+ *
+ * - While a statement is writing, code that it calls (another trigger, say)
+ *   sees some of its rows, and more of them later under a snapshot that looks
+ *   the same.
+ *
+ * Copyright (c) 2026, fflag contributors
+ */
+#include "postgres.h"
+
+#include "access/parallel.h"
+#include "access/transam.h"
+#include "access/xact.h"
+#include "access/xlogrecovery.h"
+#include "catalog/pg_extension.h"
+#include "miscadmin.h"
+#include "storage/lock.h"
+#include "storage/sinval.h"
+#include "utils/hsearch.h"
+#include "utils/inval.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+#include "allowlist.h"
+#include "cache.h"
+#include "catalog.h"
+#include "compat.h"
+#include "strtab.h"
+
+/*
+ * Names that no flag has are remembered too, but anybody can make them up, so
+ * that their number and length are bounded: together to some 700 kB.
+ */
+#define MAX_UNKNOWN_NAMES 1024
+#define MAX_UNKNOWN_LENGTH 600	/* bytes; varchar(150) in UTF-8 is no longer */
+
+/*
+ * What tells one snapshot from another.  Pointers do not: snapshots are copied
+ * and freed.  With the same xmax the set of running transactions can only have
+ * shrunk, so that their number stands for the set.
+ */
+typedef struct snapshot_id
+{
+	TransactionId xmax;
+	uint32		xcnt;
+	int32		subxcnt;
+	CommandId	curcid;
+	LocalTransactionId lxid;
+	bool		recovery;
+} snapshot_id;
+
+/* The cache has two parts, one a table, which are invalidated separately. */
+typedef enum part_id
+{
+	FLAGS,
+	LISTS
+} part_id;
+
+#define PARTS 2
+
+typedef struct cache_part
+{
+	Oid			relid;			/* whose messages invalidate it */
+	bool		dirty;			/* such a message came */
+	snapshot_id fence;			/* taken after the last one */
+	MemoryContext cxt;			/* holds the content */
+	uint64		generation;		/* changes when pointers into it die */
+} cache_part;
+
+/* Which entry a call site used last, in its fn_extra. */
+typedef struct call_site
+{
+	uint64		generation;		/* of FLAGS */
+	const fflag_entry *entry;
+} call_site;
+
+bool		fflag_cache_setting = true;
+
+static bool tagged = false;		/* is the content valid for tag? */
+static snapshot_id tag;
+static cache_part parts[PARTS];
+
+/* in parts[FLAGS].cxt */
+static struct strtab_hash *flags;
+static struct strtab_hash *unknown_names;
+static MemoryContext unknown_cxt;
+static const fflag_entry **all_flags;	/* by name; NULL: not all are loaded */
+static int	n_all_flags;
+
+/* in parts[LISTS].cxt */
+static HTAB *lists;
+
+/* do the tables' triggers announce every change, as far as we have looked? */
+static bool announced = true;
+
+/* a write to the tables in this transaction, see fflag_cache_begin_write() */
+static struct
+{
+	LocalTransactionId lxid;
+	TimestampTz command;
+	CommandId	curcid;
+}			writing;
+
+static int64 hits;
+static int64 loads;
+static int64 invalidations;
+
+/*
+ * Relcache callback.  It may come at any time, in the middle of anything, and
+ * only takes note.  InvalidOid stands for every relation.
+ */
+static void
+mark_dirty(Datum arg, Oid relid)
+{
+	for (int i = 0; i < PARTS; i++)
+	{
+		if (relid == InvalidOid || relid == parts[i].relid)
+		{
+			parts[i].dirty = true;
+			invalidations++;
+		}
+	}
+}
+
+/*
+ * When a subtransaction with changes of ours rolls back and the transactions
+ * that were running have ended since, the next snapshot has the same identity
+ * as the last one: the tag must go.
+ */
+static void
+forget_tag(SubXactEvent event, SubTransactionId subid,
+		   SubTransactionId parent, void *arg)
+{
+	if (event == SUBXACT_EVENT_ABORT_SUB)
+		tagged = false;
+}
+
+/* Called once, by _PG_init: there are only ten slots for callbacks. */
+void
+fflag_cache_init(void)
+{
+	parts[FLAGS].cxt = AllocSetContextCreate(TopMemoryContext, "fflag flags",
+											 ALLOCSET_SMALL_SIZES);
+	parts[LISTS].cxt = AllocSetContextCreate(TopMemoryContext, "fflag lists",
+											 ALLOCSET_SMALL_SIZES);
+	for (int i = 0; i < PARTS; i++)
+		parts[i].dirty = true;
+	CacheRegisterRelcacheCallback(mark_dirty, (Datum) 0);
+	RegisterSubXactCallback(forget_tag, NULL);
+}
+
+/* ----------
+ * Snapshots
+ * ----------
+ */
+
+static Snapshot
+active_snapshot(void)
+{
+	Snapshot	snapshot = ActiveSnapshotSet() ? GetActiveSnapshot() : NULL;
+
+	/* a logical decoding plugin sees the catalogs only */
+	if (snapshot == NULL || snapshot->snapshot_type != SNAPSHOT_MVCC)
+		ereport(ERROR,
+				errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				errmsg("flags cannot be evaluated without a snapshot of the tables"),
+				errhint("Evaluate them in an SQL statement."));
+	return snapshot;
+}
+
+static snapshot_id
+identify(Snapshot snapshot)
+{
+	return (snapshot_id)
+	{
+		.xmax = snapshot->xmax,
+		.xcnt = snapshot->xcnt,
+		.subxcnt = snapshot->subxcnt,
+		.curcid = snapshot->curcid,
+		.lxid = MyLocalTransactionId,
+		.recovery = snapshot->takenDuringRecovery
+	};
+}
+
+static inline bool
+is_tag(Snapshot snapshot)
+{
+	return tagged && fflag_cache_setting &&
+		snapshot->xmax == tag.xmax &&
+		snapshot->xcnt == tag.xcnt &&
+		snapshot->subxcnt == tag.subxcnt &&
+		snapshot->curcid == tag.curcid &&
+		MyLocalTransactionId == tag.lxid &&
+		snapshot->takenDuringRecovery == tag.recovery;
+}
+
+/* During recovery all running transactions are listed as subtransactions. */
+static int64
+count_running(const snapshot_id *s)
+{
+	return s->recovery ? (int64) s->subxcnt : (int64) s->xcnt;
+}
+
+/* Do the two see the same transactions of others? */
+static bool
+sees_same(const snapshot_id *a, const snapshot_id *b)
+{
+	return a->recovery == b->recovery && a->xmax == b->xmax &&
+		count_running(a) == count_running(b);
+}
+
+/*
+ * Was b taken when a was, or later?  Snapshots of one backend are ordered: a
+ * larger xmax is later, with the same xmax fewer running transactions are, and
+ * inside a transaction a larger curcid.  False if in doubt.
+ */
+static bool
+is_not_before(const snapshot_id *b, const snapshot_id *a)
+{
+	if (a->recovery != b->recovery)
+		return false;
+	if (a->lxid == b->lxid && b->curcid < a->curcid)
+		return false;
+	if (a->xmax != b->xmax)
+		return TransactionIdFollows(b->xmax, a->xmax);
+	return count_running(b) <= count_running(a);
+}
+
+/* ----------
+ * Writers
+ * ----------
+ */
+
+/*
+ * The lock that writers hold from before their first change until after their
+ * messages are out.  Only we know it: there is no extension with OID 0.
+ * Writers do not conflict with each other, and readers only look whether it
+ * is held; so nobody waits for longer than such a look takes.
+ */
+static LOCKTAG
+write_lock(void)
+{
+	LOCKTAG		lock;
+
+	SET_LOCKTAG_OBJECT(lock, MyDatabaseId, ExtensionRelationId, InvalidOid, 0);
+	return lock;
+}
+
+/*
+ * Called by the trigger before a row of either table changes, in the backend
+ * that changes it.
+ *
+ * From now until the writing statement is over, a snapshot taken by code that
+ * the statement calls, one with a later command id than the statement's, sees
+ * the rows changed so far, and under the same identity more of them later.
+ * There is no telling when the statement is over; but it is once the client
+ * has sent the next command.
+ */
+void
+fflag_cache_begin_write(void)
+{
+	LOCKTAG		lock = write_lock();
+	CommandId	curcid = FirstCommandId;
+
+	if (ActiveSnapshotSet())
+		curcid = GetActiveSnapshot()->curcid;
+
+	(void) LockAcquire(&lock, RowExclusiveLock, false, false);
+
+	if (writing.lxid != MyLocalTransactionId ||
+		writing.command != GetCurrentStatementStartTimestamp() ||
+		curcid < writing.curcid)
+	{
+		writing.lxid = MyLocalTransactionId;
+		writing.command = GetCurrentStatementStartTimestamp();
+		writing.curcid = curcid;
+	}
+	tagged = false;
+}
+
+/* Might the statement that writes show more rows to this snapshot later? */
+static bool
+is_moving(const snapshot_id *s)
+{
+	return writing.lxid == s->lxid &&
+		writing.command == GetCurrentStatementStartTimestamp() &&
+		s->curcid > writing.curcid;
+}
+
+/*
+ * Might a transaction that this snapshot sees as committed not have sent its
+ * messages yet?  Whoever is not found here has sent them, and accepting
+ * messages after this call finds them.
+ *
+ * On a standby that is the one whose commit record is being replayed.  Any
+ * other record being replayed gives a false alarm, which costs a load.
+ */
+static bool
+is_commit_under_way(Snapshot snapshot)
+{
+	LOCKTAG		lock = write_lock();
+
+	if (snapshot->takenDuringRecovery)
+	{
+		XLogRecPtr	begun = GetCurrentReplayRecPtr(NULL);
+
+		return GetXLogReplayRecPtr(NULL) < begun;
+	}
+
+	if (LockAcquire(&lock, ShareLock, false, true) == LOCKACQUIRE_NOT_AVAIL)
+		return true;
+	LockRelease(&lock, ShareLock, false);
+	return false;
+}
+
+/* ----------
+ * Content
+ * ----------
+ */
+
+static void
+drop_content(part_id which)
+{
+	MemoryContextReset(parts[which].cxt);
+	parts[which].generation++;
+	if (which == FLAGS)
+	{
+		flags = NULL;
+		unknown_names = NULL;
+		unknown_cxt = NULL;
+		all_flags = NULL;
+		n_all_flags = 0;
+	}
+	else
+		lists = NULL;
+}
+
+/*
+ * Makes the cache hold nothing that is not valid for the snapshot, and tags it
+ * with that snapshot's identity.  An error leaves it untagged: the next call
+ * comes here again.
+ */
+static void
+revalidate(FmgrInfo *flinfo, Snapshot snapshot)
+{
+	snapshot_id now = identify(snapshot);
+	bool		carry;
+
+	/*
+	 * A parallel worker's snapshot is the leader's, which its own ones cannot
+	 * be compared with.  Look for commits under way before accepting messages.
+	 */
+	carry = tagged && fflag_cache_setting && !IsParallelWorker() &&
+		is_not_before(&now, &tag) && !is_moving(&now) &&
+		(sees_same(&now, &tag) || !is_commit_under_way(snapshot));
+	tagged = false;
+
+	AcceptInvalidationMessages();
+
+	for (int i = 0; i < PARTS; i++)
+	{
+		if (!carry || parts[i].dirty || !is_not_before(&tag, &parts[i].fence))
+			drop_content(i);
+	}
+
+	if (parts[FLAGS].dirty || parts[LISTS].dirty)
+	{
+		fflag_tables tables =
+			fflag_locate_tables(fflag_extension_schema(flinfo->fn_oid));
+		Oid			relids[PARTS] = {tables.flags, tables.users};
+
+		announced = tables.announced;
+		for (int i = 0; i < PARTS; i++)
+		{
+			if (!parts[i].dirty && parts[i].relid == relids[i])
+				continue;
+			drop_content(i);
+			parts[i].relid = relids[i];
+			parts[i].dirty = false;
+
+			/*
+			 * The fence comes after relid is set, so that no message is missed
+			 * between, and must be fresh: for a relation that has no syscache,
+			 * as ours, this function takes a new snapshot at each call.
+			 */
+			parts[i].fence = identify(GetNonHistoricCatalogSnapshot(relids[i]));
+		}
+	}
+
+	tag = now;
+	tagged = fflag_cache_setting && announced && !is_moving(&now);
+}
+
+/* Room for an entry and its two names, in the context given. */
+static fflag_entry *
+make_entry(MemoryContext cxt, const char *name, int len, const fflag_row *row)
+{
+	size_t		utf8_len = row ? row->flag.utf8_name_len : 0;
+	fflag_entry *entry =
+		MemoryContextAllocZero(cxt, offsetof(fflag_entry, name) + len + utf8_len);
+
+	memcpy(entry->name, name, len);
+	entry->name_len = len;
+	if (row != NULL)
+	{
+		memcpy(entry->name + len, row->flag.utf8_name, utf8_len);
+		entry->flag = row->flag;
+		entry->flag.utf8_name = entry->name + len;
+		entry->id = row->id;
+	}
+	return entry;
+}
+
+static void
+remember(struct strtab_hash *tab, fflag_entry *entry)
+{
+	fflag_string key = {entry->name, entry->name_len};
+	bool		found;
+
+	strtab_insert(tab, key, &found)->value = entry;
+}
+
+static const fflag_entry *
+remember_flag(const char *name, int len, const fflag_row *row)
+{
+	fflag_entry *entry;
+
+	if (flags == NULL)
+		flags = strtab_create(parts[FLAGS].cxt, 16, NULL);
+	entry = make_entry(parts[FLAGS].cxt, name, len, row);
+	remember(flags, entry);
+	return entry;
+}
+
+static const fflag_entry *
+remember_unknown(const char *name, int len)
+{
+	static const fflag_entry unknown = {.name_len = -1};	/* equals no name */
+	fflag_entry *entry;
+
+	if (len > MAX_UNKNOWN_LENGTH)
+		return &unknown;
+
+	if (unknown_names != NULL && unknown_names->members >= MAX_UNKNOWN_NAMES)
+	{
+		unknown_names = NULL;
+		MemoryContextReset(unknown_cxt);
+		parts[FLAGS].generation++;
+	}
+	if (unknown_cxt == NULL)
+		unknown_cxt = AllocSetContextCreate(parts[FLAGS].cxt,
+											"fflag unknown names",
+											ALLOCSET_SMALL_SIZES);
+	if (unknown_names == NULL)
+		unknown_names = strtab_create(unknown_cxt, 16, NULL);
+	entry = make_entry(unknown_cxt, name, len, NULL);
+	remember(unknown_names, entry);
+	return entry;
+}
+
+/* The entry of a name, from the cache or from the table. */
+static const fflag_entry *
+find_or_load(const char *name, int len, Snapshot snapshot)
+{
+	fflag_string key = {name, len};
+	fflag_string_slot *slot = NULL;
+	fflag_row	row;
+
+	if (flags != NULL)
+		slot = strtab_lookup(flags, key);
+	if (slot == NULL && unknown_names != NULL)
+		slot = strtab_lookup(unknown_names, key);
+	if (slot != NULL)
+	{
+		hits++;
+		return slot->value;
+	}
+
+	loads++;
+	if (all_flags == NULL &&
+		fflag_read_flag(parts[FLAGS].relid, name, len, snapshot, &row))
+		return remember_flag(name, len, &row);
+	return remember_unknown(name, len);
+}
+
+/*
+ * The flag of this name as the active snapshot sees it, cached.  The caller is
+ * an SQL function called through flinfo, whose fn_extra is ours.  The result
+ * is valid until the next call of this file by anybody, but for
+ * fflag_cache_listed().
+ */
+const fflag_entry *
+fflag_cache_get(FmgrInfo *flinfo, const char *name, int len)
+{
+	call_site  *site = flinfo->fn_extra;
+	Snapshot	snapshot = active_snapshot();
+
+	if (!is_tag(snapshot))
+		revalidate(flinfo, snapshot);
+
+	if (site == NULL)
+		flinfo->fn_extra = site =
+			MemoryContextAllocZero(flinfo->fn_mcxt, sizeof(call_site));
+	else if (site->generation == parts[FLAGS].generation &&
+			 site->entry->name_len == len &&
+			 memcmp(site->entry->name, name, len) == 0)
+	{
+		hits++;
+		return site->entry;
+	}
+
+	site->entry = find_or_load(name, len, snapshot);
+	site->generation = parts[FLAGS].generation;
+	return site->entry;
+}
+
+static bool
+take_flag(const fflag_row *row, void *arg)
+{
+	fflag_string key = {row->name, row->name_len};
+
+	loads++;
+	if (flags == NULL || strtab_lookup(flags, key) == NULL)
+		remember_flag(row->name, row->name_len, row);
+	return true;
+}
+
+/* Bytewise, which is how the name column is collated. */
+static int
+compare_names(const void *a, const void *b)
+{
+	const fflag_entry *x = *(const fflag_entry *const *) a;
+	const fflag_entry *y = *(const fflag_entry *const *) b;
+	int			order = memcmp(x->name, y->name, Min(x->name_len, y->name_len));
+
+	return order != 0 ? order : x->name_len - y->name_len;
+}
+
+/* All flags as the active snapshot sees them, by name; else as above. */
+const fflag_entry *const *
+fflag_cache_get_all(FmgrInfo *flinfo, int *count)
+{
+	Snapshot	snapshot = active_snapshot();
+
+	if (!is_tag(snapshot))
+		revalidate(flinfo, snapshot);
+
+	if (all_flags == NULL)
+	{
+		const fflag_entry **sorted;
+		strtab_iterator it;
+		fflag_string_slot *slot;
+		int			n = 0;
+
+		fflag_read_flags(parts[FLAGS].relid, snapshot, take_flag, NULL);
+		sorted = MemoryContextAllocHuge(parts[FLAGS].cxt,
+										sizeof(*sorted) *
+										(flags ? flags->members + 1 : 1));
+		if (flags != NULL)
+		{
+			strtab_start_iterate(flags, &it);
+			while ((slot = strtab_iterate(flags, &it)) != NULL)
+				sorted[n++] = slot->value;
+			qsort(sorted, n, sizeof(*sorted), compare_names);
+		}
+		all_flags = sorted;
+		n_all_flags = n;
+	}
+	*count = n_all_flags;
+	return all_flags;
+}
+
+/*
+ * Is the user (canonical text, database encoding) on the allowlist of a flag
+ * that one of the functions above has just returned?  Under the same snapshot.
+ */
+bool
+fflag_cache_listed(const fflag_entry *entry, const char *user, int len)
+{
+	cache_part *part = &parts[LISTS];
+
+	if (entry->list == NULL || entry->list_generation != part->generation)
+	{
+		fflag_entry *ours = unconstify(fflag_entry *, entry);
+		bool		found;
+
+		if (lists == NULL)
+		{
+			HASHCTL		ctl = {
+				.keysize = sizeof(int64),
+				.entrysize = sizeof(fflag_allowlist),
+				.hcxt = part->cxt
+			};
+
+			lists = hash_create("fflag allowlists", 64, &ctl,
+								HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+		}
+		ours->list = hash_search(lists, &entry->id, HASH_ENTER, &found);
+		if (!found)
+			*ours->list = (fflag_allowlist) {.flag_id = entry->id};
+		ours->list_generation = part->generation;
+	}
+	return fflag_allowlist_has(entry->list, part->relid, user, len,
+							   active_snapshot(), part->cxt);
+}
+
+/* What the cache holds, whether or not it is still valid. */
+fflag_cache_stats
+fflag_cache_get_stats(void)
+{
+	return (fflag_cache_stats)
+	{
+		.caching = fflag_cache_setting && announced,
+		.flags = flags ? flags->members : 0,
+		.unknown_names = unknown_names ? unknown_names->members : 0,
+		.allowlists = lists ? hash_get_num_entries(lists) : 0,
+		.bytes = MemoryContextMemAllocated(parts[FLAGS].cxt, true) +
+			MemoryContextMemAllocated(parts[LISTS].cxt, true),
+		.hits = hits,
+		.loads = loads,
+		.invalidations = invalidations
+	};
+}

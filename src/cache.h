@@ -1,0 +1,50 @@
+/*
+ * cache.h
+ *		The per-backend cache of flags and allowlists.
+ *
+ * Copyright (c) 2026, fflag contributors
+ */
+#ifndef FFLAG_CACHE_H
+#define FFLAG_CACHE_H
+
+#include "fmgr.h"
+
+#include "rules.h"
+
+/* A flag, or the knowledge that there is none of this name. */
+typedef struct fflag_entry
+{
+	fflag_flag	flag;
+	int64		id;
+	struct fflag_allowlist *list;	/* looked up on demand */
+	uint64		list_generation;	/* of which list is valid */
+	int			name_len;
+	char		name[FLEXIBLE_ARRAY_MEMBER];	/* database encoding */
+} fflag_entry;
+
+/* What fflag_cache() reports. */
+typedef struct fflag_cache_stats
+{
+	bool		caching;
+	int64		flags;
+	int64		unknown_names;
+	int64		allowlists;
+	int64		bytes;
+	int64		hits;
+	int64		loads;
+	int64		invalidations;
+} fflag_cache_stats;
+
+extern bool fflag_cache_setting;
+
+extern void fflag_cache_init(void);
+extern const fflag_entry *fflag_cache_get(FmgrInfo *flinfo,
+										  const char *name, int len);
+extern const fflag_entry *const *fflag_cache_get_all(FmgrInfo *flinfo,
+													 int *count);
+extern bool fflag_cache_listed(const fflag_entry *entry,
+							   const char *user, int len);
+extern void fflag_cache_begin_write(void);
+extern fflag_cache_stats fflag_cache_get_stats(void);
+
+#endif							/* FFLAG_CACHE_H */

@@ -1,0 +1,29 @@
+/*
+ * compat.h
+ *		Differences between PostgreSQL majors; the only place that looks at
+ *		PG_VERSION_NUM.
+ *
+ * Copyright (c) 2026, fflag contributors
+ */
+#ifndef FFLAG_COMPAT_H
+#define FFLAG_COMPAT_H
+
+#include "storage/proc.h"
+
+#if PG_VERSION_NUM < 150000
+#error "fflag needs PostgreSQL 15 or newer"
+#endif
+
+/* 16 moved the varlena macros out of postgres.h */
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
+
+/* 17 put the local transaction id into a struct of its own */
+#if PG_VERSION_NUM >= 170000
+#define MyLocalTransactionId (MyProc->vxid.lxid)
+#else
+#define MyLocalTransactionId (MyProc->lxid)
+#endif
+
+#endif							/* FFLAG_COMPAT_H */

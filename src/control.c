@@ -1,0 +1,264 @@
+/*
+ * control.c
+ *		The SQL functions that change flags.
+ *
+ * They are plain SQL on the tables, run as the caller: who lacks a privilege on
+ * the tables gets the server's error.  In C, because SQL in the body of a
+ * function would lose the tables when their schema is renamed.  Operators and
+ * types are qualified, so that the caller's search_path has no say.
+ *
+ * Copyright (c) 2026, fflag contributors
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "funcapi.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+
+#include "catalog.h"
+#include "compat.h"
+
+#define MAX_ARGS 5
+
+/*
+ * Runs one command, in which %s stands for the table's qualified name.  Returns
+ * how many rows it processed; *result, if wanted, gets the first column of the
+ * first one, a type passed by value.
+ */
+static uint64
+run(FunctionCallInfo fcinfo, const char *command, const char *table,
+	int nargs, Oid *types, Datum *values, Datum *result)
+{
+	Oid			schema = fflag_extension_schema(fcinfo->flinfo->fn_oid);
+	char	   *sql = psprintf(command, fflag_table_in_sql(schema, table));
+	uint64		processed;
+	int			rc;
+
+	SPI_connect();
+	rc = SPI_execute_with_args(sql, nargs, types, values, NULL, false, 0);
+	if (rc < 0)
+		elog(ERROR, "SPI_execute_with_args failed: %s",
+			 SPI_result_code_string(rc));
+	processed = SPI_processed;
+	if (result != NULL && processed > 0)
+	{
+		bool		isnull;
+
+		*result = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc,
+								1, &isnull);
+	}
+	SPI_finish();
+	return processed;
+}
+
+static void
+complain_unknown(const char *name)
+{
+	ereport(ERROR,
+			errcode(ERRCODE_UNDEFINED_OBJECT),
+			errmsg("flag \"%s\" does not exist", name),
+			errhint("Create it with fflag_register(), or look the name up in table %s.",
+					FFLAG_FLAGS_TABLE));
+}
+
+static char *
+get_name(FunctionCallInfo fcinfo)
+{
+	char	   *name = PG_ARGISNULL(0) ? NULL :
+		text_to_cstring(PG_GETARG_TEXT_PP(0));
+
+	fflag_check_name(name);
+	return name;
+}
+
+/* Refuses a null argument; what it is of the flag goes into the error. */
+static void
+check_not_null(bool isnull, const char *what, const char *name)
+{
+	if (isnull)
+		ereport(ERROR,
+				errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				errmsg("%s of flag \"%s\" must not be null", what, name),
+				errhint("Give a value, or leave the argument out if it has a default."));
+}
+
+/* Updates the flag of argument 0; $1 of the command is its name, $2 value. */
+static void
+update_flag(FunctionCallInfo fcinfo, const char *command, Oid type, Datum value)
+{
+	char	   *name = get_name(fcinfo);
+	Oid			types[] = {TEXTOID, type};
+	Datum		values[] = {PG_GETARG_DATUM(0), value};
+
+	if (run(fcinfo, command, FFLAG_FLAGS_TABLE, 2, types, values, NULL) == 0)
+		complain_unknown(name);
+}
+
+#define SET_ENABLED \
+	"UPDATE %s SET enabled = $2 WHERE name OPERATOR(pg_catalog.=) $1"
+
+/* fflag_enable(name) returns void */
+PG_FUNCTION_INFO_V1(fflag_enable);
+
+Datum
+fflag_enable(PG_FUNCTION_ARGS)
+{
+	update_flag(fcinfo, SET_ENABLED, BOOLOID, BoolGetDatum(true));
+	PG_RETURN_VOID();
+}
+
+/* fflag_disable(name) returns void */
+PG_FUNCTION_INFO_V1(fflag_disable);
+
+Datum
+fflag_disable(PG_FUNCTION_ARGS)
+{
+	update_flag(fcinfo, SET_ENABLED, BOOLOID, BoolGetDatum(false));
+	PG_RETURN_VOID();
+}
+
+/* fflag_rollout(name, percentage) returns void */
+PG_FUNCTION_INFO_V1(fflag_rollout);
+
+Datum
+fflag_rollout(PG_FUNCTION_ARGS)
+{
+	char	   *name = get_name(fcinfo);
+
+	check_not_null(PG_ARGISNULL(1), "rollout_percentage", name);
+	fflag_check_percentage(PG_GETARG_DATUM(1), name);
+	update_flag(fcinfo,
+				"UPDATE %s SET rollout_percentage = $2"
+				" WHERE name OPERATOR(pg_catalog.=) $1",
+				NUMERICOID, PG_GETARG_DATUM(1));
+	PG_RETURN_VOID();
+}
+
+/*
+ * Creates a flag of this name from the arguments 1 to 4 of the function; false
+ * if there is one already, which is left alone.
+ */
+static bool
+register_flag(FunctionCallInfo fcinfo, Datum name_datum, const char *name)
+{
+	static const char *const columns[MAX_ARGS] = {
+		"name", "enabled", "rollout_percentage", "staff_only", "description"
+	};
+	Oid			types[MAX_ARGS] = {
+		TEXTOID, BOOLOID, NUMERICOID, BOOLOID, TEXTOID
+	};
+	Datum		values[MAX_ARGS] = {name_datum};
+
+	for (int i = 1; i < MAX_ARGS; i++)
+	{
+		check_not_null(PG_ARGISNULL(i), columns[i], name);
+		values[i] = PG_GETARG_DATUM(i);
+	}
+	fflag_check_percentage(values[2], name);
+
+	return run(fcinfo,
+			   "INSERT INTO %s"
+			   " (name, enabled, rollout_percentage, staff_only, description)"
+			   " VALUES ($1, $2, $3, $4, $5) ON CONFLICT (name) DO NOTHING",
+			   FFLAG_FLAGS_TABLE, MAX_ARGS, types, values, NULL) > 0;
+}
+
+/*
+ * fflag_register(name, enabled, rollout_percentage, staff_only, description)
+ * returns boolean
+ */
+PG_FUNCTION_INFO_V1(fflag_register);
+
+Datum
+fflag_register(PG_FUNCTION_ARGS)
+{
+	char	   *name = get_name(fcinfo);
+
+	PG_RETURN_BOOL(register_flag(fcinfo, PG_GETARG_DATUM(0), name));
+}
+
+/* the same for names text[], returns setof (name, created) */
+PG_FUNCTION_INFO_V1(fflag_register_all);
+
+Datum
+fflag_register_all(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	Datum	   *names;
+	bool	   *isnull;
+	int			count = 0;
+
+	InitMaterializedSRF(fcinfo, 0);
+	if (!PG_ARGISNULL(0))
+		deconstruct_array(PG_GETARG_ARRAYTYPE_P(0), TEXTOID, -1, false,
+						  TYPALIGN_INT, &names, &isnull, &count);
+	for (int i = 0; i < count; i++)
+	{
+		char	   *name = isnull[i] ? NULL : TextDatumGetCString(names[i]);
+		Datum		values[2];
+		bool		nulls[2] = {false};
+
+		fflag_check_name(name);
+		values[0] = names[i];
+		values[1] = BoolGetDatum(register_flag(fcinfo, names[i], name));
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+	}
+	return (Datum) 0;
+}
+
+/*
+ * Runs a command on the allowlist of the flag of argument 0: $1 is the flag's
+ * id, $2 the array of user ids of argument 1, of whichever overload.
+ */
+static Datum
+edit_allowlist(FunctionCallInfo fcinfo, const char *command)
+{
+	char	   *name = get_name(fcinfo);
+	ArrayType  *users;
+	Oid			types[2] = {TEXTOID};
+	Datum		values[2] = {PG_GETARG_DATUM(0)};
+	Datum		id;
+
+	check_not_null(PG_ARGISNULL(1), "list of user ids", name);
+	users = PG_GETARG_ARRAYTYPE_P(1);
+	check_not_null(array_contains_nulls(users), "listed user id", name);
+
+	if (run(fcinfo, "SELECT id FROM %s WHERE name OPERATOR(pg_catalog.=) $1",
+			FFLAG_FLAGS_TABLE, 1, types, values, &id) == 0)
+		complain_unknown(name);
+
+	types[0] = INT8OID;
+	values[0] = id;
+	types[1] = get_array_type(ARR_ELEMTYPE(users));
+	values[1] = PointerGetDatum(users);
+	PG_RETURN_INT64(run(fcinfo, command, FFLAG_USERS_TABLE, 2, types, values,
+						NULL));
+}
+
+/* fflag_allow(name, VARIADIC user_ids) returns bigint */
+PG_FUNCTION_INFO_V1(fflag_allow);
+
+Datum
+fflag_allow(PG_FUNCTION_ARGS)
+{
+	return edit_allowlist(fcinfo,
+						  "INSERT INTO %s (flag_id, user_id)"
+						  " SELECT $1, u.id"
+						  " FROM pg_catalog.unnest($2::pg_catalog.text[]) AS u (id)"
+						  " ON CONFLICT DO NOTHING");
+}
+
+/* fflag_disallow(name, VARIADIC user_ids) returns bigint */
+PG_FUNCTION_INFO_V1(fflag_disallow);
+
+Datum
+fflag_disallow(PG_FUNCTION_ARGS)
+{
+	return edit_allowlist(fcinfo,
+						  "DELETE FROM %s WHERE flag_id OPERATOR(pg_catalog.=) $1"
+						  " AND user_id OPERATOR(pg_catalog.=)"
+						  " ANY ($2::pg_catalog.text[])");
+}

@@ -1,0 +1,261 @@
+/*
+ * evaluate.c
+ *		The SQL functions that evaluate flags.
+ *
+ * All of them come through evaluate(), so that what fflag_explain() and
+ * fflag_flags() say is what fflag_enabled() does.
+ *
+ * Copyright (c) 2026, fflag contributors
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/numeric.h"
+#include "utils/uuid.h"
+
+#include "bucket.h"
+#include "cache.h"
+#include "catalog.h"
+#include "compat.h"
+#include "rules.h"
+
+/* The overloads differ by the type of user_id only. */
+typedef enum user_type
+{
+	USER_BIGINT,
+	USER_UUID,
+	USER_TEXT
+} user_type;
+
+#define OVERLOADS(function) \
+	PG_FUNCTION_INFO_V1(function##_bigint); \
+	PG_FUNCTION_INFO_V1(function##_uuid); \
+	PG_FUNCTION_INFO_V1(function##_text); \
+	Datum function##_bigint(PG_FUNCTION_ARGS) \
+	{ return function(fcinfo, USER_BIGINT); } \
+	Datum function##_uuid(PG_FUNCTION_ARGS) \
+	{ return function(fcinfo, USER_UUID); } \
+	Datum function##_text(PG_FUNCTION_ARGS) \
+	{ return function(fcinfo, USER_TEXT); } \
+	extern Datum function##_text(PG_FUNCTION_ARGS)	/* takes the semicolon */
+
+/* A user id's canonical text, and room for that of a bigint or uuid. */
+typedef struct user_text
+{
+	const char *data;
+	size_t		len;
+	char		room[2 * UUID_LEN + 5];
+} user_text;
+
+/* Fills in what gets hashed and what is looked up in allowlists. */
+static inline void
+format_user(Datum id, user_type type, user_text *user)
+{
+	if (type == USER_BIGINT)
+	{
+		user->len = pg_lltoa(DatumGetInt64(id), user->room);
+		user->data = user->room;
+	}
+	else if (type == USER_UUID)
+	{
+		static const char hex[] = "0123456789abcdef";
+		const unsigned char *byte = DatumGetUUIDP(id)->data;
+		char	   *p = user->room;
+
+		for (int i = 0; i < UUID_LEN; i++)
+		{
+			if (i == 4 || i == 6 || i == 8 || i == 10)
+				*p++ = '-';
+			*p++ = hex[byte[i] >> 4];
+			*p++ = hex[byte[i] & 0xf];
+		}
+		user->len = p - user->room;
+		user->data = user->room;
+	}
+	else
+	{
+		text	   *t = DatumGetTextPP(id);
+
+		user->len = VARSIZE_ANY_EXHDR(t);
+		user->data = VARDATA_ANY(t);
+	}
+}
+
+/*
+ * Decides for a flag that the cache has just returned, under the same
+ * snapshot.  The user id is looked at only if it matters.
+ */
+static inline fflag_decision
+evaluate_entry(const fflag_entry *entry, NullableDatum id, user_type type,
+			   bool is_staff, bool default_value)
+{
+	fflag_subject subject = {.somebody = !id.isnull,.is_staff = is_staff};
+	fflag_decision decision;
+	user_text	user;
+	bool		listed;
+
+	decision = fflag_decide(&entry->flag, &subject, FFLAG_LISTED_UNKNOWN,
+							default_value);
+	if (decision.rule != FFLAG_RULE_UNDECIDED)
+		return decision;
+
+	format_user(id.value, type, &user);
+	listed = fflag_cache_listed(entry, user.data, user.len);
+
+	subject.utf8_id_len = user.len;
+	subject.utf8_id = fflag_to_utf8(user.data, &subject.utf8_id_len);
+	return fflag_decide(&entry->flag, &subject,
+						listed ? FFLAG_LISTED_YES : FFLAG_LISTED_NO,
+						default_value);
+}
+
+/*
+ * Evaluates the flag named by argument 0 for the user of argument 1; the other
+ * two are is_staff and default_value.  For each of them NULL is false, and a
+ * NULL name is one that no flag has.  *flag is set to what was evaluated.
+ */
+static inline fflag_decision
+evaluate(FunctionCallInfo fcinfo, user_type type, const fflag_flag **flag)
+{
+	static const fflag_entry no_entry;
+	const fflag_entry *entry = &no_entry;
+
+	if (!PG_ARGISNULL(0))
+	{
+		text	   *name = PG_GETARG_TEXT_PP(0);
+
+		entry = fflag_cache_get(fcinfo->flinfo, VARDATA_ANY(name),
+								VARSIZE_ANY_EXHDR(name));
+	}
+	*flag = &entry->flag;
+	return evaluate_entry(entry, fcinfo->args[1], type,
+						  !PG_ARGISNULL(2) && PG_GETARG_BOOL(2),
+						  !PG_ARGISNULL(3) && PG_GETARG_BOOL(3));
+}
+
+/* fflag_enabled(name, user_id, is_staff, default_value) returns boolean */
+static inline Datum
+fflag_enabled(FunctionCallInfo fcinfo, user_type type)
+{
+	const fflag_flag *flag;
+
+	PG_RETURN_BOOL(evaluate(fcinfo, type, &flag).enabled);
+}
+
+OVERLOADS(fflag_enabled);
+
+static int
+get_bucket(FunctionCallInfo fcinfo, user_type type)
+{
+	text	   *name = PG_GETARG_TEXT_PP(0);
+	size_t		name_len = VARSIZE_ANY_EXHDR(name);
+	const char *utf8_name = fflag_to_utf8(VARDATA_ANY(name), &name_len);
+	user_text	user;
+	const char *utf8_user;
+
+	format_user(PG_GETARG_DATUM(1), type, &user);
+	utf8_user = fflag_to_utf8(user.data, &user.len);
+	return fflag_bucket_of(utf8_name, name_len, utf8_user, user.len);
+}
+
+/* fflag_bucket(name, user_id) returns integer; strict */
+static inline Datum
+fflag_bucket(FunctionCallInfo fcinfo, user_type type)
+{
+	PG_RETURN_INT32(get_bucket(fcinfo, type));
+}
+
+OVERLOADS(fflag_bucket);
+
+/*
+ * fflag_explain(name, user_id, is_staff, default_value)
+ * returns (enabled, rule, reason, bucket, rollout_percentage)
+ */
+static inline Datum
+fflag_explain(FunctionCallInfo fcinfo, user_type type)
+{
+	const fflag_flag *flag;
+	fflag_decision decision = evaluate(fcinfo, type, &flag);
+	TupleDesc	desc;
+	Datum		values[5];
+	bool		nulls[5] = {false};
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+
+	values[0] = BoolGetDatum(decision.enabled);
+	values[1] = CStringGetTextDatum(fflag_rule_name(decision.rule));
+	values[2] = CStringGetTextDatum(fflag_rule_reason(decision.rule));
+
+	nulls[3] = PG_ARGISNULL(0) || PG_ARGISNULL(1);
+	values[3] = nulls[3] ? 0 : Int32GetDatum(get_bucket(fcinfo, type));
+
+	/* exactly what the table says, less trailing zeros */
+	nulls[4] = !flag->known;
+	values[4] = nulls[4] ? 0 :
+		DirectFunctionCall1(numeric_trim_scale,
+							NumericGetDatum(int64_div_fast_to_numeric(flag->rollout, 3)));
+
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc),
+													  values, nulls)));
+}
+
+OVERLOADS(fflag_explain);
+
+/* fflag_flags(user_id, is_staff) returns setof (name, enabled) */
+static inline Datum
+fflag_flags(FunctionCallInfo fcinfo, user_type type)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	const fflag_entry *const *entries;
+	int			count;
+
+	InitMaterializedSRF(fcinfo, 0);
+	entries = fflag_cache_get_all(fcinfo->flinfo, &count);
+	for (int i = 0; i < count; i++)
+	{
+		Datum		values[2];
+		bool		nulls[2] = {false};
+
+		CHECK_FOR_INTERRUPTS();
+		values[0] = PointerGetDatum(cstring_to_text_with_len(entries[i]->name,
+															 entries[i]->name_len));
+		values[1] = BoolGetDatum(evaluate_entry(entries[i], fcinfo->args[0], type,
+												!PG_ARGISNULL(1) && PG_GETARG_BOOL(1),
+												false).enabled);
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+		pfree(DatumGetPointer(values[0]));
+	}
+	return (Datum) 0;
+}
+
+OVERLOADS(fflag_flags);
+
+/* fflag_cache() returns one row, see fflag_cache_stats */
+PG_FUNCTION_INFO_V1(fflag_cache);
+
+Datum
+fflag_cache(PG_FUNCTION_ARGS)
+{
+	fflag_cache_stats stats = fflag_cache_get_stats();
+	TupleDesc	desc;
+	Datum		values[8];
+	bool		nulls[8] = {false};
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+
+	values[0] = BoolGetDatum(stats.caching);
+	values[1] = Int64GetDatum(stats.flags);
+	values[2] = Int64GetDatum(stats.unknown_names);
+	values[3] = Int64GetDatum(stats.allowlists);
+	values[4] = Int64GetDatum(stats.bytes);
+	values[5] = Int64GetDatum(stats.hits);
+	values[6] = Int64GetDatum(stats.loads);
+	values[7] = Int64GetDatum(stats.invalidations);
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc),
+													  values, nulls)));
+}

@@ -1,0 +1,107 @@
+/*
+ * trigger.c
+ *		The triggers of the flag tables.
+ *
+ * fflag_invalidate() announces each changed row to all caches.  It fires BEFORE
+ * ROW, so that a message is queued before any code can see the change (an
+ * AFTER trigger would let a user's trigger cache a row that is rolled back a
+ * moment later), and ENABLE ALWAYS, because replication changes rows as well.
+ * TRUNCATE sends a message by itself, but has to take the writers' lock.
+ *
+ * fflag_check() keeps updated_at and refuses bad rows with an error that names
+ * the flag.  The table's CHECK constraints say the same; rows that come by
+ * replication meet only those and keep their updated_at.
+ *
+ * Copyright (c) 2026, fflag contributors
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/xact.h"
+#include "commands/trigger.h"
+#include "executor/spi.h"
+#include "utils/builtins.h"
+#include "utils/inval.h"
+#include "utils/rel.h"
+#include "utils/timestamp.h"
+
+#include "cache.h"
+#include "catalog.h"
+
+static TriggerData *
+get_trigger_data(FunctionCallInfo fcinfo, const char *function)
+{
+	if (!CALLED_AS_TRIGGER(fcinfo) ||
+		!TRIGGER_FIRED_BEFORE(((TriggerData *) fcinfo->context)->tg_event))
+		ereport(ERROR,
+				errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				errmsg("function \"%s\" was not called by a BEFORE trigger",
+					   function),
+				errhint("It belongs to the tables of extension \"fflag\"."));
+	return (TriggerData *) fcinfo->context;
+}
+
+static HeapTuple
+new_tuple(const TriggerData *data)
+{
+	return TRIGGER_FIRED_BY_UPDATE(data->tg_event) ?
+		data->tg_newtuple : data->tg_trigtuple;
+}
+
+PG_FUNCTION_INFO_V1(fflag_invalidate);
+
+Datum
+fflag_invalidate(PG_FUNCTION_ARGS)
+{
+	TriggerData *data = get_trigger_data(fcinfo, "fflag_invalidate");
+
+	fflag_cache_begin_write();
+	CacheInvalidateRelcache(data->tg_relation);
+
+	if (TRIGGER_FIRED_FOR_STATEMENT(data->tg_event))
+		return PointerGetDatum(NULL);
+	return PointerGetDatum(new_tuple(data));
+}
+
+/* A column's value; NULL if it is null or somebody has dropped it. */
+static char *
+get_value(const TriggerData *data, HeapTuple tuple, const char *column)
+{
+	TupleDesc	desc = RelationGetDescr(data->tg_relation);
+	int			attnum = SPI_fnumber(desc, column);
+
+	return attnum > 0 ? SPI_getvalue(tuple, desc, attnum) : NULL;
+}
+
+PG_FUNCTION_INFO_V1(fflag_check);
+
+Datum
+fflag_check(PG_FUNCTION_ARGS)
+{
+	TriggerData *data = get_trigger_data(fcinfo, "fflag_check");
+	TupleDesc	desc = RelationGetDescr(data->tg_relation);
+	HeapTuple	tuple = new_tuple(data);
+	char	   *name = get_value(data, tuple, "name");
+	char	   *percentage = get_value(data, tuple, "rollout_percentage");
+	int			updated_at = SPI_fnumber(desc, "updated_at");
+
+	/* nulls are left to the columns' constraints */
+	if (name != NULL)
+		fflag_check_name(name);
+	if (percentage != NULL)
+		fflag_check_percentage(DirectFunctionCall3(numeric_in,
+												   CStringGetDatum(percentage),
+												   ObjectIdGetDatum(InvalidOid),
+												   Int32GetDatum(-1)),
+							   name ? name : "");
+
+	if (TRIGGER_FIRED_BY_UPDATE(data->tg_event) && updated_at > 0)
+	{
+		Datum		now = TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
+		bool		isnull = false;
+
+		tuple = heap_modify_tuple_by_cols(tuple, desc, 1, &updated_at,
+										  &now, &isnull);
+	}
+	return PointerGetDatum(tuple);
+}

@@ -1,0 +1,43 @@
+/*
+ * fflag_test.c
+ *		Functions for tests and benchmarks only.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+
+PG_MODULE_MAGIC;
+
+static double commit_delay_seconds = 0;
+
+/*
+ * By the time of this event the transaction is visible to others, and its
+ * invalidation messages have not been sent.
+ */
+static void
+delay_commit(XactEvent event, void *arg)
+{
+	if (event == XACT_EVENT_COMMIT && commit_delay_seconds > 0)
+	{
+		pg_usleep((long) (commit_delay_seconds * 1e6));
+		commit_delay_seconds = 0;
+	}
+}
+
+/* test_delay_commit(seconds): the session's next commit takes so long */
+PG_FUNCTION_INFO_V1(test_delay_commit);
+
+Datum
+test_delay_commit(PG_FUNCTION_ARGS)
+{
+	static bool registered = false;
+
+	if (!registered)
+		RegisterXactCallback(delay_commit, NULL);
+	registered = true;
+	commit_delay_seconds = PG_GETARG_FLOAT8(0);
+	PG_RETURN_VOID();
+}

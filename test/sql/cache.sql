@@ -1,0 +1,72 @@
+--
+-- fflag_cache and the setting fflag.cache: what is cached, and when
+--
+CREATE EXTENSION fflag;
+INSERT INTO feature_flag (name, enabled, rollout_percentage) SELECT 'f' || n, true, 10 FROM generate_series(1, 50) AS n;
+CREATE VIEW cache AS SELECT caching, flags, unknown_names, allowlists FROM fflag_cache();
+
+-- counted from here: each flag is read once, however often it is asked for
+\c
+SELECT caching, flags, unknown_names, allowlists, hits, loads FROM fflag_cache();
+SELECT count(fflag_enabled('f' || n % 5 + 1, n)) FROM generate_series(1, 1000) AS n;
+SELECT caching, flags, unknown_names, allowlists, hits, loads FROM fflag_cache();
+
+-- a change of one's own or by others drops what is cached
+SELECT fflag_enable('f1');
+SELECT fflag_enabled('f1', 1);
+TABLE cache;
+
+-- all flags at once: then unknown names need no reading either
+SELECT count(*) FROM fflag_flags(42);
+SELECT fflag_enabled('nope', 42), fflag_enabled('f50', 42);
+TABLE cache;
+
+-- names that do not exist stay within a bound, in number and in length
+SELECT count(*) FROM generate_series(1, 100000) AS n WHERE fflag_enabled('no such flag ' || n, 1);
+SELECT unknown_names <= 1024 AS number, bytes < 1000000 AS size FROM fflag_cache();
+SELECT count(*) FROM generate_series(1, 200) AS n WHERE fflag_enabled(repeat('x', 100000) || n, 1);
+SELECT unknown_names <= 1024 AS number, bytes < 1000000 AS size FROM fflag_cache();
+SELECT count(*) FROM generate_series(1, 2000) AS n WHERE fflag_enabled(repeat('x', 580) || n, 1);
+SELECT unknown_names <= 1024 AS number, bytes < 2000000 AS size FROM fflag_cache();
+
+-- off: the tables are read at every call, with the same answers
+SET fflag.cache = off;
+SELECT loads AS before FROM fflag_cache() \gset
+SELECT count(fflag_enabled('f' || n % 5 + 1, n)) FROM generate_series(1, 1000) AS n;
+SELECT caching, loads - :before AS loads FROM fflag_cache();
+BEGIN ISOLATION LEVEL REPEATABLE READ;
+RESET fflag.cache;
+SELECT fflag_enabled('f1', 1);
+SET fflag.cache = off;
+SELECT loads AS before FROM fflag_cache() \gset
+SELECT fflag_enabled('f1', 1);
+SELECT loads - :before AS loads FROM fflag_cache();
+COMMIT;
+RESET fflag.cache;
+
+-- a session that disables the triggers is not lied to either: without them
+-- nothing is cached
+SELECT fflag_enabled('f1', 4);
+ALTER TABLE feature_flag DISABLE TRIGGER ALL;
+SELECT fflag_enabled('f1', 4);
+SELECT caching FROM fflag_cache();
+UPDATE feature_flag SET rollout_percentage = 100 WHERE name = 'f1';
+SELECT fflag_enabled('f1', 4);
+ALTER TABLE feature_flag ENABLE TRIGGER ALL;
+SELECT fflag_enabled('f1', 4);
+SELECT caching FROM fflag_cache();
+ALTER TABLE feature_flag ENABLE ALWAYS TRIGGER fflag_invalidate;
+SELECT fflag_enabled('f1', 4);
+TABLE cache;
+
+-- a failed load leaves the cache whole
+SELECT fflag_enabled('f2', 1);
+SET statement_timeout = 1;
+SELECT count(fflag_enabled('f' || n % 50 + 1, n)) FROM generate_series(1, 100000000) AS n;
+RESET statement_timeout;
+SELECT count(*) FILTER (WHERE fflag_enabled('f' || n, 1) <> (fflag_bucket('f' || n, 1) < 10000)) AS wrong
+FROM generate_series(2, 50) AS n;
+
+SET fflag.no_such_setting = 1;
+DROP VIEW cache;
+DROP EXTENSION fflag;

@@ -1,0 +1,103 @@
+--
+-- Tables that their owner has altered: the right answer or a clear error,
+-- never a crash, and right again once it is mended
+--
+CREATE EXTENSION fflag;
+SELECT fflag_register('f', true, 0), fflag_allow('f', 7);
+SELECT fflag_enabled('f', 7);
+
+-- harmless changes
+ALTER TABLE feature_flag ADD COLUMN team text DEFAULT 'web';
+ALTER TABLE feature_flag_user ADD COLUMN note text;
+ALTER TABLE feature_flag DROP COLUMN created_at, DROP COLUMN description;
+SELECT fflag_enabled('f', 7);
+ALTER TABLE feature_flag ALTER COLUMN name TYPE text;
+SELECT fflag_enabled('f', 7);
+VACUUM FULL feature_flag;
+VACUUM FULL feature_flag_user;
+CLUSTER feature_flag USING feature_flag_pkey;
+REINDEX TABLE feature_flag;
+SELECT fflag_enabled('f', 7);
+
+-- renamed and dropped columns
+ALTER TABLE feature_flag RENAME COLUMN enabled TO active;
+SELECT fflag_enabled('f', 7);
+SELECT fflag_enabled('f', 7);
+ALTER TABLE feature_flag RENAME COLUMN active TO enabled;
+SELECT fflag_enabled('f', 7);
+ALTER TABLE feature_flag_user RENAME COLUMN user_id TO uid;
+SELECT fflag_enabled('f', 7);
+ALTER TABLE feature_flag_user RENAME COLUMN uid TO user_id;
+BEGIN;
+ALTER TABLE feature_flag DROP COLUMN rollout_percentage;
+SAVEPOINT s;
+SELECT fflag_enabled('f', 7);
+ROLLBACK TO s;
+ROLLBACK;
+SELECT fflag_enabled('f', 7);
+
+-- other types
+BEGIN;
+ALTER TABLE feature_flag ALTER COLUMN enabled DROP DEFAULT, ALTER COLUMN enabled TYPE int USING enabled::int;
+SAVEPOINT s;
+SELECT fflag_enabled('f', 7);
+ROLLBACK;
+ALTER TABLE feature_flag_user ALTER COLUMN user_id TYPE bigint USING user_id::bigint;
+SELECT fflag_enabled('f', 7);
+ALTER TABLE feature_flag_user ALTER COLUMN user_id TYPE text;
+SELECT fflag_enabled('f', 7);
+
+-- values that the constraints kept out
+ALTER TABLE feature_flag DROP CONSTRAINT feature_flag_rollout_percentage_check;
+ALTER TABLE feature_flag DISABLE TRIGGER fflag_check;
+UPDATE feature_flag SET rollout_percentage = 33.3333;
+SELECT fflag_enabled('f', 7);
+UPDATE feature_flag SET rollout_percentage = 'NaN';
+SELECT fflag_enabled('f', 7);
+ALTER TABLE feature_flag ALTER COLUMN enabled DROP NOT NULL;
+UPDATE feature_flag SET rollout_percentage = 0, enabled = NULL;
+SELECT fflag_enabled('f', 7);
+SELECT * FROM fflag_flags(7);
+UPDATE feature_flag SET enabled = true;
+SELECT fflag_enabled('f', 7);
+
+-- tables that are gone, or something else
+ALTER TABLE feature_flag RENAME TO elsewhere;
+SELECT fflag_enabled('f', 7);
+SELECT fflag_enable('f');
+CREATE VIEW feature_flag AS TABLE elsewhere;
+SELECT fflag_enabled('f', 7);
+DROP VIEW feature_flag;
+-- an ordinary table in its place has no triggers: it is read at each call
+CREATE TABLE feature_flag AS SELECT id, 'g' AS name, true AS enabled, false AS staff_only, 100::numeric AS rollout_percentage FROM elsewhere;
+SELECT fflag_enabled('f', 7), fflag_enabled('g', 7);
+UPDATE feature_flag SET enabled = false;
+SELECT fflag_enabled('f', 7), fflag_enabled('g', 7);
+DROP TABLE feature_flag;
+ALTER TABLE elsewhere RENAME TO feature_flag;
+SELECT fflag_enabled('f', 7);
+
+-- created and dropped in one transaction, and rolled back
+DROP EXTENSION fflag;
+BEGIN;
+CREATE EXTENSION fflag;
+SELECT fflag_register('f', true), fflag_enabled('f');
+ROLLBACK;
+CREATE EXTENSION fflag;
+SELECT fflag_enabled('f');
+SELECT fflag_register('f', true);
+SELECT fflag_enabled('f');
+BEGIN;
+DROP EXTENSION fflag;
+SELECT fflag_enabled('f');
+ROLLBACK;
+SELECT fflag_enabled('f');
+BEGIN;
+DROP EXTENSION fflag;
+CREATE EXTENSION fflag;
+SELECT fflag_enabled('f');
+SELECT fflag_register('f', true), fflag_enabled('f');
+SELECT fflag_enabled('f');
+ROLLBACK;
+SELECT fflag_enabled('f');
+DROP EXTENSION fflag;

@@ -1,0 +1,82 @@
+--
+-- Every combination of flag and user, against the rules in plain SQL
+--
+CREATE EXTENSION fflag;
+
+-- the rules: "listed" is membership in the allowlist, "bucket" 0 to 99999
+CREATE FUNCTION plain_rules(flag feature_flag, user_id text, is_staff boolean, default_value boolean,
+	OUT enabled boolean, OUT rule text)
+LANGUAGE sql STABLE AS $$
+	SELECT CASE rules.rule
+			WHEN 'unknown_flag' THEN coalesce(default_value, false)
+			WHEN 'staff_only' THEN user_id IS NOT NULL AND coalesce(is_staff, false)
+			WHEN 'full_rollout' THEN true
+			WHEN 'allowlist' THEN true
+			WHEN 'rollout' THEN (
+				SELECT (h % 100) * 1000 + div(h, 100) % 1000 < flag.rollout_percentage * 1000
+				FROM (SELECT sum(get_byte(digest, i) * 256::numeric ^ (15 - i)) AS h
+					FROM decode(md5(convert_to(flag.name || ':' || user_id, 'UTF8')), 'hex') AS digest,
+						generate_series(0, 15) AS i) AS hash)
+			ELSE false
+		END, rules.rule
+	FROM (SELECT CASE
+			WHEN flag.id IS NULL THEN 'unknown_flag'
+			WHEN flag.staff_only THEN 'staff_only'
+			WHEN NOT flag.enabled THEN 'disabled'
+			WHEN flag.rollout_percentage >= 100 THEN 'full_rollout'
+			WHEN EXISTS (SELECT FROM feature_flag_user u
+				WHERE u.flag_id = flag.id AND u.user_id = plain_rules.user_id) THEN 'allowlist'
+			WHEN flag.rollout_percentage <= 0 THEN 'no_rollout'
+			WHEN user_id IS NULL THEN 'no_user'
+			ELSE 'rollout'
+		END AS rule) AS rules
+$$;
+
+INSERT INTO feature_flag (name, enabled, staff_only, rollout_percentage)
+	SELECT format('%s, %s, %s', e, s, p), e, s, p
+	FROM (VALUES (false), (true)) AS enabled (e), (VALUES (false), (true)) AS staff_only (s),
+		(VALUES (0), (0.001), (10), (50.5), (99.999), (100)) AS percentage (p);
+
+-- listed and other users of each type; buckets are spread by the flag's name
+CREATE TEMP TABLE subject AS
+	SELECT n, n::text AS id, 'bigint' AS type FROM generate_series(1, 100) AS n
+	UNION ALL SELECT n, md5(n::text)::uuid::text, 'uuid' FROM generate_series(1, 100) AS n
+	UNION ALL SELECT n, 'user ' || n, 'text' FROM generate_series(1, 100) AS n
+	UNION ALL SELECT 0, NULL, type FROM (VALUES ('bigint'), ('uuid'), ('text')) AS t (type);
+INSERT INTO feature_flag_user (flag_id, user_id)
+	SELECT f.id, s.id FROM feature_flag f, subject s WHERE s.n BETWEEN 1 AND 40;
+
+CREATE TEMP TABLE result AS
+SELECT f.name, s.n, s.type, staff, d, plain.*,
+	CASE type
+		WHEN 'bigint' THEN fflag_enabled(q.name, s.id::bigint, staff, d)
+		WHEN 'uuid' THEN fflag_enabled(q.name, s.id::uuid, staff, d)
+		ELSE fflag_enabled(q.name, s.id, staff, d)
+	END AS fflag,
+	explained.enabled AS explained, explained.rule AS explained_rule
+FROM (SELECT name FROM feature_flag UNION ALL VALUES ('unknown'), (NULL)) AS q
+	LEFT JOIN feature_flag f ON f.name = q.name
+	CROSS JOIN subject s
+	CROSS JOIN (VALUES (false), (true), (NULL)) AS staff (staff)
+	CROSS JOIN (VALUES (false), (true), (NULL)) AS dflt (d)
+	CROSS JOIN LATERAL plain_rules(f, s.id, staff, d) AS plain
+	CROSS JOIN LATERAL fflag_explain(q.name, s.id, staff, d) AS explained;
+
+SELECT rule, count(*) AS answers, count(*) FILTER (WHERE enabled) AS enabled,
+	count(*) FILTER (WHERE fflag IS DISTINCT FROM enabled) AS wrong,
+	count(*) FILTER (WHERE (explained, explained_rule) IS DISTINCT FROM (enabled, rule)) AS wrongly_explained
+FROM result GROUP BY rule ORDER BY rule;
+
+-- the answer to all flags at once is the same
+SELECT count(*) AS answers,
+	count(*) FILTER (WHERE flags.enabled IS DISTINCT FROM fflag_enabled(flags.name, s.id, staff)) AS wrong
+FROM subject s, (VALUES (false), (true)) AS staff (staff), fflag_flags(s.id, staff) AS flags;
+
+-- and so it is without the cache
+SET fflag.cache = off;
+SELECT count(*) FILTER (WHERE fflag IS DISTINCT FROM fflag_enabled(r.name, s.id, staff, d)) AS wrong
+FROM result r JOIN subject s USING (n, type) WHERE r.name IS NOT NULL AND n < 45;
+RESET fflag.cache;
+
+DROP FUNCTION plain_rules;
+DROP EXTENSION fflag;

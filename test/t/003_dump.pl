@@ -1,0 +1,106 @@
+# pg_dump and restore, as superuser and as an ordinary owner of the database:
+# flags, allowlists and the identity sequence survive.
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::RealBin/../perl";
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use FflagTest;
+use Test::More;
+
+my $node = PostgreSQL::Test::Cluster->new('node');
+$node->init;
+$node->start;
+my $dir = PostgreSQL::Test::Utils::tempdir;
+my $superuser = ask(session($node), 'SELECT current_user');
+
+my $content = q{
+	SELECT (SELECT string_agg(f::text, E'\n' ORDER BY f.id) FROM %1$sfeature_flag f)
+		|| (SELECT string_agg(u::text, E'\n' ORDER BY u.user_id) FROM %1$sfeature_flag_user u)
+};
+
+sub fill
+{
+	my ($db, $user, $schema) = @_;
+	my $session = session($node, dbname => $db, user => $user);
+	$session->do("CREATE SCHEMA $schema") if $schema;
+	$session->do('CREATE EXTENSION fflag' . ($schema ? " SCHEMA $schema" : ''));
+	$session->do("SET search_path = $schema") if $schema;
+	$session->do(q{SELECT fflag_register('f', true, 10.5, false, E'it''s\n\ttext'), fflag_register('über', true, 0)});
+	$session->do(q{SELECT fflag_allow('f', 1, 2), fflag_allow('über', 'ä'), fflag_rollout('f', 99.999)});
+	my $before = ask($session, sprintf $content, '');
+	$session->disconnect;
+	return $before;
+}
+
+sub check
+{
+	my ($db, $user, $schema, $before, $what) = @_;
+	my $session = session($node, dbname => $db, user => $user);
+	$session->do("SET search_path = $schema") if $schema;
+	is(ask($session, sprintf $content, ''), $before, "$what: same rows");
+	is(ask($session, q{SELECT fflag_enabled('f', 1) AND fflag_enabled('über', 'ä') AND NOT fflag_enabled('über', 'ö')}),
+		1, "$what: same answers");
+	is(ask($session, q{SELECT fflag_register('new', true)}), 1, "$what: the identity goes on");
+	is(ask($session, q{SELECT fflag_enabled('new')}), 1, "$what: a change is seen");
+	is(ask($session, q{SELECT caching FROM fflag_cache()}), 1, "$what: and cached");
+	is(ask($session, q{SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'fflag_inv%' AND tgenabled = 'A'}),
+		4, "$what: triggers fire always");
+	$session->disconnect;
+	return;
+}
+
+$node->safe_psql('postgres', 'CREATE DATABASE original');
+my $before = fill('original', $superuser);
+
+for my $format ('plain', 'custom', 'directory')
+{
+	my $file = "$dir/$format";
+	$node->command_ok([ 'pg_dump', "--format=$format", '-f', $file, 'original' ], "pg_dump $format");
+	$node->safe_psql('postgres', "CREATE DATABASE restored_$format TEMPLATE template0");
+	$node->command_ok(
+		$format eq 'plain'
+		? [ 'psql', '-Xq', '-v', 'ON_ERROR_STOP=1', '-f', $file, "restored_$format" ]
+		: [ 'pg_restore', '-e', ($format eq 'directory' ? '-j2' : ()), '-d', "restored_$format", $file ],
+		"restore $format");
+	check("restored_$format", $superuser, '', $before, "superuser, $format");
+}
+
+# data only, into an extension that is there; --disable-triggers leaves ours
+# enabled for replicas no longer, and fflag stops caching rather than lie
+$node->safe_psql('postgres', 'CREATE DATABASE data_only TEMPLATE template0');
+$node->safe_psql('data_only', 'CREATE EXTENSION fflag');
+my $open = session($node, dbname => 'data_only');
+is_off($open, 'data only: open session, no flags yet');
+$node->command_ok([ 'pg_restore', '-e', '--data-only', '--disable-triggers', '-d', 'data_only', "$dir/custom" ],
+	'pg_restore --data-only --disable-triggers');
+is_on($open, 'data only: seen by the open session');
+$node->safe_psql('data_only', q{SET session_replication_role = replica; UPDATE feature_flag SET enabled = false});
+is_off($open, 'data only: so is a change that fires no trigger any more');
+$open->disconnect;
+
+# an ordinary role that owns its database
+$node->safe_psql('postgres', q{CREATE ROLE regress_fflag_owner LOGIN;
+	CREATE DATABASE owned OWNER regress_fflag_owner; CREATE DATABASE owned_restored OWNER regress_fflag_owner TEMPLATE template0});
+$before = fill('owned', 'regress_fflag_owner', 'flags');
+$node->command_ok([ 'pg_dump', '-U', 'regress_fflag_owner', '-Fc', '-f', "$dir/owned", 'owned' ], 'pg_dump as owner');
+$node->command_ok([ 'pg_restore', '-e', '-U', 'regress_fflag_owner', '-d', 'owned_restored', "$dir/owned" ],
+	'pg_restore as owner');
+check('owned_restored', 'regress_fflag_owner', 'flags', $before, 'owner');
+
+# a database owner whose extension a superuser has created needs the README's
+# grants
+$node->safe_psql('postgres', q{CREATE DATABASE granted OWNER regress_fflag_owner;
+	CREATE DATABASE granted_restored OWNER regress_fflag_owner TEMPLATE template0});
+$before = fill('granted', $superuser, '');
+my @dump = ('pg_dump', '-U', 'regress_fflag_owner', '-Fc', '-f', "$dir/granted", 'granted');
+$node->command_fails_like(\@dump, qr/permission denied/, 'without the grants: permission denied');
+$node->safe_psql('granted', q{GRANT SELECT ON feature_flag, feature_flag_user, feature_flag_id_seq TO regress_fflag_owner});
+$node->command_ok(\@dump, 'pg_dump with the grants');
+$node->command_ok([ 'pg_restore', '-U', 'regress_fflag_owner', '--no-acl', '-e', '-d', 'granted_restored', "$dir/granted" ],
+	'pg_restore');
+check('granted_restored', 'regress_fflag_owner', '', $before, 'owner with grants');
+
+$node->stop;
+done_testing();

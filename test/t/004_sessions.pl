@@ -1,0 +1,161 @@
+# Sessions that stay open while the extension is dropped, created, renamed or
+# moved, while the server crashes, and while invalidation messages overflow.
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::RealBin/../perl";
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use FflagTest;
+use Test::More;
+
+my $node = PostgreSQL::Test::Cluster->new('node');
+$node->init;
+$node->append_conf('postgresql.conf', "max_prepared_transactions = 5\nrestart_after_crash = on");
+$node->start;
+$node->safe_psql('postgres', q{CREATE EXTENSION fflag; SELECT fflag_register('f', true)});
+my $writer = session($node);
+my $reader = session($node);
+
+# ---- two-phase commit
+
+is_on($reader, 'on');
+$writer->do('BEGIN');
+$writer->do(q{UPDATE feature_flag SET enabled = false});
+is_off($writer, 'the writer sees its change');
+$writer->do(q{PREPARE TRANSACTION 'p'});
+is_on($writer, 'prepared: the writer does not see it any more');
+is_on($reader, 'prepared: nobody else does');
+$reader->do(q{COMMIT PREPARED 'p'});
+is_off($_, 'COMMIT PREPARED: everybody does') for ($writer, $reader);
+$writer->do('BEGIN');
+$writer->do(q{UPDATE feature_flag SET enabled = true});
+$writer->do(q{PREPARE TRANSACTION 'p'});
+is_off($reader, 'prepared');
+$reader->do(q{ROLLBACK PREPARED 'p'});
+is_off($_, 'ROLLBACK PREPARED: as if it never was') for ($writer, $reader);
+
+# ---- DROP and CREATE EXTENSION in live sessions, with plans that are cached
+
+my $evaluate = q{SELECT fflag_enabled('f', 1)};
+$reader->do("PREPARE evaluate AS $evaluate");
+$reader->do(q{CREATE FUNCTION evaluate() RETURNS boolean LANGUAGE plpgsql AS 'BEGIN RETURN fflag_enabled(''f'', 1); END'});
+for my $round (1 .. 3)
+{
+	is(ask($reader, 'EXECUTE evaluate'), ask($writer, 'SELECT enabled FROM feature_flag'), 'prepared statement');
+	is(ask($reader, 'SELECT evaluate()'), ask($writer, 'SELECT enabled FROM feature_flag'), 'PL/pgSQL');
+	$writer->do('DROP EXTENSION fflag');
+	for my $statement ($evaluate, 'EXECUTE evaluate', 'SELECT evaluate()')
+	{
+		like(error_of($reader, $statement), qr/function fflag_enabled.* does not exist/, "dropped: $statement");
+	}
+	$writer->do('CREATE EXTENSION fflag');
+	is_off($reader, 'created: no flag');
+	$writer->do(q{SELECT fflag_register('f', true)});
+	is_on($reader, 'created: a flag');
+	is(ask($reader, 'EXECUTE evaluate'), 1, 'created: prepared statement');
+	is(ask($reader, 'SELECT evaluate()'), 1, 'created: PL/pgSQL');
+}
+
+# created, used and rolled back: no OID of it is kept
+$writer->do('DROP EXTENSION fflag');
+for my $end ('ROLLBACK', 'COMMIT')
+{
+	$writer->do('BEGIN');
+	$writer->do('CREATE EXTENSION fflag');
+	$writer->do(q{SELECT fflag_register('f', true)});
+	is_on($writer, "$end: used where it was created");
+	like(error_of($reader, $evaluate), qr/does not exist/, "$end: unknown elsewhere");
+	$writer->do($end);
+}
+is_on($reader, 'committed');
+
+# dropped under a statement that is running: its function is there until the end
+$reader->do('BEGIN');
+$reader->do(q{DECLARE c CURSOR FOR SELECT fflag_enabled('f', n) FROM generate_series(1, 10) n});
+is(ask($reader, 'FETCH c'), 1, 'cursor');
+$writer->do('DROP EXTENSION fflag');
+$writer->do('CREATE EXTENSION fflag');
+my $after = eval { ask($reader, 'FETCH c') };
+ok(defined $after ? $after == 1 : $reader->errstr =~ /extension "fflag" has been dropped|just been dropped/,
+	'cursor after DROP EXTENSION: the old answer or a clear error');
+$reader->do('ROLLBACK');
+$writer->do(q{SELECT fflag_register('f', true)});
+
+# ---- schemas
+
+$writer->do('DROP EXTENSION fflag');
+$writer->do('CREATE SCHEMA one');
+$writer->do('CREATE EXTENSION fflag SCHEMA one');
+$writer->do(q{SELECT one.fflag_register('f', true)});
+$reader->do('PREPARE moved AS SELECT one.fflag_enabled(\'f\', 1)');
+is(ask($reader, 'EXECUTE moved'), 1, 'in a schema');
+$writer->do('ALTER SCHEMA one RENAME TO two');
+is(ask($reader, q{SELECT two.fflag_enabled('f', 1)}), 1, 'schema renamed');
+$writer->do(q{UPDATE two.feature_flag SET enabled = false});
+is(ask($reader, q{SELECT two.fflag_enabled('f', 1)}), 0, 'a change after that');
+$writer->do('CREATE SCHEMA one');
+like(error_of($reader, 'EXECUTE moved'), qr/one\.fflag_enabled.* does not exist/, 'the old name: clear error');
+like(error_of($writer, 'ALTER EXTENSION fflag SET SCHEMA public'), qr/does not support SET SCHEMA/, 'SET SCHEMA is refused');
+$writer->do('ALTER TABLE two.feature_flag SET SCHEMA public');
+like(error_of($reader, q{SELECT two.fflag_enabled('f', 1)}), qr/table "feature_flag" of extension "fflag" does not exist/,
+	'a table moved away: clear error');
+$writer->do('ALTER TABLE public.feature_flag SET SCHEMA two');
+is(ask($reader, q{SELECT two.fflag_enabled('f', 1)}), 0, 'and back');
+$writer->do('DROP EXTENSION fflag');
+$writer->do('CREATE EXTENSION fflag');
+$writer->do(q{SELECT fflag_register('f', true)});
+
+# ---- invalidation overflow: so many messages while a session cannot read them
+# that it is told to forget everything; idle sessions read theirs, stopped
+# ones do not
+
+my $pid = ask($reader, 'SELECT pg_backend_pid()');
+for my $round (1 .. 2)
+{
+	is_on($reader, 'before the overflow');
+	$reader->do('BEGIN') if $round == 1;
+	is_on($reader, 'in a transaction') if $round == 1;
+	my $before = ask($reader, 'SELECT invalidations FROM fflag_cache()');
+	kill STOP => $pid;
+	$writer->do(q{DO $$ BEGIN FOR i IN 1..3000 LOOP
+		EXECUTE 'CREATE TEMP TABLE t (a int)'; EXECUTE 'DROP TABLE t'; COMMIT; END LOOP; END $$});
+	$writer->do(q{UPDATE feature_flag SET enabled = false});
+	kill CONT => $pid;
+	is_off($reader, 'after the overflow');
+	# two parts of the cache, each told once by the overflow, and one by the
+	# UPDATE if that message has not overflowed as well
+	cmp_ok(ask($reader, 'SELECT invalidations FROM fflag_cache()') - $before, '>=', 2, 'it has been told');
+	$reader->do('COMMIT') if $round == 1;
+	$writer->do(q{UPDATE feature_flag SET enabled = true});
+}
+
+# ---- crash
+
+$writer->do(q{UPDATE feature_flag SET enabled = true});
+is_on($reader, 'committed before the crash');
+$writer->do('BEGIN');
+$writer->do(q{UPDATE feature_flag SET enabled = false});
+$node->stop('immediate');
+$node->start;
+$reader = session($node);
+is_on($reader, 'after the crash: what was committed, not what was not');
+$node->safe_psql('postgres', q{UPDATE feature_flag SET enabled = false});
+is_off($reader, 'and changes are seen');
+
+# ---- a cancelled load: the reader waits for the table, gives up, and is right
+# afterwards
+
+$writer = session($node);
+$writer->do('BEGIN');
+$writer->do('LOCK TABLE feature_flag_user');
+$node->safe_psql('postgres', q{UPDATE feature_flag SET enabled = true, rollout_percentage = 0});
+$reader->do(q{SET lock_timeout = '100ms'});
+like(error_of($reader, $evaluate), qr/lock timeout/, 'a load that waits can be cancelled');
+$writer->do(q{INSERT INTO feature_flag_user SELECT id, '1' FROM feature_flag});
+$writer->do('COMMIT');
+is_on($reader, 'and the next one is right');
+
+$_->disconnect for ($writer, $reader);
+$node->stop;
+done_testing();

@@ -1,0 +1,80 @@
+# Parallel workers evaluate under the leader's snapshot.
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::RealBin/../perl";
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use FflagTest;
+use Test::More;
+
+my $node = PostgreSQL::Test::Cluster->new('node');
+$node->init;
+$node->append_conf('postgresql.conf', "max_worker_processes = 16\nmax_parallel_workers = 8");
+$node->start;
+$node->safe_psql('postgres', q{
+	CREATE EXTENSION fflag;
+	SELECT fflag_register('f', true, 10);
+	CREATE TABLE people AS SELECT id FROM generate_series(1, 50000) AS id;
+	ALTER TABLE people SET (parallel_workers = 3);
+	ANALYZE people;
+});
+
+my $reader = session($node);
+$reader->do("SET $_") for ('max_parallel_workers_per_gather = 3', 'min_parallel_table_scan_size = 0',
+	'parallel_setup_cost = 0', 'parallel_tuple_cost = 0');
+my $writer = session($node);
+my $query = q{SELECT count(*) FROM people WHERE fflag_enabled('f', id)};
+
+# what the table says, with one process
+sub expected
+{
+	my ($session) = @_;
+	return ask($session, q{SELECT count(*) FROM people, feature_flag AS f
+		WHERE f.name = 'f' AND fflag_bucket('f', people.id) < f.rollout_percentage * 1000});
+}
+
+my $plan = join "\n", map { $_->[0] } @{ $reader->selectall_arrayref("EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) $query") };
+like($plan, qr/Workers Launched: [1-3]/, 'workers are launched');
+like($plan, qr/Parallel Seq Scan.*\n.*Filter: fflag_enabled/, 'and evaluate');
+is(ask($reader, $query), expected($reader), 'as many as with one process');
+
+$reader->do('BEGIN ISOLATION LEVEL REPEATABLE READ');
+my $before = ask($reader, $query);
+$writer->do(q{SELECT fflag_rollout('f', 50)});
+is(ask($reader, $query), $before, 'REPEATABLE READ: the leader\'s snapshot');
+is(ask($writer, $query), expected($writer), 'elsewhere the new one');
+$reader->do('COMMIT');
+is(ask($reader, $query), expected($writer), 'and afterwards');
+isnt(ask($reader, $query), $before, 'which is another');
+
+# the leader's uncommitted change, and its rollback
+$reader->do('BEGIN');
+$reader->do(q{UPDATE feature_flag SET rollout_percentage = 99.5});
+is(ask($reader, $query), expected($reader), 'own uncommitted change');
+$reader->do('SAVEPOINT s');
+$reader->do(q{UPDATE feature_flag SET rollout_percentage = 1});
+is(ask($reader, $query), expected($reader), 'in a subtransaction');
+$reader->do('ROLLBACK TO s');
+is(ask($reader, $query), expected($reader), 'rolled back');
+is(ask($writer, $query), expected($writer), 'not seen elsewhere');
+$reader->do('ROLLBACK');
+is(ask($reader, $query), expected($writer), 'nor here any more');
+
+# a cursor whose workers run, while flags change
+$reader->do('BEGIN');
+my $old = ask($reader, $query);
+$reader->do("DECLARE c CURSOR FOR $query");
+$writer->do(q{SELECT fflag_rollout('f', 25)});
+is(ask($reader, 'FETCH c'), $old, 'a cursor from before');
+is(ask($reader, $query), expected($writer), 'and a statement after the change');
+$reader->do('COMMIT');
+
+# all functions at once, in workers
+$reader->do($_) for ('SET max_parallel_workers_per_gather = 2');
+is(ask($reader, q{SELECT count(*) FROM people, fflag_explain('f', id) AS e WHERE e.enabled <> fflag_enabled('f', id)}),
+	0, 'fflag_explain in workers');
+
+$_->disconnect for ($reader, $writer);
+$node->stop;
+done_testing();

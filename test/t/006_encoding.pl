@@ -1,0 +1,68 @@
+# Databases in other encodings: names and ids are hashed as UTF-8, so that a
+# user has the same bucket everywhere.
+use strict;
+use warnings;
+use utf8;
+use FindBin;
+use lib "$FindBin::RealBin/../perl";
+use Encode;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use FflagTest;
+use Test::More;
+
+my $node = PostgreSQL::Test::Cluster->new('node');
+$node->init;
+$node->start;
+
+# from test/data/buckets.tsv
+my ($name, $id, $bucket);
+open my $vectors, '<:encoding(UTF-8)', "$FindBin::RealBin/../data/buckets.tsv" or die;
+while (<$vectors>)
+{
+	chomp;
+	($name, $id, undef, $bucket) = split /\t/;
+	last if $name eq 'new_checkout' && $id =~ /[^\x00-\x7f]/ && $id !~ /[^\x00-\xff]/;
+}
+close $vectors;
+
+for my $encoding ('LATIN1', 'WIN1252', 'UTF8')
+{
+	$node->safe_psql('postgres', "CREATE DATABASE db_$encoding ENCODING $encoding TEMPLATE template0 LOCALE 'C'");
+	my $session = session($node, dbname => "db_$encoding");
+	$session->do(q{SET client_encoding = UTF8});
+	$session->do('CREATE EXTENSION fflag');
+	my $literal = "'" . encode('UTF-8', $id) . "'";
+
+	is(ask($session, "SELECT fflag_bucket('new_checkout', $literal)"), $bucket, "$encoding: bucket of an id");
+	is(ask($session, "SELECT octet_length($literal)"), length(encode($encoding eq 'UTF8' ? 'UTF-8' : 'latin1', $id)),
+		"$encoding: stored in this encoding");
+	is(ask($session, "SELECT fflag_bucket($literal, 'ü')"), ask($session, "SELECT fflag_bucket($literal, U&'\\00fc')"), "$encoding: literal");
+	$session->do(sprintf q{SELECT fflag_register('new_checkout', true, %s)}, ($bucket + 1) / 1000);
+	is(ask($session, "SELECT fflag_enabled('new_checkout', $literal)"), 1, "$encoding: just in");
+	$session->do(sprintf q{SELECT fflag_rollout('new_checkout', %s)}, $bucket / 1000);
+	is(ask($session, "SELECT fflag_enabled('new_checkout', $literal)"), 0, "$encoding: just out");
+	is(ask($session, "SELECT fflag_allow('new_checkout', $literal)"), 1, "$encoding: allow");
+	is(ask($session, "SELECT fflag_enabled('new_checkout', $literal)"), 1, "$encoding: listed");
+	is(ask($session, "SELECT fflag_disallow('new_checkout', $literal)"), 1, "$encoding: disallow");
+
+	# a name that is not ASCII, evaluated one by one and all at once
+	$session->do("SELECT fflag_register($literal, true, 50)");
+	is( ask($session, "SELECT count(*) FROM generate_series(1, 1000) AS n WHERE fflag_enabled($literal, n) IS DISTINCT FROM (fflag_bucket($literal, n) < 50000)"),
+		0, "$encoding: name");
+	is( ask($session, "SELECT count(*) FROM generate_series(1, 100) AS n, fflag_flags(n) AS f WHERE f.enabled IS DISTINCT FROM fflag_enabled(f.name, n)"),
+		0, "$encoding: all flags");
+	is(ask($session, "SELECT fflag_bucket($literal, 7)"), ask(session($node, dbname => 'db_LATIN1'), "SET client_encoding = UTF8; SELECT fflag_bucket($literal, 7)"),
+		"$encoding: the name's bucket is that of LATIN1");
+	$session->disconnect;
+}
+
+# no encoding at all: the bytes are hashed as they are
+$node->safe_psql('postgres', "CREATE DATABASE ascii ENCODING SQL_ASCII TEMPLATE template0 LOCALE 'C'");
+my $session = session($node, dbname => 'ascii');
+$session->do('CREATE EXTENSION fflag');
+is(ask($session, "SELECT fflag_bucket('new_checkout', '" . encode('UTF-8', $id) . "')"), $bucket, 'SQL_ASCII: UTF-8 bytes');
+$session->disconnect;
+
+$node->stop;
+done_testing();

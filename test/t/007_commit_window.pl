@@ -1,0 +1,77 @@
+# A transaction is visible to others a moment before its invalidation messages
+# are sent.  A test module makes that moment long; in it the function must
+# already say what the table says.
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::RealBin/../perl";
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use FflagTest;
+use Test::More;
+use Time::HiRes 'sleep';
+
+my $module = "$FindBin::RealBin/../module";
+system_or_bail('make', '-s', '-C', $module, 'with_llvm=no');
+
+my $node = PostgreSQL::Test::Cluster->new('node');
+$node->init;
+$node->start;
+$node->safe_psql('postgres', qq{
+	CREATE EXTENSION fflag;
+	SELECT fflag_register('f'), fflag_register('g', true, 0);
+	CREATE TABLE other (n int);
+	CREATE FUNCTION test_delay_commit(float8) RETURNS void LANGUAGE c AS '$module/fflag_test', 'test_delay_commit';
+});
+my $writer = session($node);
+my $reader = session($node);
+
+sub delayed_commit
+{
+	my ($change, $column, $name, $what) = @_;
+	my $both = qq{SELECT $column AS said, fflag_enabled('$name', 1) AS answered};
+	my ($seen, $wrong, $window) = (0, 0, 0);
+	my ($said, $answered) = $reader->selectrow_array($both);
+	is($answered, $said, "$what: before");
+
+	$writer->do('BEGIN');
+	$writer->do('SELECT test_delay_commit(1)');
+	$writer->do($change);
+	$writer->do('COMMIT', { pg_async => DBD::Pg::PG_ASYNC() });
+	until ($writer->pg_ready)
+	{
+		my ($now_said, $now_answered) = $reader->selectrow_array($both);
+		$window++ if $now_said != $said;
+		$wrong++ if $now_said != $now_answered;
+		sleep 0.01;
+	}
+	$writer->pg_result;
+	cmp_ok($window, '>', 10, "$what: statements that saw the commit in its last moment");
+	is($wrong, 0, "$what: and got the table's answer");
+	($said, $answered) = $reader->selectrow_array($both);
+	is($answered, $said, "$what: after");
+	return;
+}
+
+delayed_commit(q{UPDATE feature_flag SET enabled = true WHERE name = 'f'},
+	q{(SELECT enabled FROM feature_flag WHERE name = 'f')}, 'f', 'flag');
+delayed_commit(q{INSERT INTO feature_flag_user SELECT id, '1' FROM feature_flag WHERE name = 'g'},
+	q{EXISTS (SELECT FROM feature_flag_user WHERE user_id = '1')}, 'g', 'allowlist');
+delayed_commit(q{DELETE FROM feature_flag WHERE name = 'f'},
+	q{EXISTS (SELECT FROM feature_flag WHERE name = 'f')}, 'f', 'deleted flag');
+
+# while somebody has written and not committed, readers are right as well, and
+# nobody waits
+$writer->do('BEGIN');
+$writer->do(q{UPDATE feature_flag SET enabled = false});
+for (1 .. 3)
+{
+	$node->safe_psql('postgres', 'INSERT INTO other VALUES (1)');
+	is(ask($reader, q{SELECT fflag_enabled('g', 1)}), 1, 'a writer has not committed');
+}
+$writer->do('COMMIT');
+is(ask($reader, q{SELECT fflag_enabled('g', 1)}), 0, 'and now has');
+
+$_->disconnect for ($writer, $reader);
+$node->stop;
+done_testing();

@@ -1,0 +1,156 @@
+/*
+ * hash.c
+ *		Unit tests of src/md5.c and src/bucket.c, in plain C.
+ *
+ * Prints TAP.  Every input is copied to a heap block of exactly its length,
+ * so that the address sanitizer sees any byte read beyond it.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bucket.h"
+#include "md5.h"
+
+static int	test_number = 0;
+static int	failures = 0;
+
+static void
+ok(int passed, const char *what)
+{
+	printf("%sok %d - %s\n", passed ? "" : "not ", ++test_number, what);
+	failures += !passed;
+}
+
+static char *
+exact_copy(const char *data, size_t len)
+{
+	char	   *copy = malloc(len > 0 ? len : 1);
+
+	if (copy == NULL)
+		exit(1);
+	memcpy(copy, data, len);
+	return len > 0 ? copy : realloc(copy, 1);
+}
+
+static int
+bucket_of(const char *name, size_t name_len, const char *user, size_t user_len)
+{
+	char	   *n = exact_copy(name, name_len);
+	char	   *u = exact_copy(user, user_len);
+	int			bucket = fflag_bucket_of(n, name_len, u, user_len);
+
+	free(n);
+	free(u);
+	return bucket;
+}
+
+static void
+hex_digest(const char *name, size_t name_len, const char *user, size_t user_len,
+		   char hex[33])
+{
+	uint32_t	digest[4];
+
+	fflag_md5_pair(name, name_len, user, user_len, digest);
+	for (int i = 0; i < 16; i++)
+		sprintf(hex + 2 * i, "%02x", (unsigned) (digest[i / 4] >> (8 * (i % 4))) & 0xff);
+}
+
+/* buckets.tsv: name, user_id, package's bucket, ours; from Python's hashlib */
+static void
+test_vectors(const char *path)
+{
+	FILE	   *file = fopen(path, "r");
+	char		line[4096];
+	int			vectors = 0;
+	int			wrong = 0;
+
+	if (file == NULL || fgets(line, sizeof(line), file) == NULL)
+	{
+		ok(0, "vectors can be read");
+		return;
+	}
+	while (fgets(line, sizeof(line), file) != NULL)
+	{
+		char	   *user = strchr(line, '\t');
+		char	   *bucket = user ? strchr(user + 1, '\t') : NULL;
+		char	   *fine = bucket ? strchr(bucket + 1, '\t') : NULL;
+		int			got;
+
+		if (fine == NULL)
+		{
+			wrong++;
+			continue;
+		}
+		got = bucket_of(line, user - line, user + 1, bucket - user - 1);
+		vectors++;
+		wrong += got != atoi(fine + 1) || got / 1000 != atoi(bucket + 1);
+	}
+	fclose(file);
+	printf("# %d vectors, %d wrong\n", vectors, wrong);
+	ok(vectors == 2864, "all vectors are there");
+	ok(wrong == 0, "every vector has the bucket that Python computes");
+}
+
+/* RFC 1321, A.5 has no message with a colon, so these come from md5sum */
+static void
+test_digests(void)
+{
+	char		hex[33];
+	char	   *long_text = malloc(1000000);
+
+	if (long_text == NULL)
+		exit(1);
+	memset(long_text, 'a', 1000000);
+
+	hex_digest("", 0, "", 0, hex);
+	ok(strcmp(hex, "853ae90f0351324bd73ea615e6487517") == 0, "MD5 of \":\"");
+	hex_digest("new_checkout", 12, "42", 2, hex);
+	ok(strcmp(hex, "fa7b5e0df0915ed99ca2af83d4d6204a") == 0, "MD5 of \"new_checkout:42\"");
+	hex_digest(long_text, 1000000, long_text, 1000000, hex);
+	ok(strcmp(hex, "c15a8288a50cc53d3b1a67bf95ee298c") == 0, "MD5 of two million bytes");
+	free(long_text);
+}
+
+/* One message has one bucket, however name and user divide it. */
+static void
+test_lengths(void)
+{
+	char		text[300];
+	int			wrong = 0;
+
+	for (size_t i = 0; i < sizeof(text); i++)
+		text[i] = (char) (i * 7 + 1);
+	for (size_t len = 1; len < sizeof(text); len++)
+	{
+		int			first = -1;
+
+		for (size_t colon = 0; colon < len; colon += 1 + len / 20)
+		{
+			char		message[sizeof(text)];
+			int			got;
+
+			/* "::::" has a colon wherever it is divided */
+			memset(message, ':', sizeof(message));
+			got = bucket_of(message, colon, message + colon + 1, len - colon - 1);
+			if (first < 0)
+				first = got;
+			wrong += got != first || got < 0 || got >= FFLAG_BUCKETS;
+			got = bucket_of(text, colon, text + colon, len - colon);
+			wrong += got < 0 || got >= FFLAG_BUCKETS;
+		}
+	}
+	ok(wrong == 0, "lengths up to 300 bytes, divided anywhere");
+}
+
+int
+main(int argc, char **argv)
+{
+	if (argc != 2)
+		return 2;
+	test_vectors(argv[1]);
+	test_digests();
+	test_lengths();
+	printf("1..%d\n", test_number);
+	return failures != 0;
+}
