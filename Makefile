@@ -3,6 +3,7 @@
 #   make && sudo make install && make installcheck    PGXS, as usual; PG_CONFIG=...
 #   make demo                                         see it work
 #   make test                                         everything, in a throwaway cluster
+#   make test-naive                                   tests fail if the cache is naive
 
 EXTENSION = fflag
 MODULE_big = fflag
@@ -23,11 +24,11 @@ EXTRA_CLEAN = results output_iso tmp_check log regression.diffs regression.out
 PG_CONFIG ?= pg_config
 
 # What PostgreSQL is needed for begins here; the commands below set it up first.
-ifeq ($(filter demo test,$(MAKECMDGOALS)),)
+ifeq ($(filter demo test test-naive,$(MAKECMDGOALS)),)
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 else
-.PHONY: demo test
-demo test:
-	@test/run $@
+.PHONY: demo test test-naive
+demo test test-naive:
+	@test/run $(@:test-%=%)
 endif

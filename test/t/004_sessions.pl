@@ -106,6 +106,22 @@ $writer->do('DROP EXTENSION fflag');
 $writer->do('CREATE EXTENSION fflag');
 $writer->do(q{SELECT fflag_register('f', true)});
 
+# ---- the two tables are invalidated separately
+
+$writer->do(q{SELECT fflag_register('g', true, 0), fflag_rollout('f', 0)});
+my $held = q{SELECT flags || ' ' || allowlists FROM fflag_cache()};
+ask($reader, q{SELECT fflag_enabled('f', 1), fflag_enabled('g', 1)});
+is(ask($reader, $held), '2 2', 'two flags and their lists');
+$writer->do(q{UPDATE feature_flag SET rollout_percentage = 100 WHERE name = 'f'});
+is_on($reader, 'a flag has changed');
+is(ask($reader, $held), '1 2', 'the lists are still there');
+$writer->do(q{UPDATE feature_flag SET rollout_percentage = 0 WHERE name = 'f'});
+ask($reader, q{SELECT fflag_enabled('f', 1), fflag_enabled('g', 1)});
+$writer->do(q{SELECT fflag_allow('f', 1)});
+is_on($reader, 'a list has changed');
+is(ask($reader, $held), '2 1', 'the flags are still there');
+$writer->do(q{SELECT fflag_disallow('f', 1), fflag_rollout('f', 100)});
+
 # ---- invalidation overflow: so many messages while a session cannot read them
 # that it is told to forget everything; idle sessions read theirs, stopped
 # ones do not

@@ -1,0 +1,309 @@
+# The randomized checker.  Writers change flags in every way there is, readers
+# in all isolation levels, on the primary, a standby and a subscriber, compare
+# in each statement what the function answers with what the tables say, by a
+# plain SQL rendering of the rules.  Writers compare too, after each change of
+# their own.
+#
+#   FFLAG_CHECK_SECONDS   how long (30)
+#   FFLAG_CHECK_SEED      seed of the random choices (by the clock); interleavings
+#                         are the scheduler's and do not repeat
+#
+# TRUNCATE is not MVCC-safe, so it gets a turn of its own, in which readers lock
+# the tables before they take a snapshot.
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::RealBin/../perl";
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use FflagTest;
+use Test::More;
+use Time::HiRes qw(time sleep);
+
+my $seconds = $ENV{FFLAG_CHECK_SECONDS} // 30;
+my $seed = $ENV{FFLAG_CHECK_SEED} // time() % 1_000_000;
+note "seed $seed, $seconds seconds";
+
+# ---- servers
+
+my $primary = PostgreSQL::Test::Cluster->new('primary');
+$primary->init(allows_streaming => 'logical');
+$primary->append_conf('postgresql.conf', q{
+max_prepared_transactions = 20
+max_connections = 60
+hot_standby_feedback = on
+max_standby_streaming_delay = -1
+deadlock_timeout = 20ms
+log_statement = none
+log_min_messages = fatal
+min_parallel_table_scan_size = 0
+parallel_setup_cost = 0
+});
+$primary->start;
+$primary->safe_psql('postgres', q{CREATE EXTENSION fflag; CREATE TABLE other (n int)});
+$primary->backup('backup');
+my $standby = PostgreSQL::Test::Cluster->new('standby');
+$standby->init_from_backup($primary, 'backup', has_streaming => 1);
+$standby->append_conf('postgresql.conf', 'hot_standby_feedback = on');
+$standby->start;
+my $subscriber = PostgreSQL::Test::Cluster->new('subscriber');
+$subscriber->init;
+$subscriber->append_conf('postgresql.conf', "log_statement = none\nlog_min_messages = fatal");
+$subscriber->start;
+$subscriber->safe_psql('postgres', 'CREATE EXTENSION fflag');
+
+# The subjects, with the bucket of each computed in plain SQL, and the rules as
+# the tables have them.  The cursor to check, the function to call: all are
+# this one query.
+my $set_up = q{
+	CREATE TABLE subject AS
+		SELECT name, user_id, is_staff, default_value, (h % 100) * 1000 + h / 100 AS bucket
+		FROM (SELECT 'flag ' || n AS name FROM generate_series(1, 12) AS n) AS names
+			CROSS JOIN (SELECT n::text AS user_id FROM generate_series(1, 8) AS n UNION ALL SELECT NULL) AS ids
+			CROSS JOIN (VALUES (false, false), (true, true)) AS args (is_staff, default_value)
+			CROSS JOIN LATERAL (SELECT (sum(get_byte(digest, i) * 256::numeric ^ (15 - i)) % 100000)::int AS h
+				FROM decode(md5(name || ':' || user_id), 'hex') AS digest, generate_series(0, 15) AS i) AS hash;
+	CREATE TABLE wide AS SELECT * FROM subject, generate_series(1, 10);
+	ALTER TABLE wide SET (parallel_workers = 2);
+	ANALYZE subject, wide;
+	CREATE VIEW comparison AS
+		SELECT s.*, fflag_enabled(s.name, s.user_id, s.is_staff, s.default_value) AS answered,
+			CASE WHEN f.id IS NULL THEN s.default_value
+				WHEN f.staff_only THEN s.is_staff AND s.user_id IS NOT NULL
+				WHEN NOT f.enabled THEN false
+				WHEN f.rollout_percentage >= 100 THEN true
+				WHEN EXISTS (SELECT FROM feature_flag_user u WHERE u.flag_id = f.id AND u.user_id = s.user_id) THEN true
+				WHEN f.rollout_percentage <= 0 OR s.user_id IS NULL THEN false
+				ELSE s.bucket < f.rollout_percentage * 1000
+			END AS said
+		FROM subject s LEFT JOIN feature_flag f ON f.name = s.name;
+	CREATE VIEW result AS SELECT count(*) AS answers, count(*) FILTER (WHERE answered IS DISTINCT FROM said) AS wrong,
+		min(name || ', ' || coalesce(user_id, 'nobody') || ', ' || is_staff || ': ' || answered) FILTER (WHERE answered IS DISTINCT FROM said) AS example
+		FROM comparison;
+	CREATE FUNCTION look() RETURNS SETOF result LANGUAGE plpgsql STABLE AS $$ BEGIN RETURN QUERY SELECT * FROM result; END $$;
+	CREATE FUNCTION look_afresh() RETURNS SETOF result LANGUAGE plpgsql VOLATILE AS $$ BEGIN RETURN QUERY SELECT * FROM result; END $$;
+	-- the outer statement's snapshot and newer ones by turns
+	CREATE FUNCTION alternate(n int) RETURNS SETOF result LANGUAGE sql VOLATILE AS 'SELECT * FROM look_afresh()';
+};
+$_->safe_psql('postgres', $set_up) for ($primary, $subscriber);
+$primary->safe_psql('postgres', q{
+	INSERT INTO feature_flag (name, enabled, rollout_percentage) SELECT 'flag ' || n, true, 50 FROM generate_series(1, 8) AS n;
+	CREATE PUBLICATION flags FOR TABLE feature_flag, feature_flag_user;
+});
+$subscriber->safe_psql('postgres',
+	sprintf q{CREATE SUBSCRIPTION flags CONNECTION '%s dbname=postgres' PUBLICATION flags}, $primary->connstr);
+$subscriber->wait_for_subscription_sync($primary, 'flags');
+$primary->wait_for_catchup($standby, 'replay', $primary->lsn('insert'));
+
+# ---- what processes do
+
+my ($session, $answers, $wrong, $statements, $truncating);
+
+sub one_of { return $_[ rand @_ ]; }
+sub flag { return 'flag ' . (1 + int rand 12); }
+sub user { return 1 + int rand 8; }
+
+sub compare
+{
+	my ($query, $what) = @_;
+	for my $row (@{ $session->selectall_arrayref($query) })
+	{
+		my ($n, $bad, $example) = @$row;
+		$answers += $n;
+		$statements++;
+		next unless $bad;
+		$wrong += $bad;
+		print "# wrong: $bad of $n, $what, $query: $example\n" if $wrong < 20;
+	}
+	return;
+}
+
+# Runs what may fail as the others have it: deadlocks, serialization failures,
+# duplicate names.  Rolls back to where it was called.
+sub try
+{
+	my ($code) = @_;
+	return 1 if eval { $code->(); 1 };
+	my $state = $session->state;
+	die $@ unless $state =~ /^(40001|40P01|23505|23503|22012|55000|57014|42704)$/;
+	return 0;
+}
+
+my @changes = (
+	sub { sprintf q{UPDATE feature_flag SET enabled = NOT enabled WHERE name = '%s'}, flag() },
+	sub { sprintf q{UPDATE feature_flag SET staff_only = %s WHERE name = '%s'}, one_of('true', 'false', 'false'), flag() },
+	(sub { sprintf q{UPDATE feature_flag SET rollout_percentage = %s WHERE name = '%s'}, one_of(0, 0.001, 12.5, 50, 77.777, 100), flag() }) x 2,
+	sub { sprintf q{INSERT INTO feature_flag (name, enabled, rollout_percentage) VALUES ('%s', true, 50) ON CONFLICT DO NOTHING}, flag() },
+	sub { sprintf q{INSERT INTO feature_flag (name) VALUES ('%s') ON CONFLICT (name) DO UPDATE SET enabled = true}, flag() },
+	sub { sprintf q{DELETE FROM feature_flag WHERE name = '%s'}, flag() },
+	sub { sprintf q{UPDATE feature_flag SET name = '%s' WHERE name = '%s'}, flag(), flag() },
+	(sub { sprintf q{INSERT INTO feature_flag_user (flag_id, user_id) SELECT id, '%s' FROM feature_flag WHERE name = '%s' ON CONFLICT DO NOTHING}, user(), flag() }) x 2,
+	(sub { sprintf q{DELETE FROM feature_flag_user WHERE user_id = '%s'}, user() }) x 2,
+	sub { sprintf q{INSERT INTO feature_flag_user SELECT id, n::text FROM feature_flag, generate_series(100, 300) AS n WHERE name = '%s' ON CONFLICT DO NOTHING}, flag() },
+	sub { sprintf q{UPDATE feature_flag_user SET user_id = '%s' WHERE user_id = '%s'}, user(), user() },
+	sub { sprintf q{MERGE INTO feature_flag f USING (VALUES ('%s')) AS v (name) ON f.name = v.name
+		WHEN MATCHED THEN UPDATE SET enabled = true WHEN NOT MATCHED THEN INSERT (name, enabled) VALUES (v.name, true)}, flag() },
+	sub { sprintf q{WITH w AS (UPDATE feature_flag SET enabled = NOT enabled WHERE name = '%s' RETURNING id) SELECT id / (id - id) FROM w}, flag() },
+	sub { sprintf q{DO $$ BEGIN UPDATE feature_flag SET enabled = NOT enabled WHERE name = '%s'; PERFORM count(*) FROM look_afresh(); RAISE division_by_zero;
+		EXCEPTION WHEN division_by_zero THEN NULL; END $$}, flag() },
+	sub { 'INSERT INTO other VALUES (1)' },
+);
+
+sub change
+{
+	$session->do($truncating && rand() < 0.05 ? 'TRUNCATE feature_flag_user' : one_of(@changes)->());
+	return;
+}
+
+sub write_something
+{
+	my $kind = rand;
+	return try(sub { change() }) if $kind < 0.4;
+	$session->do('BEGIN' . one_of('', '', ' ISOLATION LEVEL REPEATABLE READ', ' ISOLATION LEVEL SERIALIZABLE'));
+	$session->do('LOCK TABLE feature_flag, feature_flag_user IN ACCESS SHARE MODE') if $truncating;
+	my $fine = try(sub {
+		for (1 .. 1 + rand 3)
+		{
+			if (rand() < 0.4)
+			{
+				$session->do('SAVEPOINT s');
+				my $ok = try(sub { change(); compare(one_of('TABLE result', 'SELECT * FROM look_afresh()'), 'writer') });
+				$session->do(!$ok || rand() < 0.5 ? 'ROLLBACK TO s' : 'RELEASE s');
+			}
+			else
+			{
+				change();
+			}
+			compare(one_of('TABLE result', 'SELECT * FROM look()', 'SELECT * FROM look_afresh()'), 'writer') if rand() < 0.7;
+		}
+	});
+	if ($fine && rand() < 0.2)
+	{
+		my $id = "p$$";
+		return $session->do('ROLLBACK') unless try(sub { $session->do("PREPARE TRANSACTION '$id'") });
+		compare('TABLE result', 'writer, prepared') if !$truncating;
+		$session->do(one_of('COMMIT', 'COMMIT', 'ROLLBACK') . " PREPARED '$id'");
+	}
+	else
+	{
+		try(sub { $session->do($fine && rand() < 0.7 ? 'COMMIT' : 'ROLLBACK') }) or $session->do('ROLLBACK');
+	}
+	compare('TABLE result', 'writer, afterwards') if !$truncating && rand() < 0.3;
+	return;
+}
+
+sub read_something
+{
+	my ($what, $recovery) = @_;
+	my $level = one_of('READ COMMITTED', 'READ COMMITTED', 'REPEATABLE READ', $recovery ? 'REPEATABLE READ' : 'SERIALIZABLE');
+	return compare(one_of('TABLE result', 'EXECUTE prepared'), $what) if rand() < 0.4 && !$truncating;
+	$session->do("BEGIN ISOLATION LEVEL $level");
+	$session->do('LOCK TABLE feature_flag, feature_flag_user IN ACCESS SHARE MODE') if $truncating;
+	try(sub {
+		my $cursor = rand() < 0.3;
+		# a cursor compares row by row, with other statements between
+		$session->do('DECLARE c CURSOR FOR SELECT 1, (answered IS DISTINCT FROM said)::int, name FROM comparison') if $cursor;
+		for (1 .. 1 + rand 4)
+		{
+			compare(one_of('TABLE result', 'TABLE result', 'SELECT * FROM look()', 'SELECT * FROM look_afresh()', 'EXECUTE prepared',
+					'SELECT r.* FROM generate_series(1, 2) AS n, LATERAL alternate(n) AS r, LATERAL (SELECT fflag_enabled(\'flag 1\', n)) AS o',
+					'SELECT count(*), count(*) FILTER (WHERE a <> b), NULL FROM (SELECT fflag_enabled(w.name, w.user_id, w.is_staff) AS a, c.answered AS b
+						FROM wide w JOIN comparison c USING (name, user_id, is_staff, default_value) WHERE NOT default_value) AS x'),
+				"$what, $level");
+			compare('FETCH 10 FROM c', "$what, $level, cursor") if $cursor;
+			sleep rand 0.01;
+		}
+		if (rand() < 0.2)
+		{
+			$session->do('SAVEPOINT s');
+			compare('TABLE result', "$what, $level, savepoint");
+			$session->do('ROLLBACK TO s');
+			compare('TABLE result', "$what, $level, after savepoint");
+		}
+	});
+	try(sub { $session->do('COMMIT') }) or $session->do('ROLLBACK');
+	return;
+}
+
+# ---- processes
+
+my $dir = PostgreSQL::Test::Utils::tempdir;
+my @children;
+
+sub start
+{
+	my ($name, $node, $code, $until) = @_;
+	my $pid = fork // die "fork: $!";
+	if ($pid)
+	{
+		push @children, [ $pid, $name ];
+		return;
+	}
+	srand($seed + @children);
+	($answers, $wrong, $statements) = (0, 0, 0);
+	my $done = eval {
+		$session = session($node);
+		$session->do('PREPARE prepared AS TABLE result');
+		$code->() while time() < $until;
+		1;
+	};
+	print "# $name: $@" unless $done;
+	open my $out, '>', "$dir/$$" or die;
+	print $out join ' ', $answers, $wrong, $statements;
+	close $out;
+	# leave without PostgreSQL::Test::Cluster's END, which would stop servers
+	$session->disconnect if $session;
+	STDOUT->flush;
+	POSIX::_exit($done ? 0 : 1);
+}
+use POSIX ();
+
+my %total;
+my $begun = time;
+for my $turn (0, 1)
+{
+	$truncating = $turn;
+	my $until = $begun + ($turn ? $seconds : 0.8 * $seconds);
+	@children = ();
+	start("writer $_", $primary, \&write_something, $until) for (1 .. 3);
+	start("reader $_", $primary, sub { read_something('primary', 0) }, $until) for (1 .. 3);
+	start("standby $_", $standby, sub { read_something('standby', 1) }, $until) for (1 .. $turn ? 0 : 2);
+	start("subscriber $_", $subscriber, sub { read_something('subscriber', 0) }, $until) for (1 .. $turn ? 1 : 2);
+	for my $child (@children)
+	{
+		my ($pid, $name) = @$child;
+		waitpid $pid, 0;
+		my $status = $?;
+		$name =~ s/ \d+$//;
+		open my $in, '<', "$dir/$pid" or next;
+		my @counts = split ' ', <$in>;
+		close $in;
+		$total{$name}[$_] += $counts[$_] for 0 .. 2;
+		$total{$name}[3] ||= $status;
+	}
+	$primary->safe_psql('postgres', q{SELECT 'ROLLBACK PREPARED ''' || gid || '''' FROM pg_prepared_xacts \gexec});
+}
+
+my ($all, $bad) = (0, 0);
+for my $name (sort keys %total)
+{
+	my ($n, $w, $s, $status) = @{ $total{$name} };
+	is($status, 0, "$name: ran to the end");
+	cmp_ok($n, '>', 1000, "$name: compared answers");
+	is($w, 0, "$name: no wrong answer");
+	diag sprintf '%-10s %9d answers compared in %6d statements, %d wrong', $name, $n, $s, $w;
+	$all += $n;
+	$bad += $w;
+}
+diag sprintf '%-10s %9d answers compared, %d wrong, in %.0f s (seed %d)', 'together', $all, $bad, time - $begun, $seed;
+
+# all end up with the same flags
+$primary->wait_for_catchup($standby, 'replay', $primary->lsn('insert'));
+$primary->wait_for_catchup('flags');
+my $flags = q{SELECT md5((SELECT string_agg(f::text, ',' ORDER BY id) FROM feature_flag f)
+	|| (SELECT coalesce(string_agg(u::text, ',' ORDER BY flag_id, user_id), '') FROM feature_flag_user u))};
+is(ask(session($_), $flags), ask(session($primary), $flags), $_->name . ' has the same flags') for ($standby, $subscriber);
+
+$subscriber->safe_psql('postgres', 'DROP SUBSCRIPTION flags');
+$_->stop for ($subscriber, $standby, $primary);
+done_testing();
