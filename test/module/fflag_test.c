@@ -8,6 +8,11 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
+
+#include "bucket.h"
 
 PG_MODULE_MAGIC;
 
@@ -40,4 +45,30 @@ test_delay_commit(PG_FUNCTION_ARGS)
 	registered = true;
 	commit_delay_seconds = PG_GETARG_FLOAT8(0);
 	PG_RETURN_VOID();
+}
+
+/*
+ * test_hash(name, user_id bigint, is_staff, thousandths) returns boolean: what
+ * an evaluation cannot do without, a hash and a comparison
+ */
+PG_FUNCTION_INFO_V1(test_hash);
+
+Datum
+test_hash(PG_FUNCTION_ARGS)
+{
+	text	   *name = PG_GETARG_TEXT_PP(0);
+	char		user[21];
+	int			len = pg_lltoa(PG_GETARG_INT64(1), user);
+
+	PG_RETURN_BOOL(fflag_bucket_of(VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name),
+								   user, len) < PG_GETARG_INT32(3));
+}
+
+/* test_constant(name, user_id bigint, is_staff, answer) returns boolean */
+PG_FUNCTION_INFO_V1(test_constant);
+
+Datum
+test_constant(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(PG_GETARG_BOOL(3));
 }
