@@ -27,4 +27,11 @@ extern bool fflag_allowlist_has(fflag_allowlist *list, Oid users,
 								const char *user, int len,
 								Snapshot snapshot, MemoryContext cxt);
 
+/* Is the list known to have no entries? */
+static inline bool
+fflag_allowlist_is_empty(const fflag_allowlist *list)
+{
+	return list->whole && list->members == NULL;
+}
+
 #endif							/* FFLAG_ALLOWLIST_H */

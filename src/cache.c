@@ -45,6 +45,7 @@
 #include "access/xlogrecovery.h"
 #include "catalog/pg_extension.h"
 #include "miscadmin.h"
+#include "nodes/primnodes.h"
 #include "storage/lock.h"
 #include "storage/sinval.h"
 #include "utils/hsearch.h"
@@ -95,12 +96,13 @@ typedef struct cache_part
 	bool		dirty;			/* such a message came */
 	snapshot_id fence;			/* taken after the last one */
 	MemoryContext cxt;			/* holds the content */
-	uint64		generation;		/* changes when pointers into it die */
+	uint64		generation;		/* changes when pointers into it die; not 0 */
 } cache_part;
 
 /* Which entry a call site used last, in its fn_extra. */
 typedef struct call_site
 {
+	bool		constant;		/* the name is the same at every call */
 	uint64		generation;		/* of FLAGS */
 	const fflag_entry *entry;
 } call_site;
@@ -175,7 +177,10 @@ fflag_cache_init(void)
 	parts[LISTS].cxt = AllocSetContextCreate(TopMemoryContext, "fflag lists",
 											 ALLOCSET_SMALL_SIZES);
 	for (int i = 0; i < PARTS; i++)
+	{
 		parts[i].dirty = true;
+		parts[i].generation = 1;
+	}
 	CacheRegisterRelcacheCallback(mark_dirty, (Datum) 0);
 	RegisterSubXactCallback(forget_tag, NULL);
 }
@@ -515,23 +520,39 @@ find_or_load(const char *name, int len, Snapshot snapshot)
 }
 
 /*
- * The flag of this name as the active snapshot sees it, cached.  The caller is
- * an SQL function called through flinfo, whose fn_extra is ours.  The result
- * is valid until the next call of this file by anybody, but for
- * fflag_cache_listed().
+ * Is the first argument of this call a constant?  A parameter is not, though
+ * it is one for a whole execution: PL/pgSQL keeps the state of an expression
+ * from one to the next.
  */
-const fflag_entry *
-fflag_cache_get(FmgrInfo *flinfo, const char *name, int len)
+static bool
+has_constant_name(const FmgrInfo *flinfo)
+{
+	List	   *args = NIL;
+
+	if (flinfo->fn_expr != NULL && IsA(flinfo->fn_expr, FuncExpr))
+		args = ((FuncExpr *) flinfo->fn_expr)->args;
+	return args != NIL && IsA(linitial(args), Const);
+}
+
+/* The way of fflag_cache_get() for all but the most frequent case. */
+static pg_noinline const fflag_entry *
+get_by_name(FmgrInfo *flinfo, Datum name_datum)
 {
 	call_site  *site = flinfo->fn_extra;
 	Snapshot	snapshot = active_snapshot();
+	text	   *name_text = DatumGetTextPP(name_datum);
+	const char *name = VARDATA_ANY(name_text);
+	int			len = VARSIZE_ANY_EXHDR(name_text);
 
 	if (!is_tag(snapshot))
 		revalidate(flinfo, snapshot);
 
 	if (site == NULL)
+	{
 		flinfo->fn_extra = site =
 			MemoryContextAllocZero(flinfo->fn_mcxt, sizeof(call_site));
+		site->constant = has_constant_name(flinfo);
+	}
 	else if (site->generation == parts[FLAGS].generation &&
 			 site->entry->name_len == len &&
 			 memcmp(site->entry->name, name, len) == 0)
@@ -543,6 +564,27 @@ fflag_cache_get(FmgrInfo *flinfo, const char *name, int len)
 	site->entry = find_or_load(name, len, snapshot);
 	site->generation = parts[FLAGS].generation;
 	return site->entry;
+}
+
+/*
+ * The flag of this name, a text, as the active snapshot sees it, cached.  The
+ * caller is an SQL function whose first argument the name is, called through
+ * flinfo, of which fn_extra is ours.  The result is valid until the next call
+ * of this file by anybody, but for fflag_cache_listed().
+ */
+const fflag_entry *
+fflag_cache_get(FmgrInfo *flinfo, Datum name)
+{
+	const call_site *site = flinfo->fn_extra;
+
+	if (likely(site != NULL && site->constant &&
+			   site->generation == parts[FLAGS].generation &&
+			   ActiveSnapshotSet() && is_tag(GetActiveSnapshot())))
+	{
+		hits++;
+		return site->entry;
+	}
+	return get_by_name(flinfo, name);
 }
 
 static bool
@@ -601,6 +643,30 @@ fflag_cache_get_all(FmgrInfo *flinfo, int *count)
 	return all_flags;
 }
 
+static fflag_allowlist *
+get_list(int64 flag_id)
+{
+	MemoryContext cxt = parts[LISTS].cxt;
+	fflag_allowlist *list;
+	bool		found;
+
+	if (lists == NULL)
+	{
+		HASHCTL		ctl = {
+			.keysize = sizeof(int64),
+			.entrysize = sizeof(fflag_allowlist),
+			.hcxt = cxt
+		};
+
+		lists = hash_create("fflag allowlists", 64, &ctl,
+							HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	}
+	list = hash_search(lists, &flag_id, HASH_ENTER, &found);
+	if (!found)
+		*list = (fflag_allowlist) {.flag_id = flag_id};
+	return list;
+}
+
 /*
  * Is the user (canonical text, database encoding) on the allowlist of a flag
  * that one of the functions above has just returned?  Under the same snapshot.
@@ -609,30 +675,22 @@ bool
 fflag_cache_listed(const fflag_entry *entry, const char *user, int len)
 {
 	cache_part *part = &parts[LISTS];
+	fflag_entry *ours = unconstify(fflag_entry *, entry);
+	bool		listed;
 
-	if (entry->list == NULL || entry->list_generation != part->generation)
+	if (entry->list_generation != part->generation)
 	{
-		fflag_entry *ours = unconstify(fflag_entry *, entry);
-		bool		found;
-
-		if (lists == NULL)
-		{
-			HASHCTL		ctl = {
-				.keysize = sizeof(int64),
-				.entrysize = sizeof(fflag_allowlist),
-				.hcxt = part->cxt
-			};
-
-			lists = hash_create("fflag allowlists", 64, &ctl,
-								HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-		}
-		ours->list = hash_search(lists, &entry->id, HASH_ENTER, &found);
-		if (!found)
-			*ours->list = (fflag_allowlist) {.flag_id = entry->id};
+		ours->nobody_listed = false;
+		ours->list = get_list(entry->id);
 		ours->list_generation = part->generation;
 	}
-	return fflag_allowlist_has(entry->list, part->relid, user, len,
-							   active_snapshot(), part->cxt);
+	else if (entry->nobody_listed)
+		return false;
+
+	listed = fflag_allowlist_has(entry->list, part->relid, user, len,
+								 active_snapshot(), part->cxt);
+	ours->nobody_listed = fflag_allowlist_is_empty(entry->list);
+	return listed;
 }
 
 /* What the cache holds, whether or not it is still valid. */

@@ -16,8 +16,9 @@ typedef struct fflag_entry
 {
 	fflag_flag	flag;
 	int64		id;
+	uint64		list_generation;	/* of which the next two are valid */
+	bool		nobody_listed;
 	struct fflag_allowlist *list;	/* looked up on demand */
-	uint64		list_generation;	/* of which list is valid */
 	int			name_len;
 	char		name[FLEXIBLE_ARRAY_MEMBER];	/* database encoding */
 } fflag_entry;
@@ -38,8 +39,7 @@ typedef struct fflag_cache_stats
 extern bool fflag_cache_setting;
 
 extern void fflag_cache_init(void);
-extern const fflag_entry *fflag_cache_get(FmgrInfo *flinfo,
-										  const char *name, int len);
+extern const fflag_entry *fflag_cache_get(FmgrInfo *flinfo, Datum name);
 extern const fflag_entry *const *fflag_cache_get_all(FmgrInfo *flinfo,
 													 int *count);
 extern bool fflag_cache_listed(const fflag_entry *entry,

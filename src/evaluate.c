@@ -84,6 +84,25 @@ format_user(Datum id, user_type type, user_text *user)
 	}
 }
 
+/* The rest of evaluate_entry(), out of line to keep its beginning short. */
+static pg_noinline fflag_decision
+evaluate_with_id(const fflag_entry *entry, Datum id, user_type type,
+				 fflag_subject *subject)
+{
+	user_text	user;
+	bool		listed;
+
+	format_user(id, type, &user);
+	listed = fflag_cache_listed(entry, user.data, user.len);
+
+	subject->utf8_id = user.data;
+	subject->utf8_id_len = user.len;
+	if (type == USER_TEXT)
+		subject->utf8_id = fflag_to_utf8(user.data, &subject->utf8_id_len);
+	return fflag_decide(&entry->flag, subject,
+						listed ? FFLAG_LISTED_YES : FFLAG_LISTED_NO, false);
+}
+
 /*
  * Decides for a flag that the cache has just returned, under the same
  * snapshot.  The user id is looked at only if it matters.
@@ -92,24 +111,16 @@ static inline fflag_decision
 evaluate_entry(const fflag_entry *entry, NullableDatum id, user_type type,
 			   bool is_staff, bool default_value)
 {
-	fflag_subject subject = {.somebody = !id.isnull,.is_staff = is_staff};
+	fflag_subject subject;
 	fflag_decision decision;
-	user_text	user;
-	bool		listed;
 
+	subject.somebody = !id.isnull;
+	subject.is_staff = is_staff;
 	decision = fflag_decide(&entry->flag, &subject, FFLAG_LISTED_UNKNOWN,
 							default_value);
 	if (decision.rule != FFLAG_RULE_UNDECIDED)
 		return decision;
-
-	format_user(id.value, type, &user);
-	listed = fflag_cache_listed(entry, user.data, user.len);
-
-	subject.utf8_id_len = user.len;
-	subject.utf8_id = fflag_to_utf8(user.data, &subject.utf8_id_len);
-	return fflag_decide(&entry->flag, &subject,
-						listed ? FFLAG_LISTED_YES : FFLAG_LISTED_NO,
-						default_value);
+	return evaluate_with_id(entry, id.value, type, &subject);
 }
 
 /*
@@ -117,19 +128,14 @@ evaluate_entry(const fflag_entry *entry, NullableDatum id, user_type type,
  * two are is_staff and default_value.  For each of them NULL is false, and a
  * NULL name is one that no flag has.  *flag is set to what was evaluated.
  */
-static inline fflag_decision
+static pg_attribute_always_inline fflag_decision
 evaluate(FunctionCallInfo fcinfo, user_type type, const fflag_flag **flag)
 {
 	static const fflag_entry no_entry;
 	const fflag_entry *entry = &no_entry;
 
 	if (!PG_ARGISNULL(0))
-	{
-		text	   *name = PG_GETARG_TEXT_PP(0);
-
-		entry = fflag_cache_get(fcinfo->flinfo, VARDATA_ANY(name),
-								VARSIZE_ANY_EXHDR(name));
-	}
+		entry = fflag_cache_get(fcinfo->flinfo, PG_GETARG_DATUM(0));
 	*flag = &entry->flag;
 	return evaluate_entry(entry, fcinfo->args[1], type,
 						  !PG_ARGISNULL(2) && PG_GETARG_BOOL(2),

@@ -80,6 +80,17 @@ SELECT stable_answer() AS before, own_change() IS NOT NULL AS changed, stable_an
 	fflag_enabled('beta', 4) AS direct;
 SELECT stable_answer();
 
+-- one expression, another flag at each turn
+DO $$
+DECLARE
+	flag text;
+BEGIN
+	FOREACH flag IN ARRAY '{audit,beta,nope,audit}'::text[] LOOP
+		RAISE NOTICE '%: %', flag, fflag_enabled(flag, 4);
+	END LOOP;
+END $$;
+SELECT flag, fflag_enabled(flag, 4) FROM unnest('{audit,beta,nope,audit,NULL,nope}'::text[]) AS flag;
+
 -- exceptions roll back
 DO $$
 BEGIN
