@@ -86,23 +86,15 @@ CREATE TRIGGER fflag_check BEFORE INSERT OR UPDATE
 CREATE TRIGGER fflag_invalidate BEFORE INSERT OR UPDATE OR DELETE
 	ON @extschema@.feature_flag
 	FOR EACH ROW EXECUTE FUNCTION @extschema@.fflag_invalidate();
-CREATE TRIGGER fflag_invalidate_truncate BEFORE TRUNCATE
-	ON @extschema@.feature_flag
-	FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.fflag_invalidate();
 CREATE TRIGGER fflag_invalidate BEFORE INSERT OR UPDATE OR DELETE
 	ON @extschema@.feature_flag_user
 	FOR EACH ROW EXECUTE FUNCTION @extschema@.fflag_invalidate();
-CREATE TRIGGER fflag_invalidate_truncate BEFORE TRUNCATE
-	ON @extschema@.feature_flag_user
-	FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.fflag_invalidate();
 
 -- replicated changes count too
 ALTER TABLE @extschema@.feature_flag
-	ENABLE ALWAYS TRIGGER fflag_invalidate,
-	ENABLE ALWAYS TRIGGER fflag_invalidate_truncate;
+	ENABLE ALWAYS TRIGGER fflag_invalidate;
 ALTER TABLE @extschema@.feature_flag_user
-	ENABLE ALWAYS TRIGGER fflag_invalidate,
-	ENABLE ALWAYS TRIGGER fflag_invalidate_truncate;
+	ENABLE ALWAYS TRIGGER fflag_invalidate;
 
 --
 -- Evaluation.  The overloads differ by the type of user_id only; the text one

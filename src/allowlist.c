@@ -86,7 +86,8 @@ read_list(fflag_allowlist *list, Oid users, int64 limit, Snapshot snapshot,
 	{
 		/*
 		 * The list has more than limit / 2 entries, or the last attempt would
-		 * have reached its end: so that limit bytes are one to two an entry.
+		 * have reached its end: so that limit bytes are one to two an entry
+		 * (but bloom_create() takes a megabyte at least).
 		 */
 		r.filter = bloom_create(limit / 2, limit / 1024, 0);
 	}

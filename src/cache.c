@@ -69,13 +69,16 @@
 /*
  * What tells one snapshot from another.  Pointers do not: snapshots are copied
  * and freed.  With the same xmax the set of running transactions can only have
- * shrunk, so that their number stands for the set.
+ * shrunk, so that their number stands for the set.  A snapshot leaves out the
+ * transaction that takes it; "running" counts that as well, or else the set
+ * could grow when the transaction goes on without us (PREPARE TRANSACTION).
  */
 typedef struct snapshot_id
 {
 	TransactionId xmax;
 	uint32		xcnt;
 	int32		subxcnt;
+	int64		running;
 	CommandId	curcid;
 	LocalTransactionId lxid;
 	bool		recovery;
@@ -123,6 +126,9 @@ static int	n_all_flags;
 /* in parts[LISTS].cxt */
 static HTAB *lists;
 
+/* all relcache messages so far; those for other relations count as well */
+static uint64 messages;
+
 /* do the tables' triggers announce every change, as far as we have looked? */
 static bool announced = true;
 
@@ -145,6 +151,7 @@ static int64 invalidations;
 static void
 mark_dirty(Datum arg, Oid relid)
 {
+	messages++;
 	for (int i = 0; i < PARTS; i++)
 	{
 		if (relid == InvalidOid || relid == parts[i].relid)
@@ -207,11 +214,23 @@ active_snapshot(void)
 static snapshot_id
 identify(Snapshot snapshot)
 {
+	TransactionId own = GetTopTransactionIdIfAny();
+	int64		running;
+
+	/* during recovery all running transactions are listed as subtransactions */
+	if (snapshot->takenDuringRecovery)
+		running = snapshot->subxcnt;
+	else
+		running = (int64) snapshot->xcnt +
+			(TransactionIdIsValid(own) &&
+			 TransactionIdPrecedes(own, snapshot->xmax));
+
 	return (snapshot_id)
 	{
 		.xmax = snapshot->xmax,
 		.xcnt = snapshot->xcnt,
 		.subxcnt = snapshot->subxcnt,
+		.running = running,
 		.curcid = snapshot->curcid,
 		.lxid = MyLocalTransactionId,
 		.recovery = snapshot->takenDuringRecovery
@@ -230,19 +249,12 @@ is_tag(Snapshot snapshot)
 		snapshot->takenDuringRecovery == tag.recovery;
 }
 
-/* During recovery all running transactions are listed as subtransactions. */
-static int64
-count_running(const snapshot_id *s)
-{
-	return s->recovery ? (int64) s->subxcnt : (int64) s->xcnt;
-}
-
 /* Do the two see the same transactions of others? */
 static bool
 sees_same(const snapshot_id *a, const snapshot_id *b)
 {
 	return a->recovery == b->recovery && a->xmax == b->xmax &&
-		count_running(a) == count_running(b);
+		a->running == b->running;
 }
 
 /*
@@ -259,7 +271,7 @@ is_not_before(const snapshot_id *b, const snapshot_id *a)
 		return false;
 	if (a->xmax != b->xmax)
 		return TransactionIdFollows(b->xmax, a->xmax);
-	return count_running(b) <= count_running(a);
+	return b->running <= a->running;
 }
 
 /* ----------
@@ -334,7 +346,7 @@ is_moving(const snapshot_id *s)
 static bool
 is_commit_under_way(Snapshot snapshot)
 {
-	LOCKTAG		lock = write_lock();
+	LOCKTAG		locks[1 + PARTS];
 
 	if (snapshot->takenDuringRecovery)
 	{
@@ -343,9 +355,19 @@ is_commit_under_way(Snapshot snapshot)
 		return GetXLogReplayRecPtr(NULL) < begun;
 	}
 
-	if (LockAcquire(&lock, ShareLock, false, true) == LOCKACQUIRE_NOT_AVAIL)
-		return true;
-	LockRelease(&lock, ShareLock, false);
+	/* those who change rows, and those who change or truncate the tables */
+	locks[0] = write_lock();
+	for (int i = 0; i < PARTS; i++)
+		SET_LOCKTAG_RELATION(locks[1 + i], MyDatabaseId, parts[i].relid);
+
+	for (int i = 0; i < (int) lengthof(locks); i++)
+	{
+		LOCKMODE	mode = i == 0 ? ShareLock : RowExclusiveLock;
+
+		if (LockAcquire(&locks[i], mode, false, true) == LOCKACQUIRE_NOT_AVAIL)
+			return true;
+		LockRelease(&locks[i], mode, false);
+	}
 	return false;
 }
 
@@ -401,6 +423,7 @@ revalidate(FmgrInfo *flinfo, Snapshot snapshot)
 
 	if (parts[FLAGS].dirty || parts[LISTS].dirty)
 	{
+		uint64		before = messages;
 		fflag_tables tables =
 			fflag_locate_tables(fflag_extension_schema(flinfo->fn_oid));
 		Oid			relids[PARTS] = {tables.flags, tables.users};
@@ -412,7 +435,13 @@ revalidate(FmgrInfo *flinfo, Snapshot snapshot)
 				continue;
 			drop_content(i);
 			parts[i].relid = relids[i];
-			parts[i].dirty = false;
+
+			/*
+			 * What came while we were looking may be about what we had looked
+			 * at already, or about a table that was not ours yet: look again
+			 * next time.
+			 */
+			parts[i].dirty = messages != before;
 
 			/*
 			 * The fence comes after relid is set, so that no message is missed
@@ -500,7 +529,9 @@ find_or_load(const char *name, int len, Snapshot snapshot)
 {
 	fflag_string key = {name, len};
 	fflag_string_slot *slot = NULL;
+	const fflag_entry *entry;
 	fflag_row	row;
+	bool		was_tagged;
 
 	if (flags != NULL)
 		slot = strtab_lookup(flags, key);
@@ -513,10 +544,15 @@ find_or_load(const char *name, int len, Snapshot snapshot)
 	}
 
 	loads++;
+	was_tagged = tagged;
+	tagged = false;				/* an error leaves it so, and all is dropped */
 	if (all_flags == NULL &&
 		fflag_read_flag(parts[FLAGS].relid, name, len, snapshot, &row))
-		return remember_flag(name, len, &row);
-	return remember_unknown(name, len);
+		entry = remember_flag(name, len, &row);
+	else
+		entry = remember_unknown(name, len);
+	tagged = was_tagged;
+	return entry;
 }
 
 /*
@@ -623,8 +659,10 @@ fflag_cache_get_all(FmgrInfo *flinfo, int *count)
 		const fflag_entry **sorted;
 		strtab_iterator it;
 		fflag_string_slot *slot;
+		bool		was_tagged = tagged;
 		int			n = 0;
 
+		tagged = false;			/* as in find_or_load() */
 		fflag_read_flags(parts[FLAGS].relid, snapshot, take_flag, NULL);
 		sorted = MemoryContextAllocHuge(parts[FLAGS].cxt,
 										sizeof(*sorted) *
@@ -638,6 +676,7 @@ fflag_cache_get_all(FmgrInfo *flinfo, int *count)
 		}
 		all_flags = sorted;
 		n_all_flags = n;
+		tagged = was_tagged;
 	}
 	*count = n_all_flags;
 	return all_flags;

@@ -24,7 +24,8 @@
 #include "access/stratnum.h"
 #include "access/table.h"
 #include "access/transam.h"
-#include "catalog/pg_am.h"
+#include "catalog/pg_index.h"
+#include "catalog/pg_opfamily.h"
 #include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
@@ -217,13 +218,13 @@ find_user_columns(Relation rel)
 }
 
 /*
- * A btree index that begins with the given columns, or InvalidOid.  What the
- * planner would not use, we do not: an index that is being built or rebuilt,
- * or is too young for this transaction's snapshots.  *collations gets those of
- * the index, by which a search in it must compare.
+ * A btree index that begins with the given columns, ordered as the types are
+ * by default, or InvalidOid.  What the planner would not use, we do not: an
+ * index that is being built or rebuilt, or is too young for this transaction's
+ * snapshots.
  */
 static Oid
-find_index(Relation rel, int nkeys, const AttrNumber *columns, Oid *collations)
+find_index(Relation rel, int nkeys, const AttrNumber *columns)
 {
 	Oid			found = InvalidOid;
 	List	   *indexes = RelationGetIndexList(rel);
@@ -233,18 +234,25 @@ find_index(Relation rel, int nkeys, const AttrNumber *columns, Oid *collations)
 	{
 		Relation	index = index_open(lfirst_oid(lc), AccessShareLock);
 		Form_pg_index form = index->rd_index;
+
+		/* a predicate is not even looked at: that would run its functions */
 		bool		usable = form->indisvalid &&
 			form->indnkeyatts >= nkeys &&
-			index->rd_rel->relam == BTREE_AM_OID &&
-			RelationGetIndexPredicate(index) == NIL &&
+			heap_attisnull(index->rd_indextuple, Anum_pg_index_indpred, NULL) &&
 			(!form->indcheckxmin ||
 			 TransactionIdPrecedes(HeapTupleHeaderGetXmin(index->rd_indextuple->t_data),
 								   TransactionXmin));
 
 		for (int i = 0; usable && i < nkeys; i++)
 		{
-			usable = form->indkey.values[i] == columns[i];
-			collations[i] = index->rd_indcollation[i];
+			Form_pg_attribute att =
+				TupleDescAttr(RelationGetDescr(rel), columns[i] - 1);
+
+			usable = form->indkey.values[i] == columns[i] &&
+				index->rd_opfamily[i] == (att->atttypid == INT8OID ?
+										  INTEGER_BTREE_FAM_OID :
+										  TEXT_BTREE_FAM_OID) &&
+				index->rd_indcollation[i] == att->attcollation;
 		}
 		if (usable)
 			found = RelationGetRelid(index);
@@ -253,11 +261,6 @@ find_index(Relation rel, int nkeys, const AttrNumber *columns, Oid *collations)
 			break;
 	}
 	list_free(indexes);
-
-	/* without an index the column's own collation is the one to compare by */
-	for (int i = 0; !OidIsValid(found) && i < nkeys; i++)
-		collations[i] =
-			TupleDescAttr(RelationGetDescr(rel), columns[i] - 1)->attcollation;
 	return found;
 }
 
@@ -270,32 +273,35 @@ begin_search(Relation rel, int nkeys, const AttrNumber *columns,
 			 const Datum *values, Snapshot snapshot)
 {
 	ScanKeyData keys[2];
-	Oid			collations[2] = {InvalidOid, InvalidOid};
-	Oid			index = find_index(rel, nkeys, columns, collations);
+	Oid			index = find_index(rel, nkeys, columns);
 
 	Assert(nkeys <= (int) lengthof(keys));
 	for (int i = 0; i < nkeys; i++)
 	{
-		Oid			type = TupleDescAttr(RelationGetDescr(rel),
-										 columns[i] - 1)->atttypid;
+		Form_pg_attribute att =
+			TupleDescAttr(RelationGetDescr(rel), columns[i] - 1);
 
 		ScanKeyEntryInitialize(&keys[i], 0, columns[i],
 							   BTEqualStrategyNumber, InvalidOid,
-							   collations[i],
-							   type == INT8OID ? F_INT8EQ : F_TEXTEQ,
+							   att->attcollation,
+							   att->atttypid == INT8OID ? F_INT8EQ : F_TEXTEQ,
 							   values[i]);
 	}
 	return systable_beginscan(rel, index, OidIsValid(index), snapshot,
 							  nkeys, keys);
 }
 
-/* Text in UTF-8, which is what gets hashed; *len is updated. */
+/*
+ * Text in UTF-8, which is what gets hashed; *len is updated.  In a database
+ * that knows of no encoding, the bytes as they are.
+ */
 const char *
 fflag_to_utf8(const char *text, size_t *len)
 {
 	char	   *utf8;
 
-	if (GetDatabaseEncoding() == PG_UTF8)
+	if (GetDatabaseEncoding() == PG_UTF8 ||
+		GetDatabaseEncoding() == PG_SQL_ASCII)
 		return text;
 	utf8 = pg_server_to_any(text, (int) *len, PG_UTF8);
 	if (utf8 != text)
@@ -353,6 +359,8 @@ fflag_check_percentage(Datum percentage, const char *flag)
 void
 fflag_check_name(const char *name)
 {
+	size_t		len;
+
 	if (name == NULL)
 		ereport(ERROR,
 				errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
@@ -372,6 +380,10 @@ fflag_check_name(const char *name)
 				errdetail("It has %d characters.", pg_mbstrlen(name)),
 				errhint("Give the flag a name of 1 to %d characters.",
 						FFLAG_NAME_LENGTH));
+
+	/* a name that cannot be hashed must not get into the table */
+	len = strlen(name);
+	(void) fflag_to_utf8(name, &len);
 }
 
 static void

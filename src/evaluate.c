@@ -13,6 +13,7 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/memutils.h"
 #include "utils/numeric.h"
 #include "utils/uuid.h"
 
@@ -216,11 +217,20 @@ static inline Datum
 fflag_flags(FunctionCallInfo fcinfo, user_type type)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	NullableDatum user = fcinfo->args[0];
 	const fflag_entry *const *entries;
 	int			count;
+	MemoryContext caller;
+	MemoryContext per_flag;
 
 	InitMaterializedSRF(fcinfo, 0);
 	entries = fflag_cache_get_all(fcinfo->flinfo, &count);
+	if (type == USER_TEXT && !user.isnull)
+		user.value = PointerGetDatum(DatumGetTextPP(user.value));
+
+	per_flag = AllocSetContextCreate(CurrentMemoryContext, "fflag_flags",
+									 ALLOCSET_DEFAULT_SIZES);
+	caller = MemoryContextSwitchTo(per_flag);
 	for (int i = 0; i < count; i++)
 	{
 		Datum		values[2];
@@ -229,12 +239,14 @@ fflag_flags(FunctionCallInfo fcinfo, user_type type)
 		CHECK_FOR_INTERRUPTS();
 		values[0] = PointerGetDatum(cstring_to_text_with_len(entries[i]->name,
 															 entries[i]->name_len));
-		values[1] = BoolGetDatum(evaluate_entry(entries[i], fcinfo->args[0], type,
+		values[1] = BoolGetDatum(evaluate_entry(entries[i], user, type,
 												!PG_ARGISNULL(1) && PG_GETARG_BOOL(1),
 												false).enabled);
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
-		pfree(DatumGetPointer(values[0]));
+		MemoryContextReset(per_flag);
 	}
+	MemoryContextSwitchTo(caller);
+	MemoryContextDelete(per_flag);
 	return (Datum) 0;
 }
 

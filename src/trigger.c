@@ -6,7 +6,7 @@
  * ROW, so that a message is queued before any code can see the change (an
  * AFTER trigger would let a user's trigger cache a row that is rolled back a
  * moment later), and ENABLE ALWAYS, because replication changes rows as well.
- * TRUNCATE sends a message by itself, but has to take the writers' lock.
+ * TRUNCATE and ALTER TABLE send messages by themselves.
  *
  * fflag_check() keeps updated_at and refuses bad rows with an error that names
  * the flag.  The table's CHECK constraints say the same; rows that come by
@@ -18,6 +18,7 @@
 
 #include "access/htup_details.h"
 #include "access/xact.h"
+#include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
 #include "utils/builtins.h"
@@ -32,10 +33,11 @@ static TriggerData *
 get_trigger_data(FunctionCallInfo fcinfo, const char *function)
 {
 	if (!CALLED_AS_TRIGGER(fcinfo) ||
-		!TRIGGER_FIRED_BEFORE(((TriggerData *) fcinfo->context)->tg_event))
+		!TRIGGER_FIRED_BEFORE(((TriggerData *) fcinfo->context)->tg_event) ||
+		!TRIGGER_FIRED_FOR_ROW(((TriggerData *) fcinfo->context)->tg_event))
 		ereport(ERROR,
 				errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				errmsg("function \"%s\" was not called by a BEFORE trigger",
+				errmsg("function \"%s\" was not called by a BEFORE ROW trigger",
 					   function),
 				errhint("It belongs to the tables of extension \"fflag\"."));
 	return (TriggerData *) fcinfo->context;
@@ -57,9 +59,6 @@ fflag_invalidate(PG_FUNCTION_ARGS)
 
 	fflag_cache_begin_write();
 	CacheInvalidateRelcache(data->tg_relation);
-
-	if (TRIGGER_FIRED_FOR_STATEMENT(data->tg_event))
-		return PointerGetDatum(NULL);
 	return PointerGetDatum(new_tuple(data));
 }
 
@@ -95,7 +94,9 @@ fflag_check(PG_FUNCTION_ARGS)
 												   Int32GetDatum(-1)),
 							   name ? name : "");
 
-	if (TRIGGER_FIRED_BY_UPDATE(data->tg_event) && updated_at > 0)
+	/* the owner may have dropped or retyped it */
+	if (TRIGGER_FIRED_BY_UPDATE(data->tg_event) && updated_at > 0 &&
+		SPI_gettypeid(desc, updated_at) == TIMESTAMPTZOID)
 	{
 		Datum		now = TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
 		bool		isnull = false;

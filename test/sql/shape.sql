@@ -47,6 +47,34 @@ SELECT fflag_enabled('f', 7);
 ALTER TABLE feature_flag_user ALTER COLUMN user_id TYPE text;
 SELECT fflag_enabled('f', 7);
 
+-- updated_at is kept only while it is one
+ALTER TABLE feature_flag ALTER COLUMN updated_at DROP DEFAULT, ALTER COLUMN updated_at TYPE text USING 'then';
+UPDATE feature_flag SET enabled = true;
+SELECT name, updated_at FROM feature_flag;
+ALTER TABLE feature_flag DROP COLUMN updated_at;
+UPDATE feature_flag SET enabled = true;
+
+-- indexes with another order, and predicates that want to be run
+CREATE FUNCTION shout(text, text) RETURNS int LANGUAGE plpgsql IMMUTABLE AS
+	$$ BEGIN RAISE NOTICE 'called'; RETURN bttextcmp(lower($1), lower($2)); END $$;
+CREATE OPERATOR CLASS shouting FOR TYPE text USING btree AS
+	OPERATOR 1 <, OPERATOR 2 <=, OPERATOR 3 =, OPERATOR 4 >=, OPERATOR 5 >, FUNCTION 1 shout(text, text);
+CREATE FUNCTION run() RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN RAISE NOTICE 'called'; RETURN true; END $$;
+SET client_min_messages = warning;
+ALTER TABLE feature_flag DROP CONSTRAINT feature_flag_name_key;
+INSERT INTO feature_flag (name, enabled, rollout_percentage) VALUES ('F', true, 100);
+CREATE INDEX ON feature_flag (name shouting);
+CREATE UNIQUE INDEX feature_flag_name_key ON feature_flag (name);
+ALTER TABLE feature_flag_user DROP CONSTRAINT feature_flag_user_pkey;
+CREATE INDEX ON feature_flag_user (flag_id, user_id) WHERE run();
+RESET client_min_messages;
+SELECT fflag_enabled('f', 7), fflag_enabled('f', 8), fflag_enabled('F', 8);
+SET client_min_messages = warning;
+DELETE FROM feature_flag WHERE name = 'F';
+DROP OPERATOR FAMILY shouting USING btree CASCADE;
+DROP FUNCTION shout, run CASCADE;
+RESET client_min_messages;
+
 -- values that the constraints kept out
 ALTER TABLE feature_flag DROP CONSTRAINT feature_flag_rollout_percentage_check;
 ALTER TABLE feature_flag DISABLE TRIGGER fflag_check;

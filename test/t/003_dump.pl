@@ -46,7 +46,7 @@ sub check
 	is(ask($session, q{SELECT fflag_enabled('new')}), 1, "$what: a change is seen");
 	is(ask($session, q{SELECT caching FROM fflag_cache()}), 1, "$what: and cached");
 	is(ask($session, q{SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'fflag_inv%' AND tgenabled = 'A'}),
-		4, "$what: triggers fire always");
+		2, "$what: triggers fire always");
 	$session->disconnect;
 	return;
 }

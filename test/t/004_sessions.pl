@@ -122,6 +122,42 @@ is_on($reader, 'a list has changed');
 is(ask($reader, $held), '2 1', 'the flags are still there');
 $writer->do(q{SELECT fflag_disallow('f', 1), fflag_rollout('f', 100)});
 
+# ---- messages that come while the tables are being looked up: the reader is
+# made to wait for the second table when it has seen the first
+
+my $locker = session($node);
+my %meanwhile = (
+	'a trigger disabled' => ['ALTER TABLE feature_flag DISABLE TRIGGER fflag_invalidate'],
+	'another table' => [
+		'BEGIN', 'ALTER TABLE feature_flag RENAME TO old_flag',
+		'CREATE TABLE feature_flag AS TABLE old_flag',
+		'CREATE TRIGGER fflag_invalidate BEFORE INSERT OR UPDATE OR DELETE ON feature_flag FOR EACH ROW EXECUTE FUNCTION fflag_invalidate()',
+		'ALTER TABLE feature_flag ENABLE ALWAYS TRIGGER fflag_invalidate', 'COMMIT'
+	]);
+for my $what (sort keys %meanwhile)
+{
+	is_on($reader, "$what: before");
+	$writer->do(q{UPDATE feature_flag SET description = 'changed'});
+	$locker->do('BEGIN');
+	$locker->do('LOCK TABLE feature_flag_user');
+	$reader->do($evaluate, { pg_async => DBD::Pg::PG_ASYNC() });
+	$node->poll_query_until('postgres', q{SELECT count(*) > 0 FROM pg_locks WHERE NOT granted});
+	$writer->do($_) for @{ $meanwhile{$what} };
+	$locker->do('COMMIT');
+	$reader->pg_result;
+	is_on($reader, "$what: meanwhile");
+	$writer->do(q{UPDATE feature_flag SET enabled = false});
+	is_off($reader, "$what: a change after that");
+	$writer->do(q{UPDATE feature_flag SET enabled = true});
+	is_on($reader, "$what: and another");
+	$writer->do('ALTER TABLE feature_flag ENABLE ALWAYS TRIGGER fflag_invalidate');
+}
+$locker->disconnect;
+$writer->do('DROP TABLE feature_flag');
+$writer->do('ALTER TABLE old_flag RENAME TO feature_flag');
+is(ask($reader, 'SELECT fflag_enabled(\'f\', 1)'), ask($writer, q{SELECT enabled FROM feature_flag WHERE name = 'f'}), 'the table is back');
+$writer->do(q{UPDATE feature_flag SET enabled = true});
+
 # ---- invalidation overflow: so many messages while a session cannot read them
 # that it is told to forget everything; idle sessions read theirs, stopped
 # ones do not

@@ -62,6 +62,14 @@ $node->safe_psql('postgres', "CREATE DATABASE ascii ENCODING SQL_ASCII TEMPLATE 
 my $session = session($node, dbname => 'ascii');
 $session->do('CREATE EXTENSION fflag');
 is(ask($session, "SELECT fflag_bucket('new_checkout', '" . encode('UTF-8', $id) . "')"), $bucket, 'SQL_ASCII: UTF-8 bytes');
+like(ask($session, q{SELECT fflag_bucket(E'\\xff', E'\\xfe')}), qr/^\d+$/, 'SQL_ASCII: any bytes');
+$session->disconnect;
+
+# what has no equivalent in UTF-8 cannot be hashed, and so be no flag's name
+$session = session($node, dbname => 'db_WIN1252');
+like(error_of($session, q{SET client_encoding = WIN1252; SELECT fflag_register(E'n\\x81')}),
+	qr/0x81.*no equivalent in encoding "UTF8"/, 'WIN1252: a name that cannot be hashed is refused');
+is(ask($session, 'SELECT count(*) FROM fflag_flags(1)'), 2, 'WIN1252: and all flags can be listed');
 $session->disconnect;
 
 $node->stop;

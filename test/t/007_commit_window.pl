@@ -16,6 +16,7 @@ system_or_bail('make', '-s', '-C', $module, 'with_llvm=no');
 
 my $node = PostgreSQL::Test::Cluster->new('node');
 $node->init;
+$node->append_conf('postgresql.conf', 'max_prepared_transactions = 5');
 $node->start;
 $node->safe_psql('postgres', qq{
 	CREATE EXTENSION fflag;
@@ -59,6 +60,34 @@ delayed_commit(q{INSERT INTO feature_flag_user SELECT id, '1' FROM feature_flag 
 	q{EXISTS (SELECT FROM feature_flag_user WHERE user_id = '1')}, 'g', 'allowlist');
 delayed_commit(q{DELETE FROM feature_flag WHERE name = 'f'},
 	q{EXISTS (SELECT FROM feature_flag WHERE name = 'f')}, 'f', 'deleted flag');
+
+# a change that a transaction makes past the triggers
+$writer->do(q{SELECT fflag_register('f')});
+delayed_commit(q{ALTER TABLE feature_flag DISABLE TRIGGER fflag_invalidate;
+	UPDATE feature_flag SET enabled = true WHERE name = 'f';
+	ALTER TABLE feature_flag ENABLE ALWAYS TRIGGER fflag_invalidate},
+	q{(SELECT enabled FROM feature_flag WHERE name = 'f')}, 'f', 'triggers disabled');
+
+# PREPARE TRANSACTION makes the own transaction, which a snapshot leaves out,
+# one of the others: as many are running as before, but not the same
+$writer->do(q{UPDATE feature_flag SET enabled = false WHERE name = 'f'});
+my $both = q{SELECT enabled, fflag_enabled('f', 1) FROM feature_flag WHERE name = 'f'};
+my $other = session($node);
+$reader->do('BEGIN');
+$reader->do('INSERT INTO other VALUES (1)');
+$writer->do('BEGIN');
+$writer->do('SELECT test_delay_commit(1)');
+$writer->do(q{UPDATE feature_flag SET enabled = true WHERE name = 'f'});
+$other->do('INSERT INTO other VALUES (2)');
+is(join(' ', $reader->selectrow_array($both)), '0 0', 'PREPARE TRANSACTION: before');
+$reader->do(q{PREPARE TRANSACTION 'p'});
+$writer->do('COMMIT', { pg_async => DBD::Pg::PG_ASYNC() });
+$node->poll_query_until('postgres', q{SELECT enabled FROM feature_flag WHERE name = 'f'});
+is(join(' ', $reader->selectrow_array($both)), '1 1', 'PREPARE TRANSACTION: in the last moment of a commit');
+$writer->pg_result;
+$reader->do(q{ROLLBACK PREPARED 'p'});
+is(join(' ', $reader->selectrow_array($both)), '1 1', 'PREPARE TRANSACTION: after');
+$other->disconnect;
 
 # while somebody has written and not committed, readers are right as well, and
 # nobody waits
