@@ -5,6 +5,7 @@
 #   make test                                         everything, in a throwaway cluster
 #   make test-naive                                   tests fail if the cache is naive
 #   make test-matrix                                  everything, on each PostgreSQL that Debian has
+#   make test-assert                                  the same on assert-enabled servers, valgrind, sanitizers
 #   make bench                                        ratios, side by side in one run
 
 EXTENSION = fflag
@@ -26,13 +27,13 @@ EXTRA_CLEAN = results output_iso tmp_check log regression.diffs regression.out
 PG_CONFIG ?= pg_config
 
 # What PostgreSQL is needed for begins here; the commands below set it up first.
-ifeq ($(filter demo test test-naive test-matrix test-clean bench,$(MAKECMDGOALS)),)
+ifeq ($(filter demo test test-naive test-matrix test-assert test-clean bench,$(MAKECMDGOALS)),)
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 else
-.PHONY: demo test test-naive test-matrix test-clean bench
+.PHONY: demo test test-naive test-matrix test-assert test-clean bench
 demo test test-naive bench:
 	@test/run $(@:test-%=%)
-test-matrix test-clean:
+test-matrix test-assert test-clean:
 	@test/matrix $(@:test-%=%)
 endif
