@@ -20,7 +20,7 @@ ISOLATION_OPTS = --inputdir=test --outputdir=.
 TAP_TESTS = 1
 PROVE_TESTS = test/t/*.pl
 
-PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers
+PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare
 
 EXTRA_CLEAN = results output_iso tmp_check log regression.diffs regression.out
 
