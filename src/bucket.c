@@ -14,22 +14,24 @@
 #include "bucket.h"
 #include "md5.h"
 
-/* 2^64 mod FFLAG_BUCKETS */
+/* 2^32, 2^64 and 2^96 modulo FFLAG_BUCKETS */
+#define TWO_TO_32 UINT64_C(67296)
 #define TWO_TO_64 UINT64_C(51616)
+#define TWO_TO_96 UINT64_C(50336)
 
 /*
  * With h the digest read as a big-endian integer, the package's bucket is
  * h mod 100, and ours is (h mod 100) * 1000 + (h div 100) mod 1000.  Both parts
- * are digits of h mod 100000, which the two halves of h give without 128-bit
- * arithmetic.
+ * are digits of h mod 100000, which the words of h give one by one: the sum
+ * has less than 52 bits.
  */
 static inline int
 bucket_of_digest(uint32_t a, uint32_t b, uint32_t c, uint32_t d)
 {
-	uint64_t	high = (uint64_t) __builtin_bswap32(a) << 32 | __builtin_bswap32(b);
-	uint64_t	low = (uint64_t) __builtin_bswap32(c) << 32 | __builtin_bswap32(d);
-	uint32_t	r = (uint32_t) ((high % FFLAG_BUCKETS * TWO_TO_64 +
-								 low % FFLAG_BUCKETS) % FFLAG_BUCKETS);
+	uint32_t	r = (uint32_t) ((__builtin_bswap32(a) * TWO_TO_96 +
+								 __builtin_bswap32(b) * TWO_TO_64 +
+								 __builtin_bswap32(c) * TWO_TO_32 +
+								 __builtin_bswap32(d)) % FFLAG_BUCKETS);
 
 	return (int) (r % 100 * 1000 + r / 100);
 }

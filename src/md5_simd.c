@@ -109,18 +109,18 @@ void
 fflag_md5_pairs(const char *name, size_t name_len, const fflag_bytes *users,
 				int n, uint32_t digests[4][FFLAG_MD5_LANES])
 {
-	uint32_t	words[16][FFLAG_MD5_LANES];
+	/* lanes without a short message hash zeros, to be ignored */
+	uint32_t	words[16][FFLAG_MD5_LANES] = {0};
 	unsigned char block[FFLAG_MD5_BLOCK] = {0};
 	size_t		prefix = name_len + 1;
-	size_t		first = prefix / 4;	/* the words before are the same for all */
+	size_t		first = prefix / 4; /* the words before are the same for all */
 	int			is_long[FFLAG_MD5_LANES];
-	int			any_long = prefix >= FFLAG_MD5_ROOM;
-	int			any_short = 0;
+	int			any_long = 0;
 
 	if (chosen == NULL)
 		fflag_md5_use(NULL);
 
-	if (!any_long)
+	if (prefix < FFLAG_MD5_ROOM)
 	{
 		memcpy(block, name, name_len);
 		block[name_len] = ':';
@@ -133,7 +133,7 @@ fflag_md5_pairs(const char *name, size_t name_len, const fflag_bytes *users,
 	{
 		size_t		len = prefix + users[i].len;
 
-		/* also when the sum overflows */
+		/* so compared that no sum overflows */
 		is_long[i] = prefix >= FFLAG_MD5_ROOM ||
 			users[i].len >= FFLAG_MD5_ROOM - prefix;
 		if (is_long[i])
@@ -141,28 +141,16 @@ fflag_md5_pairs(const char *name, size_t name_len, const fflag_bytes *users,
 			any_long = 1;
 			continue;
 		}
-		any_short = 1;
-		memset(block + prefix, 0, FFLAG_MD5_BLOCK - prefix);
 		memcpy(block + prefix, users[i].data, users[i].len);
 		block[len] = 0x80;
-		for (size_t k = first; k < 14; k++)
+		for (size_t k = first; k <= len / 4; k++)
 			words[k][i] = load_le32(block + 4 * k);
 		words[14][i] = (uint32_t) len * 8;
-		words[15][i] = 0;
+		memset(block + prefix, 0, users[i].len + 1);
 	}
 
-	if (any_short)
-	{
-		/* lanes without a message hash whatever is there, to be ignored */
-		for (int i = n; i < FFLAG_MD5_LANES; i++)
-			for (int k = 0; k < 16; k++)
-				words[k][i] = 0;
-		for (int i = 0; any_long && i < n; i++)
-			for (int k = 0; is_long[i] && k < 16; k++)
-				words[k][i] = 0;
-		for (int lane = 0; lane < n; lane += chosen->lanes)
-			chosen->hash(words, digests, lane);
-	}
+	for (int lane = 0; lane < n; lane += chosen->lanes)
+		chosen->hash(words, digests, lane);
 
 	for (int i = 0; any_long && i < n; i++)
 	{
