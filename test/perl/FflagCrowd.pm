@@ -41,11 +41,12 @@ sub start
 	POSIX::_exit(0);
 }
 
-# Waits for all that have been started, and adds up their counts, by name.
-sub gather
+# Waits for some of those that have been started, and adds up their counts.
+my %total;
+
+sub wait_for
 {
-	my %total;
-	for my $pid (sort keys %children)
+	for my $pid (@_)
 	{
 		waitpid $pid, 0;
 		my $name = delete $children{$pid};
@@ -59,12 +60,20 @@ sub gather
 				$total{$name}{$what} += $count;
 			}
 			close $in;
+			unlink "$dir/$pid";
 		}
 		else
 		{
 			$total{$name}{died}++;
 		}
 	}
+	return;
+}
+
+# Waits for all of them, and returns the counts by name.
+sub gather
+{
+	wait_for(sort keys %children);
 	return \%total;
 }
 
