@@ -4,6 +4,7 @@
 #   make demo                                         see it work
 #   make test                                         everything, in a throwaway cluster
 #   make test-naive                                   tests fail if the cache is naive
+#   make test-matrix                                  everything, on each PostgreSQL that Debian has
 #   make bench                                        ratios, side by side in one run
 
 EXTENSION = fflag
@@ -28,10 +29,12 @@ PG_CONFIG ?= pg_config
 
 # These set PostgreSQL up first, so that it need not be there yet.
 .DEFAULT_GOAL = all
-COMMANDS = demo test test-naive bench
+COMMANDS = demo test test-naive bench test-matrix test-clean
 .PHONY: $(COMMANDS)
-$(COMMANDS):
+demo test test-naive bench:
 	@test/run $(@:test-%=%)
+test-matrix test-clean:
+	@test/matrix $(@:test-%=%)
 
 ifneq ($(filter-out $(COMMANDS),$(or $(MAKECMDGOALS),all)),)
 ifdef VPATH
