@@ -97,16 +97,6 @@ ALTER TABLE @extschema@.feature_flag_user
 	ENABLE ALWAYS TRIGGER fflag_invalidate;
 
 --
--- Planner
---
-
-CREATE FUNCTION @extschema@.fflag_support(request internal) RETURNS internal
-LANGUAGE c VOLATILE STRICT PARALLEL SAFE
-AS 'MODULE_PATHNAME', 'fflag_support';
-COMMENT ON FUNCTION @extschema@.fflag_support(internal) IS
-'tells the planner how many rows fflag_enabled lets pass, and what it costs';
-
---
 -- Evaluation.  The overloads differ by the type of user_id only; the text one
 -- takes calls without a user_id, and literals.
 --
@@ -114,7 +104,7 @@ COMMENT ON FUNCTION @extschema@.fflag_support(internal) IS
 CREATE FUNCTION @extschema@.fflag_enabled(name pg_catalog.text, user_id bigint,
 	is_staff boolean DEFAULT false, default_value boolean DEFAULT false)
 RETURNS boolean
-LANGUAGE c STABLE PARALLEL SAFE SUPPORT @extschema@.fflag_support
+LANGUAGE c STABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'fflag_enabled_bigint';
 COMMENT ON FUNCTION @extschema@.fflag_enabled(pg_catalog.text, bigint, boolean, boolean) IS
 'does the user get the feature? default_value if there is no such flag';
@@ -122,7 +112,7 @@ COMMENT ON FUNCTION @extschema@.fflag_enabled(pg_catalog.text, bigint, boolean, 
 CREATE FUNCTION @extschema@.fflag_enabled(name pg_catalog.text, user_id uuid,
 	is_staff boolean DEFAULT false, default_value boolean DEFAULT false)
 RETURNS boolean
-LANGUAGE c STABLE PARALLEL SAFE SUPPORT @extschema@.fflag_support
+LANGUAGE c STABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'fflag_enabled_uuid';
 COMMENT ON FUNCTION @extschema@.fflag_enabled(pg_catalog.text, uuid, boolean, boolean) IS
 'does the user get the feature? default_value if there is no such flag';
@@ -130,7 +120,7 @@ COMMENT ON FUNCTION @extschema@.fflag_enabled(pg_catalog.text, uuid, boolean, bo
 CREATE FUNCTION @extschema@.fflag_enabled(name pg_catalog.text, user_id pg_catalog.text DEFAULT NULL,
 	is_staff boolean DEFAULT false, default_value boolean DEFAULT false)
 RETURNS boolean
-LANGUAGE c STABLE PARALLEL SAFE SUPPORT @extschema@.fflag_support
+LANGUAGE c STABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'fflag_enabled_text';
 COMMENT ON FUNCTION @extschema@.fflag_enabled(pg_catalog.text, pg_catalog.text, boolean, boolean) IS
 'does the user get the feature? default_value if there is no such flag';
@@ -215,55 +205,6 @@ LANGUAGE c VOLATILE PARALLEL RESTRICTED
 AS 'MODULE_PATHNAME', 'fflag_cache';
 COMMENT ON FUNCTION @extschema@.fflag_cache() IS
 'what this session caches, and how often it was asked, had to read, and was told of changes';
-
---
--- Many users at once
---
-
-CREATE FUNCTION @extschema@.fflag_enabled(name pg_catalog.text, user_ids bigint[],
-	is_staff boolean[] DEFAULT NULL)
-RETURNS boolean[]
-LANGUAGE c STABLE PARALLEL SAFE
-AS 'MODULE_PATHNAME', 'fflag_enabled_array_bigint';
-COMMENT ON FUNCTION @extschema@.fflag_enabled(pg_catalog.text, bigint[], boolean[]) IS
-'which of the users get the feature? one answer for each, in their order';
-
-CREATE FUNCTION @extschema@.fflag_enabled(name pg_catalog.text, user_ids uuid[],
-	is_staff boolean[] DEFAULT NULL)
-RETURNS boolean[]
-LANGUAGE c STABLE PARALLEL SAFE
-AS 'MODULE_PATHNAME', 'fflag_enabled_array_uuid';
-COMMENT ON FUNCTION @extschema@.fflag_enabled(pg_catalog.text, uuid[], boolean[]) IS
-'which of the users get the feature? one answer for each, in their order';
-
-CREATE FUNCTION @extschema@.fflag_enabled(name pg_catalog.text, user_ids pg_catalog.text[],
-	is_staff boolean[] DEFAULT NULL)
-RETURNS boolean[]
-LANGUAGE c STABLE PARALLEL SAFE
-AS 'MODULE_PATHNAME', 'fflag_enabled_array_text';
-COMMENT ON FUNCTION @extschema@.fflag_enabled(pg_catalog.text, pg_catalog.text[], boolean[]) IS
-'which of the users get the feature? one answer for each, in their order';
-
-CREATE FUNCTION @extschema@.fflag_select(name pg_catalog.text, user_ids bigint[])
-RETURNS SETOF bigint
-LANGUAGE c STABLE PARALLEL SAFE ROWS 100
-AS 'MODULE_PATHNAME', 'fflag_select_bigint';
-COMMENT ON FUNCTION @extschema@.fflag_select(pg_catalog.text, bigint[]) IS
-'those of the users who get the feature, in their order';
-
-CREATE FUNCTION @extschema@.fflag_select(name pg_catalog.text, user_ids uuid[])
-RETURNS SETOF uuid
-LANGUAGE c STABLE PARALLEL SAFE ROWS 100
-AS 'MODULE_PATHNAME', 'fflag_select_uuid';
-COMMENT ON FUNCTION @extschema@.fflag_select(pg_catalog.text, uuid[]) IS
-'those of the users who get the feature, in their order';
-
-CREATE FUNCTION @extschema@.fflag_select(name pg_catalog.text, user_ids pg_catalog.text[])
-RETURNS SETOF pg_catalog.text
-LANGUAGE c STABLE PARALLEL SAFE ROWS 100
-AS 'MODULE_PATHNAME', 'fflag_select_text';
-COMMENT ON FUNCTION @extschema@.fflag_select(pg_catalog.text, pg_catalog.text[]) IS
-'those of the users who get the feature, in their order';
 
 --
 -- Changing flags.  These run as the caller, who needs privileges on the tables.
@@ -375,8 +316,7 @@ REVOKE ALL ON FUNCTION
 	@extschema@.fflag_disallow(pg_catalog.text, uuid[]),
 	@extschema@.fflag_disallow(pg_catalog.text, pg_catalog.text[]),
 	@extschema@.fflag_invalidate(),
-	@extschema@.fflag_check(),
-	@extschema@.fflag_support(internal)
+	@extschema@.fflag_check()
 FROM PUBLIC;
 
 GRANT EXECUTE ON FUNCTION
