@@ -45,7 +45,7 @@
 #include "access/xlogrecovery.h"
 #include "catalog/pg_extension.h"
 #include "miscadmin.h"
-#include "nodes/primnodes.h"
+#include "nodes/pathnodes.h"
 #include "storage/lock.h"
 #include "storage/sinval.h"
 #include "utils/hsearch.h"
@@ -682,28 +682,33 @@ fflag_cache_get_all(FmgrInfo *flinfo, int *count)
 	return all_flags;
 }
 
-static fflag_allowlist *
-get_list(int64 flag_id)
+/* Makes entry->list the flag's list, if it is not yet or any more. */
+static void
+use_list(const fflag_entry *entry)
 {
-	MemoryContext cxt = parts[LISTS].cxt;
-	fflag_allowlist *list;
+	fflag_entry *ours = unconstify(fflag_entry *, entry);
+	cache_part *part = &parts[LISTS];
 	bool		found;
+
+	if (entry->list_generation == part->generation)
+		return;
 
 	if (lists == NULL)
 	{
 		HASHCTL		ctl = {
 			.keysize = sizeof(int64),
 			.entrysize = sizeof(fflag_allowlist),
-			.hcxt = cxt
+			.hcxt = part->cxt
 		};
 
 		lists = hash_create("fflag allowlists", 64, &ctl,
 							HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	}
-	list = hash_search(lists, &flag_id, HASH_ENTER, &found);
+	ours->list = hash_search(lists, &entry->id, HASH_ENTER, &found);
 	if (!found)
-		*list = (fflag_allowlist) {.flag_id = flag_id};
-	return list;
+		*ours->list = (fflag_allowlist) {.flag_id = entry->id,.counted = -1};
+	ours->nobody_listed = false;
+	ours->list_generation = part->generation;
 }
 
 /*
@@ -714,22 +719,43 @@ bool
 fflag_cache_listed(const fflag_entry *entry, const char *user, int len)
 {
 	cache_part *part = &parts[LISTS];
-	fflag_entry *ours = unconstify(fflag_entry *, entry);
 	bool		listed;
 
-	if (entry->list_generation != part->generation)
-	{
-		ours->nobody_listed = false;
-		ours->list = get_list(entry->id);
-		ours->list_generation = part->generation;
-	}
-	else if (entry->nobody_listed)
+	if (entry->nobody_listed && entry->list_generation == part->generation)
 		return false;
 
+	use_list(entry);
 	listed = fflag_allowlist_has(entry->list, part->relid, user, len,
 								 active_snapshot(), part->cxt);
-	ours->nobody_listed = fflag_allowlist_is_empty(entry->list);
+	unconstify(fflag_entry *, entry)->nobody_listed =
+		fflag_allowlist_is_empty(entry->list);
 	return listed;
+}
+
+/*
+ * How many users are on the allowlist of a flag, for the planner: exactly, if
+ * they are not too many to count.  As for fflag_cache_listed().
+ */
+int64
+fflag_cache_count_listed(const fflag_entry *entry)
+{
+	if (!entry->flag.known)
+		return 0;
+	use_list(entry);
+	return fflag_allowlist_count(entry->list, parts[LISTS].relid,
+								 active_snapshot());
+}
+
+/*
+ * Makes a plan depend on the flag tables: their relcache messages invalidate it
+ * if it is kept.
+ */
+void
+fflag_cache_add_dependency(PlannerGlobal *glob)
+{
+	for (int i = 0; i < PARTS; i++)
+		glob->relationOids = list_append_unique_oid(glob->relationOids,
+													parts[i].relid);
 }
 
 /* What the cache holds, whether or not it is still valid. */
