@@ -5,6 +5,7 @@
 #   make test                                         everything, in a throwaway cluster
 #   make test-naive                                   tests fail if the cache is naive
 #   make test-matrix                                  everything, on each PostgreSQL that Debian has
+#   make test-assert                                  the same on assert-enabled servers, valgrind, sanitizers
 #   make bench                                        ratios, side by side in one run
 
 EXTENSION = fflag
@@ -29,11 +30,11 @@ PG_CONFIG ?= pg_config
 
 # These set PostgreSQL up first, so that it need not be there yet.
 .DEFAULT_GOAL = all
-COMMANDS = demo test test-naive bench test-matrix test-clean
+COMMANDS = demo test test-naive bench test-matrix test-assert test-clean
 .PHONY: $(COMMANDS)
 demo test test-naive bench:
 	@test/run $(@:test-%=%)
-test-matrix test-clean:
+test-matrix test-assert test-clean:
 	@test/matrix $(@:test-%=%)
 
 ifneq ($(filter-out $(COMMANDS),$(or $(MAKECMDGOALS),all)),)
