@@ -4,6 +4,8 @@
 #   make demo                                         see it work
 #   make test                                         everything, in a throwaway cluster
 #   make test-naive                                   tests fail if the cache is naive
+#   make test-faults                                  crashes, storms, cancels, no memory
+#   make test-fuzz                                    random input
 #   make bench                                        ratios, side by side in one run
 
 EXTENSION = fflag
@@ -25,11 +27,11 @@ EXTRA_CLEAN = results output_iso tmp_check log regression.diffs regression.out
 PG_CONFIG ?= pg_config
 
 # What PostgreSQL is needed for begins here; the commands below set it up first.
-ifeq ($(filter demo test test-naive bench,$(MAKECMDGOALS)),)
+ifeq ($(filter demo test test-naive test-faults test-fuzz bench,$(MAKECMDGOALS)),)
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 else
-.PHONY: demo test test-naive bench
-demo test test-naive bench:
+.PHONY: demo test test-naive test-faults test-fuzz bench
+demo test test-naive test-faults test-fuzz bench:
 	@test/run $(@:test-%=%)
 endif
