@@ -3,7 +3,9 @@
 #
 # The server runs with a malloc() that fails on demand.  A statement is run again
 # and again, after a change of flags: the first time its first allocation fails,
-# then the second, and so on; where there are thousands, a sample of them.
+# then the second, and so on; where there are many, a sample of them.
+#
+#   FFLAG_FAULT_SECONDS   the more, the larger is the sample (60)
 use strict;
 use warnings;
 use FindBin;
@@ -13,6 +15,7 @@ use PostgreSQL::Test::Utils;
 use FflagTest;
 use Test::More;
 
+my $sample = $ENV{FFLAG_FAULT_SECONDS} // 60;
 my $module = "$FindBin::RealBin/../module";
 my $preload = "$module/fault_malloc.so";
 system_or_bail('make', '-s', '-C', $module, 'with_llvm=no');
@@ -66,7 +69,7 @@ for my $what (sort keys %statement)
 		my $session = session($node);
 		$session->do('SELECT test_fail_allocation(0)');
 		# the first time none fails, which tells how many there are
-		for (my $n = $places; $n <= $places; $n += 1 + ($n > 40 ? int(rand($places / 50)) : 0))
+		for (my $n = $places; $n <= $places; $n += 1 + ($n > 40 ? int(rand($places / $sample)) : 0))
 		{
 			$session = session($node) if $mode eq 'in a new session';
 			# warm, so that there is something that can be stale
