@@ -31,6 +31,8 @@
  * - When a subtransaction rolls back, the next snapshot may look exactly like
  *   the last one.
  *
+ * - A message that the server fails to act upon, before it tells us, is lost.
+ *
  * - While a statement is writing, code that it calls (another trigger, say)
  *   sees some of its rows, and more of them later under a snapshot that looks
  *   the same.
@@ -109,6 +111,9 @@ static HTAB *lists;
 /* all relcache messages so far; those for other relations count as well */
 static uint64 messages;
 
+/* messages of all kinds of which we know that none has been lost */
+static uint64 accepted;
+
 /* do the tables' triggers announce every change, as far as we have looked? */
 static bool announced = true;
 
@@ -135,33 +140,72 @@ mark_dirty(Datum arg, Oid relid)
 }
 
 /*
+ * The server acts upon a message before it tells us: a relation that is in use
+ * gets its description read anew, which may fail, because memory runs out or
+ * somebody has locked a catalog for longer than lock_timeout.  Then the message
+ * is gone.  Such an error ends a transaction or a subtransaction, so that whatever
+ * has come in one that ends so may have been about our tables.
+ */
+static void
+mistrust_messages(void)
+{
+	if (accepted != SharedInvalidMessageCounter)
+		mark_dirty((Datum) 0, InvalidOid);
+	accepted = SharedInvalidMessageCounter;
+}
+
+/*
  * When a subtransaction with changes of ours rolls back and the transactions
  * that were running have ended since, the next snapshot has the same identity
  * as the last one: the tag must go.
  */
 static void
-forget_tag(SubXactEvent event, SubTransactionId subid,
-		   SubTransactionId parent, void *arg)
+end_subtransaction(SubXactEvent event, SubTransactionId subid,
+				   SubTransactionId parent, void *arg)
 {
 	if (event == SUBXACT_EVENT_ABORT_SUB)
+	{
 		tagged = false;
+		mistrust_messages();
+	}
 }
 
-/* Called once, by _PG_init: there are only ten slots for callbacks. */
+static void
+end_transaction(XactEvent event, void *arg)
+{
+	if (event == XACT_EVENT_ABORT)
+		mistrust_messages();
+}
+
+/*
+ * Called by _PG_init, again if it has failed for want of memory: nothing may be
+ * registered twice, for there are only ten slots for callbacks.
+ */
 void
 fflag_cache_init(void)
 {
-	parts[FLAGS].cxt = AllocSetContextCreate(TopMemoryContext, "fflag flags",
-											 ALLOCSET_SMALL_SIZES);
-	parts[LISTS].cxt = AllocSetContextCreate(TopMemoryContext, "fflag lists",
-											 ALLOCSET_SMALL_SIZES);
+	static const char *const names[PARTS] = {"fflag flags", "fflag lists"};
+	static int	registered = 0;
+
 	for (int i = 0; i < PARTS; i++)
 	{
+		if (parts[i].cxt == NULL)
+			parts[i].cxt = AllocSetContextCreateInternal(TopMemoryContext, names[i],
+														 ALLOCSET_SMALL_SIZES);
 		parts[i].dirty = true;
 		parts[i].generation = 1;
 	}
-	CacheRegisterRelcacheCallback(mark_dirty, (Datum) 0);
-	RegisterSubXactCallback(forget_tag, NULL);
+	if (registered == 0)
+	{
+		CacheRegisterRelcacheCallback(mark_dirty, (Datum) 0);
+		registered++;
+	}
+	if (registered == 1)
+	{
+		RegisterSubXactCallback(end_subtransaction, NULL);
+		registered++;
+	}
+	RegisterXactCallback(end_transaction, NULL);
 }
 
 /* Is the content valid for this very snapshot? */
@@ -230,6 +274,7 @@ revalidate(FmgrInfo *flinfo, Snapshot snapshot)
 	tagged = false;
 
 	AcceptInvalidationMessages();
+	accepted = SharedInvalidMessageCounter;
 
 	for (int i = 0; i < PARTS; i++)
 	{
