@@ -614,9 +614,13 @@ fflag_cache_count_listed(const fflag_entry *entry)
 void
 fflag_cache_add_dependency(PlannerGlobal *glob)
 {
+	/* the current context may be one that GEQO throws away between two tries */
+	MemoryContext caller = MemoryContextSwitchTo(GetMemoryChunkContext(glob));
+
 	for (int i = 0; i < PARTS; i++)
 		glob->relationOids = list_append_unique_oid(glob->relationOids,
 													parts[i].relid);
+	MemoryContextSwitchTo(caller);
 }
 
 /* What the cache holds, whether or not it is still valid. */
