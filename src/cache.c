@@ -31,6 +31,8 @@
  * - When a subtransaction rolls back, the next snapshot may look exactly like
  *   the last one.
  *
+ * - A message that the server fails to act upon, before it tells us, is lost.
+ *
  * - While a statement is writing, code that it calls (another trigger, say)
  *   sees some of its rows, and more of them later under a snapshot that looks
  *   the same.
@@ -40,10 +42,7 @@
 #include "postgres.h"
 
 #include "access/parallel.h"
-#include "access/transam.h"
 #include "access/xact.h"
-#include "access/xlogrecovery.h"
-#include "catalog/pg_extension.h"
 #include "miscadmin.h"
 #include "nodes/pathnodes.h"
 #include "storage/lock.h"
@@ -58,6 +57,7 @@
 #include "catalog.h"
 #include "compat.h"
 #include "strtab.h"
+#include "writer.h"
 
 /*
  * Names that no flag has are remembered too, but anybody can make them up, so
@@ -65,24 +65,6 @@
  */
 #define MAX_UNKNOWN_NAMES 1024
 #define MAX_UNKNOWN_LENGTH 600	/* bytes; varchar(150) in UTF-8 is no longer */
-
-/*
- * What tells one snapshot from another.  Pointers do not: snapshots are copied
- * and freed.  With the same xmax the set of running transactions can only have
- * shrunk, so that their number stands for the set.  A snapshot leaves out the
- * transaction that takes it; "running" counts that as well, or else the set
- * could grow when the transaction goes on without us (PREPARE TRANSACTION).
- */
-typedef struct snapshot_id
-{
-	TransactionId xmax;
-	uint32		xcnt;
-	int32		subxcnt;
-	int64		running;
-	CommandId	curcid;
-	LocalTransactionId lxid;
-	bool		recovery;
-} snapshot_id;
 
 /* The cache has two parts, one a table, which are invalidated separately. */
 typedef enum part_id
@@ -97,7 +79,7 @@ typedef struct cache_part
 {
 	Oid			relid;			/* whose messages invalidate it */
 	bool		dirty;			/* such a message came */
-	snapshot_id fence;			/* taken after the last one */
+	fflag_snapshot_id fence;			/* taken after the last one */
 	MemoryContext cxt;			/* holds the content */
 	uint64		generation;		/* changes when pointers into it die; not 0 */
 } cache_part;
@@ -113,7 +95,7 @@ typedef struct call_site
 bool		fflag_cache_setting = true;
 
 static bool tagged = false;		/* is the content valid for tag? */
-static snapshot_id tag;
+static fflag_snapshot_id tag;
 static cache_part parts[PARTS];
 
 /* in parts[FLAGS].cxt */
@@ -129,16 +111,11 @@ static HTAB *lists;
 /* all relcache messages so far; those for other relations count as well */
 static uint64 messages;
 
+/* messages of all kinds of which we know that none has been lost */
+static uint64 accepted;
+
 /* do the tables' triggers announce every change, as far as we have looked? */
 static bool announced = true;
-
-/* a write to the tables in this transaction, see fflag_cache_begin_write() */
-static struct
-{
-	LocalTransactionId lxid;
-	TimestampTz command;
-	CommandId	curcid;
-}			writing;
 
 static int64 hits;
 static int64 loads;
@@ -163,80 +140,75 @@ mark_dirty(Datum arg, Oid relid)
 }
 
 /*
+ * The server acts upon a message before it tells us: a relation that is in use
+ * gets its description read anew, which may fail, because memory runs out or
+ * somebody has locked a catalog for longer than lock_timeout.  Then the message
+ * is gone.  Such an error ends a transaction or a subtransaction, so that whatever
+ * has come in one that ends so may have been about our tables.
+ */
+static void
+mistrust_messages(void)
+{
+	if (accepted != SharedInvalidMessageCounter)
+		mark_dirty((Datum) 0, InvalidOid);
+	accepted = SharedInvalidMessageCounter;
+}
+
+/*
  * When a subtransaction with changes of ours rolls back and the transactions
  * that were running have ended since, the next snapshot has the same identity
  * as the last one: the tag must go.
  */
 static void
-forget_tag(SubXactEvent event, SubTransactionId subid,
-		   SubTransactionId parent, void *arg)
+end_subtransaction(SubXactEvent event, SubTransactionId subid,
+				   SubTransactionId parent, void *arg)
 {
 	if (event == SUBXACT_EVENT_ABORT_SUB)
+	{
 		tagged = false;
+		mistrust_messages();
+	}
 }
 
-/* Called once, by _PG_init: there are only ten slots for callbacks. */
+static void
+end_transaction(XactEvent event, void *arg)
+{
+	if (event == XACT_EVENT_ABORT)
+		mistrust_messages();
+}
+
+/*
+ * Called by _PG_init, again if it has failed for want of memory: nothing may be
+ * registered twice, for there are only ten slots for callbacks.
+ */
 void
 fflag_cache_init(void)
 {
-	parts[FLAGS].cxt = AllocSetContextCreate(TopMemoryContext, "fflag flags",
-											 ALLOCSET_SMALL_SIZES);
-	parts[LISTS].cxt = AllocSetContextCreate(TopMemoryContext, "fflag lists",
-											 ALLOCSET_SMALL_SIZES);
+	static const char *const names[PARTS] = {"fflag flags", "fflag lists"};
+	static int	registered = 0;
+
 	for (int i = 0; i < PARTS; i++)
 	{
+		if (parts[i].cxt == NULL)
+			parts[i].cxt = AllocSetContextCreateInternal(TopMemoryContext, names[i],
+														 ALLOCSET_SMALL_SIZES);
 		parts[i].dirty = true;
 		parts[i].generation = 1;
 	}
-	CacheRegisterRelcacheCallback(mark_dirty, (Datum) 0);
-	RegisterSubXactCallback(forget_tag, NULL);
-}
-
-/* ----------
- * Snapshots
- * ----------
- */
-
-static Snapshot
-active_snapshot(void)
-{
-	Snapshot	snapshot = ActiveSnapshotSet() ? GetActiveSnapshot() : NULL;
-
-	/* a logical decoding plugin sees the catalogs only */
-	if (snapshot == NULL || snapshot->snapshot_type != SNAPSHOT_MVCC)
-		ereport(ERROR,
-				errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				errmsg("flags cannot be evaluated without a snapshot of the tables"),
-				errhint("Evaluate them in an SQL statement."));
-	return snapshot;
-}
-
-static snapshot_id
-identify(Snapshot snapshot)
-{
-	TransactionId own = GetTopTransactionIdIfAny();
-	int64		running;
-
-	/* during recovery all running transactions are listed as subtransactions */
-	if (snapshot->takenDuringRecovery)
-		running = snapshot->subxcnt;
-	else
-		running = (int64) snapshot->xcnt +
-			(TransactionIdIsValid(own) &&
-			 TransactionIdPrecedes(own, snapshot->xmax));
-
-	return (snapshot_id)
+	if (registered == 0)
 	{
-		.xmax = snapshot->xmax,
-		.xcnt = snapshot->xcnt,
-		.subxcnt = snapshot->subxcnt,
-		.running = running,
-		.curcid = snapshot->curcid,
-		.lxid = MyLocalTransactionId,
-		.recovery = snapshot->takenDuringRecovery
-	};
+		CacheRegisterRelcacheCallback(mark_dirty, (Datum) 0);
+		registered++;
+	}
+	if (registered == 1)
+	{
+		RegisterSubXactCallback(end_subtransaction, NULL);
+		registered++;
+	}
+	RegisterXactCallback(end_transaction, NULL);
 }
 
+/* Is the content valid for this very snapshot? */
 static inline bool
 is_tag(Snapshot snapshot)
 {
@@ -249,126 +221,12 @@ is_tag(Snapshot snapshot)
 		snapshot->takenDuringRecovery == tag.recovery;
 }
 
-/* Do the two see the same transactions of others? */
-static bool
-sees_same(const snapshot_id *a, const snapshot_id *b)
-{
-	return a->recovery == b->recovery && a->xmax == b->xmax &&
-		a->running == b->running;
-}
-
-/*
- * Was b taken when a was, or later?  Snapshots of one backend are ordered: a
- * larger xmax is later, with the same xmax fewer running transactions are, and
- * inside a transaction a larger curcid.  False if in doubt.
- */
-static bool
-is_not_before(const snapshot_id *b, const snapshot_id *a)
-{
-	if (a->recovery != b->recovery)
-		return false;
-	if (a->lxid == b->lxid && b->curcid < a->curcid)
-		return false;
-	if (a->xmax != b->xmax)
-		return TransactionIdFollows(b->xmax, a->xmax);
-	return b->running <= a->running;
-}
-
-/* ----------
- * Writers
- * ----------
- */
-
-/*
- * The lock that writers hold from before their first change until after their
- * messages are out.  Only we know it: there is no extension with OID 0.
- * Writers do not conflict with each other, and readers only look whether it
- * is held; so nobody waits for longer than such a look takes.
- */
-static LOCKTAG
-write_lock(void)
-{
-	LOCKTAG		lock;
-
-	SET_LOCKTAG_OBJECT(lock, MyDatabaseId, ExtensionRelationId, InvalidOid, 0);
-	return lock;
-}
-
-/*
- * Called by the trigger before a row of either table changes, in the backend
- * that changes it.
- *
- * From now until the writing statement is over, a snapshot taken by code that
- * the statement calls, one with a later command id than the statement's, sees
- * the rows changed so far, and under the same identity more of them later.
- * There is no telling when the statement is over; but it is once the client
- * has sent the next command.
- */
+/* Called by the trigger before a row of either table changes. */
 void
 fflag_cache_begin_write(void)
 {
-	LOCKTAG		lock = write_lock();
-	CommandId	curcid = FirstCommandId;
-
-	if (ActiveSnapshotSet())
-		curcid = GetActiveSnapshot()->curcid;
-
-	(void) LockAcquire(&lock, RowExclusiveLock, false, false);
-
-	if (writing.lxid != MyLocalTransactionId ||
-		writing.command != GetCurrentStatementStartTimestamp() ||
-		curcid < writing.curcid)
-	{
-		writing.lxid = MyLocalTransactionId;
-		writing.command = GetCurrentStatementStartTimestamp();
-		writing.curcid = curcid;
-	}
+	fflag_begin_write();
 	tagged = false;
-}
-
-/* Might the statement that writes show more rows to this snapshot later? */
-static bool
-is_moving(const snapshot_id *s)
-{
-	return writing.lxid == s->lxid &&
-		writing.command == GetCurrentStatementStartTimestamp() &&
-		s->curcid > writing.curcid;
-}
-
-/*
- * Might a transaction that this snapshot sees as committed not have sent its
- * messages yet?  Whoever is not found here has sent them, and accepting
- * messages after this call finds them.
- *
- * On a standby that is the one whose commit record is being replayed.  Any
- * other record being replayed gives a false alarm, which costs a load.
- */
-static bool
-is_commit_under_way(Snapshot snapshot)
-{
-	LOCKTAG		locks[1 + PARTS];
-
-	if (snapshot->takenDuringRecovery)
-	{
-		XLogRecPtr	begun = GetCurrentReplayRecPtr(NULL);
-
-		return GetXLogReplayRecPtr(NULL) < begun;
-	}
-
-	/* those who change rows, and those who change or truncate the tables */
-	locks[0] = write_lock();
-	for (int i = 0; i < PARTS; i++)
-		SET_LOCKTAG_RELATION(locks[1 + i], MyDatabaseId, parts[i].relid);
-
-	for (int i = 0; i < (int) lengthof(locks); i++)
-	{
-		LOCKMODE	mode = i == 0 ? ShareLock : RowExclusiveLock;
-
-		if (LockAcquire(&locks[i], mode, false, true) == LOCKACQUIRE_NOT_AVAIL)
-			return true;
-		LockRelease(&locks[i], mode, false);
-	}
-	return false;
 }
 
 /* ----------
@@ -401,7 +259,8 @@ drop_content(part_id which)
 static void
 revalidate(FmgrInfo *flinfo, Snapshot snapshot)
 {
-	snapshot_id now = identify(snapshot);
+	fflag_snapshot_id now = fflag_identify(snapshot);
+	Oid			known[PARTS] = {parts[FLAGS].relid, parts[LISTS].relid};
 	bool		carry;
 
 	/*
@@ -409,15 +268,17 @@ revalidate(FmgrInfo *flinfo, Snapshot snapshot)
 	 * be compared with.  Look for commits under way before accepting messages.
 	 */
 	carry = tagged && fflag_cache_setting && !IsParallelWorker() &&
-		is_not_before(&now, &tag) && !is_moving(&now) &&
-		(sees_same(&now, &tag) || !is_commit_under_way(snapshot));
+		fflag_is_not_before(&now, &tag) && !fflag_is_moving(&now) &&
+		(fflag_sees_same(&now, &tag) ||
+		 !fflag_is_commit_under_way(snapshot, known, PARTS));
 	tagged = false;
 
 	AcceptInvalidationMessages();
+	accepted = SharedInvalidMessageCounter;
 
 	for (int i = 0; i < PARTS; i++)
 	{
-		if (!carry || parts[i].dirty || !is_not_before(&tag, &parts[i].fence))
+		if (!carry || parts[i].dirty || !fflag_is_not_before(&tag, &parts[i].fence))
 			drop_content(i);
 	}
 
@@ -448,12 +309,12 @@ revalidate(FmgrInfo *flinfo, Snapshot snapshot)
 			 * between, and must be fresh: for a relation that has no syscache,
 			 * as ours, this function takes a new snapshot at each call.
 			 */
-			parts[i].fence = identify(GetNonHistoricCatalogSnapshot(relids[i]));
+			parts[i].fence = fflag_identify(GetNonHistoricCatalogSnapshot(relids[i]));
 		}
 	}
 
 	tag = now;
-	tagged = fflag_cache_setting && announced && !is_moving(&now);
+	tagged = fflag_cache_setting && announced && !fflag_is_moving(&now);
 }
 
 /* Room for an entry and its two names, in the context given. */
@@ -575,7 +436,7 @@ static pg_noinline const fflag_entry *
 get_by_name(FmgrInfo *flinfo, Datum name_datum)
 {
 	call_site  *site = flinfo->fn_extra;
-	Snapshot	snapshot = active_snapshot();
+	Snapshot	snapshot = fflag_active_snapshot();
 	text	   *name_text = DatumGetTextPP(name_datum);
 	const char *name = VARDATA_ANY(name_text);
 	int			len = VARSIZE_ANY_EXHDR(name_text);
@@ -649,7 +510,7 @@ compare_names(const void *a, const void *b)
 const fflag_entry *const *
 fflag_cache_get_all(FmgrInfo *flinfo, int *count)
 {
-	Snapshot	snapshot = active_snapshot();
+	Snapshot	snapshot = fflag_active_snapshot();
 
 	if (!is_tag(snapshot))
 		revalidate(flinfo, snapshot);
@@ -726,7 +587,7 @@ fflag_cache_listed(const fflag_entry *entry, const char *user, int len)
 
 	use_list(entry);
 	listed = fflag_allowlist_has(entry->list, part->relid, user, len,
-								 active_snapshot(), part->cxt);
+								 fflag_active_snapshot(), part->cxt);
 	unconstify(fflag_entry *, entry)->nobody_listed =
 		fflag_allowlist_is_empty(entry->list);
 	return listed;
@@ -743,7 +604,7 @@ fflag_cache_count_listed(const fflag_entry *entry)
 		return 0;
 	use_list(entry);
 	return fflag_allowlist_count(entry->list, parts[LISTS].relid,
-								 active_snapshot());
+								 fflag_active_snapshot());
 }
 
 /*
@@ -753,9 +614,13 @@ fflag_cache_count_listed(const fflag_entry *entry)
 void
 fflag_cache_add_dependency(PlannerGlobal *glob)
 {
+	/* the current context may be one that GEQO throws away between two tries */
+	MemoryContext caller = MemoryContextSwitchTo(GetMemoryChunkContext(glob));
+
 	for (int i = 0; i < PARTS; i++)
 		glob->relationOids = list_append_unique_oid(glob->relationOids,
 													parts[i].relid);
+	MemoryContextSwitchTo(caller);
 }
 
 /* What the cache holds, whether or not it is still valid. */

@@ -365,12 +365,14 @@ evaluate_all(FunctionCallInfo fcinfo, user_type type, const elements *users,
 }
 
 /*
- * fflag_enabled(name, user_ids[], is_staff boolean[]) returns boolean[], of the
- * shape of user_ids
+ * fflag_enabled(name, user_ids[]) and
+ * fflag_enabled_all(name, user_ids[], is_staff boolean[])
+ * return boolean[], of the shape of user_ids
  */
 static inline Datum
 fflag_enabled_array(FunctionCallInfo fcinfo, user_type type)
 {
+	bool		has_staff = PG_NARGS() > 2 && !PG_ARGISNULL(2);
 	elements	users;
 	elements	staff;
 	ArrayType  *result;
@@ -380,7 +382,7 @@ fflag_enabled_array(FunctionCallInfo fcinfo, user_type type)
 	if (PG_ARGISNULL(1))
 		PG_RETURN_NULL();
 	users = get_elements(PG_GETARG_DATUM(1));
-	if (!PG_ARGISNULL(2))
+	if (has_staff)
 	{
 		staff = get_elements(PG_GETARG_DATUM(2));
 		if (staff.count != users.count)
@@ -388,7 +390,7 @@ fflag_enabled_array(FunctionCallInfo fcinfo, user_type type)
 					errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
 					errmsg("is_staff has %d elements, and user_ids %d",
 						   staff.count, users.count),
-					errhint("Give one element of is_staff for each user, or leave is_staff out if nobody is staff."));
+					errhint("Give one element of is_staff for each user, or null if nobody is staff."));
 	}
 
 	/* built in place: elements of one byte, none of them null */
@@ -401,7 +403,7 @@ fflag_enabled_array(FunctionCallInfo fcinfo, user_type type)
 	result->elemtype = BOOLOID;
 	memcpy(ARR_DIMS(result), ARR_DIMS(users.array), ndim * sizeof(int));
 	memcpy(ARR_LBOUND(result), ARR_LBOUND(users.array), ndim * sizeof(int));
-	evaluate_all(fcinfo, type, &users, PG_ARGISNULL(2) ? NULL : &staff,
+	evaluate_all(fcinfo, type, &users, has_staff ? &staff : NULL,
 				 (bool *) ARR_DATA_PTR(result));
 	PG_RETURN_ARRAYTYPE_P(result);
 }

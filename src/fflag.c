@@ -18,18 +18,25 @@ extern void _PG_init(void);
 void
 _PG_init(void)
 {
+	static bool defined = false;
+
 	/*
+	 * If memory runs out here, the server calls this function again the next
+	 * time it wants the library; what has been done by then stays.
+	 *
 	 * For diagnosis and tests: an answer that differs with the cache off is a
 	 * bug.  Anybody may set it, for it can only make the own session slower.
 	 */
-	DefineCustomBoolVariable("fflag.cache",
-							 "Caches flags in the backend.",
-							 "When off, every evaluation reads the tables.",
-							 &fflag_cache_setting,
-							 true,
-							 PGC_USERSET,
-							 0,
-							 NULL, NULL, NULL);
+	if (!defined)
+		DefineCustomBoolVariable("fflag.cache",
+								 "Caches flags in the backend.",
+								 "When off, every evaluation reads the tables.",
+								 &fflag_cache_setting,
+								 true,
+								 PGC_USERSET,
+								 0,
+								 NULL, NULL, NULL);
+	defined = true;
 	MarkGUCPrefixReserved("fflag");
 
 	fflag_cache_init();

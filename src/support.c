@@ -58,20 +58,30 @@ share_true(SupportRequestSelectivity *req, int n)
 							  req->sjinfo);
 }
 
-/* The share of the rows whose user is on the flag's allowlist. */
+/*
+ * The share of the rows whose user is on the flag's allowlist: all who are listed
+ * are taken to be in the table that the id comes from, the largest if there are
+ * several.  (A partitioned table's partitions count them once each.)
+ */
 static Selectivity
 share_listed(SupportRequestSelectivity *req, const fflag_entry *entry)
 {
 	double		listed = fflag_cache_count_listed(entry);
 	double		rows = 0;
-	VariableStatData vardata;
+	Relids		rels;
+	int			i = -1;
 
 	if (listed == 0 || list_length(req->args) < 2)
 		return 0;
-	examine_variable(req->root, lsecond(req->args), req->varRelid, &vardata);
-	if (vardata.rel != NULL)
-		rows = vardata.rel->tuples;
-	ReleaseVariableStats(vardata);
+	rels = pull_varnos(req->root, lsecond(req->args));
+	while ((i = bms_next_member(rels, i)) >= 0)
+	{
+		RelOptInfo *rel = i < req->root->simple_rel_array_size ?
+			req->root->simple_rel_array[i] : NULL;
+
+		if (rel != NULL)
+			rows = Max(rows, rel->tuples);
+	}
 	return listed >= rows ? 0.5 : listed / rows;
 }
 

@@ -111,3 +111,27 @@ test_constant(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_BOOL(PG_GETARG_BOOL(3));
 }
+
+/* of fault_malloc.c, if the server was started with it */
+extern long fault_malloc_countdown __attribute__((weak));
+
+/*
+ * test_fail_allocation(n) returns bigint: the n-th allocation from now on
+ * fails.  Returns how many were still to come before the one asked for last
+ * time, 0 if that has failed.
+ */
+PG_FUNCTION_INFO_V1(test_fail_allocation);
+
+Datum
+test_fail_allocation(PG_FUNCTION_ARGS)
+{
+	long		left;
+
+	if (&fault_malloc_countdown == NULL)
+		ereport(ERROR,
+				errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				errmsg("the server was not started with fault_malloc.so"));
+	left = fault_malloc_countdown;
+	fault_malloc_countdown = PG_GETARG_INT64(0);
+	PG_RETURN_INT64(left);
+}

@@ -9,14 +9,15 @@ SELECT fflag_allow('list', 3, 4), fflag_allow('half', 1, 2, 3), fflag_allow('par
 
 -- aligned by position; a NULL is nobody
 SELECT name, fflag_enabled(name, ARRAY[1, 2, 3, NULL, 5, 3]) FROM feature_flag ORDER BY id;
-SELECT name, fflag_enabled(name, ARRAY[1, 2, 3, NULL], ARRAY[true, false, NULL, true]) FROM feature_flag ORDER BY id;
+SELECT name, fflag_enabled_all(name, ARRAY[1, 2, 3, NULL], ARRAY[true, false, NULL, true]) FROM feature_flag ORDER BY id;
 SELECT name, fflag_enabled(name, '{a,b,c,"",NULL}'::text[]) FROM feature_flag ORDER BY id;
 SELECT name, fflag_enabled(name, ARRAY[md5('1'), md5('2'), NULL]::uuid[]) FROM feature_flag ORDER BY id;
 SELECT fflag_enabled('nope', ARRAY[1, 2]), fflag_enabled(NULL, ARRAY[1, 2]);
 SELECT fflag_enabled('half', '{}'::bigint[]), fflag_enabled('half', NULL::bigint[]);
 -- of the same shape
 SELECT fflag_enabled('half', '[2:3][5:6]={{1,2},{10,11}}'::bigint[]);
-SELECT fflag_enabled('half', ARRAY[1, 2], is_staff => ARRAY[true]);
+SELECT fflag_enabled_all('half', ARRAY[1, 2], ARRAY[true]);
+SELECT fflag_enabled_all('staff', '{a,b}'::text[], '{f,t}'), fflag_enabled_all('staff', ARRAY[1, 2], NULL);
 
 -- those who are in, in their order, as often as they are named
 SELECT * FROM fflag_select('half', ARRAY[11, 3, 1, NULL, 10, 3]);

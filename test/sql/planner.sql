@@ -68,6 +68,14 @@ ANALYZE account;
 EXPLAIN (COSTS OFF) SELECT count(*) FROM account WHERE fflag_bucket('one', id) < 1000;
 SELECT count(*), count(*) FILTER (WHERE fflag_bucket('one', id) < 1000) AS first FROM account WHERE fflag_bucket('one', id) < 1000;
 
+-- the genetic optimizer, which plans in contexts that it throws away
+SET geqo_threshold = 2;
+PREPARE genetic AS SELECT count(*) FROM feature_flag a JOIN feature_flag b ON a.id = b.id JOIN feature_flag c ON c.id = b.id AND fflag_enabled('ten', a.id + c.id);
+EXECUTE genetic;
+SELECT fflag_rollout('ten', 100);
+EXECUTE genetic;
+RESET geqo_threshold;
+
 DROP TABLE account, purchase;
 DROP FUNCTION rows;
 DROP EXTENSION fflag;

@@ -1,0 +1,234 @@
+/*
+ * fuzz.c
+ *		libFuzzer harness for src/md5.c, src/bucket.c and src/rules.c.
+ *
+ * The first bytes of an input are the flag and how to divide the rest into name
+ * and user id.  What is compared with is written differently on purpose: an MD5
+ * of one message in memory, straight from RFC 1321, a division of the 128-bit
+ * number digit by digit, and the rules as a sentence of conditions.
+ */
+#include <math.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bucket.h"
+#include "md5.h"
+#include "rules.h"
+
+static uint32_t sines[64];
+
+static const int shifts[4][4] = {
+	{7, 12, 17, 22}, {5, 9, 14, 20}, {4, 11, 16, 23}, {6, 10, 15, 21}
+};
+
+/* RFC 1321, section 3, of a whole message. */
+static void
+plain_md5(const uint8_t *message, size_t len, uint8_t digest[16])
+{
+	size_t		padded_len = (len + 8) / 64 * 64 + 64;
+	uint8_t    *padded = calloc(padded_len, 1);
+	uint32_t	state[4] = {0x67452301, 0xefcdab89, 0x98badcfe, 0x10325476};
+
+	memcpy(padded, message, len);
+	padded[len] = 0x80;
+	for (int i = 0; i < 8; i++)
+		padded[padded_len - 8 + i] = (uint8_t) ((uint64_t) len * 8 >> (8 * i));
+
+	for (size_t block = 0; block < padded_len; block += 64)
+	{
+		uint32_t	a = state[0];
+		uint32_t	b = state[1];
+		uint32_t	c = state[2];
+		uint32_t	d = state[3];
+
+		for (int i = 0; i < 64; i++)
+		{
+			uint32_t	f;
+			int			word;
+			int			shift = shifts[i / 16][i % 4];
+			uint32_t	x = 0;
+			uint32_t	next;
+
+			switch (i / 16)
+			{
+				case 0:
+					f = (b & c) | (~b & d);
+					word = i;
+					break;
+				case 1:
+					f = (d & b) | (~d & c);
+					word = (5 * i + 1) % 16;
+					break;
+				case 2:
+					f = b ^ c ^ d;
+					word = (3 * i + 5) % 16;
+					break;
+				default:
+					f = c ^ (b | ~d);
+					word = 7 * i % 16;
+					break;
+			}
+			for (int j = 3; j >= 0; j--)
+				x = x << 8 | padded[block + 4 * word + j];
+			x += a + f + sines[i];
+			next = b + (x << shift | x >> (32 - shift));
+			a = d;
+			d = c;
+			c = b;
+			b = next;
+		}
+		state[0] += a;
+		state[1] += b;
+		state[2] += c;
+		state[3] += d;
+	}
+	for (int i = 0; i < 16; i++)
+		digest[i] = (uint8_t) (state[i / 4] >> (8 * (i % 4)));
+	free(padded);
+}
+
+/* Divides the big-endian number in place, and returns the remainder. */
+static unsigned
+divide(uint8_t number[16], unsigned by)
+{
+	unsigned	rest = 0;
+
+	for (int i = 0; i < 16; i++)
+	{
+		rest = rest << 8 | number[i];
+		number[i] = (uint8_t) (rest / by);
+		rest %= by;
+	}
+	return rest;
+}
+
+static void
+must(int holds, const char *what)
+{
+	if (!holds)
+	{
+		fprintf(stderr, "differs: %s\n", what);
+		abort();
+	}
+}
+
+static void *
+exact_copy(const uint8_t *data, size_t len)
+{
+	void	   *copy = malloc(len);
+
+	if (len > 0)
+		memcpy(copy, data, len);
+	return copy;
+}
+
+int
+LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+	(void) argc;
+	(void) argv;
+	for (int i = 0; i < 64; i++)
+		sines[i] = (uint32_t) (int64_t) floor(fabs(sin(i + 1)) * 4294967296.0);
+	return 0;
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	enum
+	{
+		HEAD = 6
+	};
+	size_t		name_len;
+	size_t		user_len;
+	char	   *name;
+	char	   *user;
+	uint8_t    *message;
+	uint8_t		expected[16];
+	uint32_t	digest[4];
+	int			bucket;
+	int			coarse;
+	int			fine;
+
+	if (size < HEAD)
+		return 0;
+	name_len = (size_t) data[1] << 8 | data[0];
+	size -= HEAD;
+	name_len = name_len > size ? name_len % (size + 1) : name_len;
+	user_len = size - name_len;
+
+	/* blocks of exactly their size, for the address sanitizer */
+	name = exact_copy(data + HEAD, name_len);
+	user = exact_copy(data + HEAD + name_len, user_len);
+	message = malloc(size + 1);
+	memcpy(message, name, name_len);
+	message[name_len] = ':';
+	if (user_len > 0)
+		memcpy(message + name_len + 1, user, user_len);
+
+	plain_md5(message, size + 1, expected);
+	fflag_md5_pair(name, name_len, user, user_len, digest);
+	for (int i = 0; i < 16; i++)
+		must(expected[i] == (uint8_t) (digest[i / 4] >> (8 * (i % 4))), "MD5");
+
+	bucket = fflag_bucket_of(name, name_len, user, user_len);
+	coarse = (int) divide(expected, 100);
+	fine = (int) divide(expected, 1000);
+	must(bucket == coarse * 1000 + fine, "bucket");
+
+	/* the rules, with each answer to the question whether the user is listed */
+	for (int listed = FFLAG_LISTED_UNKNOWN; listed <= FFLAG_LISTED_YES; listed++)
+	{
+		fflag_flag	flag = {
+			.known = data[2] & 1,
+			.enabled = (data[2] & 2) != 0,
+			.staff_only = (data[2] & 4) != 0,
+			.rollout = (int) ((uint32_t) (data[3] << 16 | data[4] << 8 | data[5]) % (FFLAG_BUCKETS + 1)),
+			.utf8_name = name,
+			.utf8_name_len = name_len
+		};
+		fflag_subject subject = {
+			.somebody = (data[2] & 8) != 0,
+			.is_staff = (data[2] & 16) != 0,
+			/* not there before the allowlist has been looked up */
+			.utf8_id = listed == FFLAG_LISTED_UNKNOWN ? NULL : user,
+			.utf8_id_len = listed == FFLAG_LISTED_UNKNOWN ? SIZE_MAX : user_len
+		};
+		int			default_value = (data[2] & 32) != 0;
+		fflag_decision got;
+		int			want;
+		int			open_question;
+
+		/* near the user's bucket, where a mistake by one shows */
+		if (data[2] & 64)
+			flag.rollout = bucket + (data[2] >> 7);
+
+		got = fflag_decide(&flag, &subject, (fflag_listed) listed, default_value);
+		open_question = flag.known && !flag.staff_only && flag.enabled &&
+			flag.rollout < FFLAG_BUCKETS && subject.somebody;
+		if (listed == FFLAG_LISTED_UNKNOWN && open_question)
+		{
+			must(got.rule == FFLAG_RULE_UNDECIDED, "undecided");
+			continue;
+		}
+		want = !flag.known ? default_value :
+			flag.staff_only ? subject.somebody && subject.is_staff :
+			flag.enabled && (flag.rollout == FFLAG_BUCKETS ||
+							 (subject.somebody &&
+							  (listed == FFLAG_LISTED_YES || bucket < flag.rollout)));
+		must(got.enabled == want, "answer");
+		must(got.rule != FFLAG_RULE_UNDECIDED, "decided");
+		must((got.rule == FFLAG_RULE_UNKNOWN_FLAG) == !flag.known, "unknown flag");
+		must((got.rule == FFLAG_RULE_ALLOWLIST) == (open_question && listed == FFLAG_LISTED_YES), "allowlist");
+		must((got.rule == FFLAG_RULE_ROLLOUT) == (open_question && listed == FFLAG_LISTED_NO && flag.rollout > 0), "rollout");
+		must(strlen(fflag_rule_name(got.rule)) > 0, "name of the rule");
+		must(strlen(fflag_rule_reason(got.rule)) > 0, "reason");
+	}
+
+	free(name);
+	free(user);
+	free(message);
+	return 0;
+}
