@@ -185,7 +185,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			.known = data[2] & 1,
 			.enabled = (data[2] & 2) != 0,
 			.staff_only = (data[2] & 4) != 0,
-			.rollout = (int) ((uint32_t) (data[3] << 16 | data[4] << 8 | data[5]) % (FFLAG_BUCKETS + 1)),
+			.rollout = (data[3] << 16 | data[4] << 8 | data[5]) %
+				(FFLAG_BUCKETS + 1),
 			.utf8_name = name,
 			.utf8_name_len = name_len
 		};
@@ -220,9 +221,13 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 							  (listed == FFLAG_LISTED_YES || bucket < flag.rollout)));
 		must(got.enabled == want, "answer");
 		must(got.rule != FFLAG_RULE_UNDECIDED, "decided");
-		must((got.rule == FFLAG_RULE_UNKNOWN_FLAG) == !flag.known, "unknown flag");
-		must((got.rule == FFLAG_RULE_ALLOWLIST) == (open_question && listed == FFLAG_LISTED_YES), "allowlist");
-		must((got.rule == FFLAG_RULE_ROLLOUT) == (open_question && listed == FFLAG_LISTED_NO && flag.rollout > 0), "rollout");
+		must((got.rule == FFLAG_RULE_UNKNOWN_FLAG) == !flag.known,
+			 "unknown flag");
+		must((got.rule == FFLAG_RULE_ALLOWLIST) ==
+			 (open_question && listed == FFLAG_LISTED_YES), "allowlist");
+		must((got.rule == FFLAG_RULE_ROLLOUT) ==
+			 (open_question && listed == FFLAG_LISTED_NO && flag.rollout > 0),
+			 "rollout");
 		must(strlen(fflag_rule_name(got.rule)) > 0, "name of the rule");
 		must(strlen(fflag_rule_reason(got.rule)) > 0, "reason");
 	}
