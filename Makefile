@@ -4,14 +4,18 @@
 #   make demo                                         see it work
 #   make test                                         everything, in a throwaway cluster
 #   make test-naive                                   tests fail if the cache is naive
+#   make test-matrix                                  everything, on each PostgreSQL that Debian has
+#   make test-assert                                  the same on assert-enabled servers, valgrind, sanitizers
 #   make test-faults                                  crashes, storms, cancels, no memory
 #   make test-fuzz                                    random input
 #   make bench                                        ratios, side by side in one run
 
 EXTENSION = fflag
 MODULE_big = fflag
-OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c)))
-DATA = $(wildcard sql/fflag--*.sql)
+# where the sources are, for builds in another folder (VPATH) too
+top = $(or $(VPATH),.)
+OBJS = $(patsubst $(top)/%.c,%.o,$(sort $(wildcard $(top)/src/*.c)))
+DATA = $(patsubst $(top)/%,%,$(wildcard $(top)/sql/fflag--*.sql))
 
 REGRESS = $(patsubst test/sql/%.sql,%,$(sort $(wildcard test/sql/*.sql)))
 REGRESS_OPTS = --inputdir=test --encoding=UTF8
@@ -20,18 +24,25 @@ ISOLATION_OPTS = --inputdir=test --outputdir=.
 TAP_TESTS = 1
 PROVE_TESTS = test/t/*.pl
 
-PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers
+PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare
 
 EXTRA_CLEAN = results output_iso tmp_check log regression.diffs regression.out
 
 PG_CONFIG ?= pg_config
 
-# What PostgreSQL is needed for begins here; the commands below set it up first.
-ifeq ($(filter demo test test-naive test-faults test-fuzz bench,$(MAKECMDGOALS)),)
-PGXS := $(shell $(PG_CONFIG) --pgxs)
-include $(PGXS)
-else
-.PHONY: demo test test-naive test-faults test-fuzz bench
+# These set PostgreSQL up first, so that it need not be there yet.
+.DEFAULT_GOAL = all
+COMMANDS = demo test test-naive test-faults test-fuzz bench test-matrix test-assert test-clean
+.PHONY: $(COMMANDS)
 demo test test-naive test-faults test-fuzz bench:
 	@test/run $(@:test-%=%)
+test-matrix test-assert test-clean:
+	@test/matrix $(@:test-%=%)
+
+ifneq ($(filter-out $(COMMANDS),$(or $(MAKECMDGOALS),all)),)
+ifdef VPATH
+$(shell mkdir -p src)
+endif
+PGXS := $(shell $(PG_CONFIG) --pgxs)
+include $(PGXS)
 endif

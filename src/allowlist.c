@@ -143,3 +143,31 @@ fflag_allowlist_has(fflag_allowlist *list, Oid users, const char *user, int len,
 	list->probes++;
 	return fflag_read_listed(users, list->flag_id, user, len, snapshot);
 }
+
+/* Counting further would take longer than a better plan saves. */
+#define MOST_COUNTED 10000
+
+static bool
+count_user(const char *user, int len, void *arg)
+{
+	return ++*(int64 *) arg < MOST_COUNTED;
+}
+
+/*
+ * How many entries the list has, for an estimate: a list of MOST_COUNTED and
+ * more is taken to be the whole table.  Content and snapshot as above.
+ */
+int64
+fflag_allowlist_count(fflag_allowlist *list, Oid users, Snapshot snapshot)
+{
+	if (list->counted < 0)
+	{
+		int64		n = 0;
+
+		fflag_read_allowlist(users, list->flag_id, snapshot, count_user, &n);
+		if (n >= MOST_COUNTED)
+			n = Max(n, fflag_estimate_rows(users));
+		list->counted = n;
+	}
+	return list->counted;
+}

@@ -11,7 +11,7 @@
 
 /*
  * What a backend holds of one list.  All zero but for the id is a list that
- * has not been looked at.
+ * has not been looked at, with counted = -1.
  */
 typedef struct fflag_allowlist
 {
@@ -21,11 +21,14 @@ typedef struct fflag_allowlist
 	struct bloom_filter *filter;	/* excludes most of those not listed */
 	int64		probes;			/* index probes so far */
 	int64		next_reading;	/* read the list after so many probes */
+	int64		counted;		/* entries, as counted for the planner, or -1 */
 } fflag_allowlist;
 
 extern bool fflag_allowlist_has(fflag_allowlist *list, Oid users,
 								const char *user, int len,
 								Snapshot snapshot, MemoryContext cxt);
+extern int64 fflag_allowlist_count(fflag_allowlist *list, Oid users,
+								   Snapshot snapshot);
 
 /* Is the list known to have no entries? */
 static inline bool

@@ -14,35 +14,59 @@
 #include "bucket.h"
 #include "md5.h"
 
-/* 2^64 mod FFLAG_BUCKETS */
+/* 2^32, 2^64 and 2^96 modulo FFLAG_BUCKETS */
+#define TWO_TO_32 UINT64_C(67296)
 #define TWO_TO_64 UINT64_C(51616)
+#define TWO_TO_96 UINT64_C(50336)
+
+/*
+ * With h the digest read as a big-endian integer, the package's bucket is
+ * h mod 100, and ours is (h mod 100) * 1000 + (h div 100) mod 1000.  Both parts
+ * are digits of h mod 100000, which the words of h give one by one: the sum
+ * has less than 52 bits.
+ */
+static inline int
+bucket_of_digest(uint32_t a, uint32_t b, uint32_t c, uint32_t d)
+{
+	uint32_t	r = (uint32_t) ((__builtin_bswap32(a) * TWO_TO_96 +
+								 __builtin_bswap32(b) * TWO_TO_64 +
+								 __builtin_bswap32(c) * TWO_TO_32 +
+								 __builtin_bswap32(d)) % FFLAG_BUCKETS);
+
+	return (int) (r % 100 * 1000 + r / 100);
+}
 
 /*
  * The bucket, 0 to 99999, of a user: both strings are UTF-8, any length, the
  * user id in its canonical text form.
- *
- * With h the MD5 of "name:user" read as a big-endian integer, the package's
- * bucket is h mod 100, and ours is (h mod 100) * 1000 + (h div 100) mod 1000.
- * Both parts are digits of h mod 100000, which the two halves of h give
- * without 128-bit arithmetic.
  */
 int
 fflag_bucket_of(const char *name, size_t name_len,
 				const char *user, size_t user_len)
 {
 	uint32_t	digest[4];
-	uint64_t	high;
-	uint64_t	low;
-	uint32_t	r;
 
 	fflag_md5_pair(name, name_len, user, user_len, digest);
+	return bucket_of_digest(digest[0], digest[1], digest[2], digest[3]);
+}
 
-	high = (uint64_t) __builtin_bswap32(digest[0]) << 32 |
-		__builtin_bswap32(digest[1]);
-	low = (uint64_t) __builtin_bswap32(digest[2]) << 32 |
-		__builtin_bswap32(digest[3]);
-	r = (uint32_t) ((high % FFLAG_BUCKETS * TWO_TO_64 + low % FFLAG_BUCKETS) %
-					FFLAG_BUCKETS);
+/* The same for n users at once. */
+void
+fflag_buckets_of(const char *name, size_t name_len,
+				 const fflag_bytes *users, size_t n, int *buckets)
+{
+	uint32_t	digests[4][FFLAG_MD5_LANES];
 
-	return (int) (r % 100 * 1000 + r / 100);
+	while (n > 0)
+	{
+		int			batch = n < FFLAG_MD5_LANES ? (int) n : FFLAG_MD5_LANES;
+
+		fflag_md5_pairs(name, name_len, users, batch, digests);
+		for (int i = 0; i < batch; i++)
+			buckets[i] = bucket_of_digest(digests[0][i], digests[1][i],
+										  digests[2][i], digests[3][i]);
+		users += batch;
+		buckets += batch;
+		n -= batch;
+	}
 }

@@ -9,10 +9,14 @@
 
 #include <stddef.h>
 
+#include "md5.h"
+
 /* Buckets are thousandths of a percent. */
 #define FFLAG_BUCKETS 100000
 
 extern int	fflag_bucket_of(const char *name, size_t name_len,
 							const char *user, size_t user_len);
+extern void fflag_buckets_of(const char *name, size_t name_len,
+							 const fflag_bytes *users, size_t n, int *buckets);
 
 #endif							/* FFLAG_BUCKET_H */

@@ -42,12 +42,9 @@
 #include "postgres.h"
 
 #include "access/parallel.h"
-#include "access/transam.h"
 #include "access/xact.h"
-#include "access/xlogrecovery.h"
-#include "catalog/pg_extension.h"
 #include "miscadmin.h"
-#include "nodes/primnodes.h"
+#include "nodes/pathnodes.h"
 #include "storage/lock.h"
 #include "storage/sinval.h"
 #include "utils/hsearch.h"
@@ -60,6 +57,7 @@
 #include "catalog.h"
 #include "compat.h"
 #include "strtab.h"
+#include "writer.h"
 
 /*
  * Names that no flag has are remembered too, but anybody can make them up, so
@@ -67,24 +65,6 @@
  */
 #define MAX_UNKNOWN_NAMES 1024
 #define MAX_UNKNOWN_LENGTH 600	/* bytes; varchar(150) in UTF-8 is no longer */
-
-/*
- * What tells one snapshot from another.  Pointers do not: snapshots are copied
- * and freed.  With the same xmax the set of running transactions can only have
- * shrunk, so that their number stands for the set.  A snapshot leaves out the
- * transaction that takes it; "running" counts that as well, or else the set
- * could grow when the transaction goes on without us (PREPARE TRANSACTION).
- */
-typedef struct snapshot_id
-{
-	TransactionId xmax;
-	uint32		xcnt;
-	int32		subxcnt;
-	int64		running;
-	CommandId	curcid;
-	LocalTransactionId lxid;
-	bool		recovery;
-} snapshot_id;
 
 /* The cache has two parts, one a table, which are invalidated separately. */
 typedef enum part_id
@@ -99,7 +79,7 @@ typedef struct cache_part
 {
 	Oid			relid;			/* whose messages invalidate it */
 	bool		dirty;			/* such a message came */
-	snapshot_id fence;			/* taken after the last one */
+	fflag_snapshot_id fence;			/* taken after the last one */
 	MemoryContext cxt;			/* holds the content */
 	uint64		generation;		/* changes when pointers into it die; not 0 */
 } cache_part;
@@ -115,7 +95,7 @@ typedef struct call_site
 bool		fflag_cache_setting = true;
 
 static bool tagged = false;		/* is the content valid for tag? */
-static snapshot_id tag;
+static fflag_snapshot_id tag;
 static cache_part parts[PARTS];
 
 /* in parts[FLAGS].cxt */
@@ -136,14 +116,6 @@ static uint64 accepted;
 
 /* do the tables' triggers announce every change, as far as we have looked? */
 static bool announced = true;
-
-/* a write to the tables in this transaction, see fflag_cache_begin_write() */
-static struct
-{
-	LocalTransactionId lxid;
-	TimestampTz command;
-	CommandId	curcid;
-}			writing;
 
 static int64 hits;
 static int64 loads;
@@ -236,51 +208,7 @@ fflag_cache_init(void)
 	RegisterXactCallback(end_transaction, NULL);
 }
 
-/* ----------
- * Snapshots
- * ----------
- */
-
-static Snapshot
-active_snapshot(void)
-{
-	Snapshot	snapshot = ActiveSnapshotSet() ? GetActiveSnapshot() : NULL;
-
-	/* a logical decoding plugin sees the catalogs only */
-	if (snapshot == NULL || snapshot->snapshot_type != SNAPSHOT_MVCC)
-		ereport(ERROR,
-				errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				errmsg("flags cannot be evaluated without a snapshot of the tables"),
-				errhint("Evaluate them in an SQL statement."));
-	return snapshot;
-}
-
-static snapshot_id
-identify(Snapshot snapshot)
-{
-	TransactionId own = GetTopTransactionIdIfAny();
-	int64		running;
-
-	/* during recovery all running transactions are listed as subtransactions */
-	if (snapshot->takenDuringRecovery)
-		running = snapshot->subxcnt;
-	else
-		running = (int64) snapshot->xcnt +
-			(TransactionIdIsValid(own) &&
-			 TransactionIdPrecedes(own, snapshot->xmax));
-
-	return (snapshot_id)
-	{
-		.xmax = snapshot->xmax,
-		.xcnt = snapshot->xcnt,
-		.subxcnt = snapshot->subxcnt,
-		.running = running,
-		.curcid = snapshot->curcid,
-		.lxid = MyLocalTransactionId,
-		.recovery = snapshot->takenDuringRecovery
-	};
-}
-
+/* Is the content valid for this very snapshot? */
 static inline bool
 is_tag(Snapshot snapshot)
 {
@@ -293,126 +221,12 @@ is_tag(Snapshot snapshot)
 		snapshot->takenDuringRecovery == tag.recovery;
 }
 
-/* Do the two see the same transactions of others? */
-static bool
-sees_same(const snapshot_id *a, const snapshot_id *b)
-{
-	return a->recovery == b->recovery && a->xmax == b->xmax &&
-		a->running == b->running;
-}
-
-/*
- * Was b taken when a was, or later?  Snapshots of one backend are ordered: a
- * larger xmax is later, with the same xmax fewer running transactions are, and
- * inside a transaction a larger curcid.  False if in doubt.
- */
-static bool
-is_not_before(const snapshot_id *b, const snapshot_id *a)
-{
-	if (a->recovery != b->recovery)
-		return false;
-	if (a->lxid == b->lxid && b->curcid < a->curcid)
-		return false;
-	if (a->xmax != b->xmax)
-		return TransactionIdFollows(b->xmax, a->xmax);
-	return b->running <= a->running;
-}
-
-/* ----------
- * Writers
- * ----------
- */
-
-/*
- * The lock that writers hold from before their first change until after their
- * messages are out.  Only we know it: there is no extension with OID 0.
- * Writers do not conflict with each other, and readers only look whether it
- * is held; so nobody waits for longer than such a look takes.
- */
-static LOCKTAG
-write_lock(void)
-{
-	LOCKTAG		lock;
-
-	SET_LOCKTAG_OBJECT(lock, MyDatabaseId, ExtensionRelationId, InvalidOid, 0);
-	return lock;
-}
-
-/*
- * Called by the trigger before a row of either table changes, in the backend
- * that changes it.
- *
- * From now until the writing statement is over, a snapshot taken by code that
- * the statement calls, one with a later command id than the statement's, sees
- * the rows changed so far, and under the same identity more of them later.
- * There is no telling when the statement is over; but it is once the client
- * has sent the next command.
- */
+/* Called by the trigger before a row of either table changes. */
 void
 fflag_cache_begin_write(void)
 {
-	LOCKTAG		lock = write_lock();
-	CommandId	curcid = FirstCommandId;
-
-	if (ActiveSnapshotSet())
-		curcid = GetActiveSnapshot()->curcid;
-
-	(void) LockAcquire(&lock, RowExclusiveLock, false, false);
-
-	if (writing.lxid != MyLocalTransactionId ||
-		writing.command != GetCurrentStatementStartTimestamp() ||
-		curcid < writing.curcid)
-	{
-		writing.lxid = MyLocalTransactionId;
-		writing.command = GetCurrentStatementStartTimestamp();
-		writing.curcid = curcid;
-	}
+	fflag_begin_write();
 	tagged = false;
-}
-
-/* Might the statement that writes show more rows to this snapshot later? */
-static bool
-is_moving(const snapshot_id *s)
-{
-	return writing.lxid == s->lxid &&
-		writing.command == GetCurrentStatementStartTimestamp() &&
-		s->curcid > writing.curcid;
-}
-
-/*
- * Might a transaction that this snapshot sees as committed not have sent its
- * messages yet?  Whoever is not found here has sent them, and accepting
- * messages after this call finds them.
- *
- * On a standby that is the one whose commit record is being replayed.  Any
- * other record being replayed gives a false alarm, which costs a load.
- */
-static bool
-is_commit_under_way(Snapshot snapshot)
-{
-	LOCKTAG		locks[1 + PARTS];
-
-	if (snapshot->takenDuringRecovery)
-	{
-		XLogRecPtr	begun = GetCurrentReplayRecPtr(NULL);
-
-		return GetXLogReplayRecPtr(NULL) < begun;
-	}
-
-	/* those who change rows, and those who change or truncate the tables */
-	locks[0] = write_lock();
-	for (int i = 0; i < PARTS; i++)
-		SET_LOCKTAG_RELATION(locks[1 + i], MyDatabaseId, parts[i].relid);
-
-	for (int i = 0; i < (int) lengthof(locks); i++)
-	{
-		LOCKMODE	mode = i == 0 ? ShareLock : RowExclusiveLock;
-
-		if (LockAcquire(&locks[i], mode, false, true) == LOCKACQUIRE_NOT_AVAIL)
-			return true;
-		LockRelease(&locks[i], mode, false);
-	}
-	return false;
 }
 
 /* ----------
@@ -445,7 +259,8 @@ drop_content(part_id which)
 static void
 revalidate(FmgrInfo *flinfo, Snapshot snapshot)
 {
-	snapshot_id now = identify(snapshot);
+	fflag_snapshot_id now = fflag_identify(snapshot);
+	Oid			known[PARTS] = {parts[FLAGS].relid, parts[LISTS].relid};
 	bool		carry;
 
 	/*
@@ -453,8 +268,9 @@ revalidate(FmgrInfo *flinfo, Snapshot snapshot)
 	 * be compared with.  Look for commits under way before accepting messages.
 	 */
 	carry = tagged && fflag_cache_setting && !IsParallelWorker() &&
-		is_not_before(&now, &tag) && !is_moving(&now) &&
-		(sees_same(&now, &tag) || !is_commit_under_way(snapshot));
+		fflag_is_not_before(&now, &tag) && !fflag_is_moving(&now) &&
+		(fflag_sees_same(&now, &tag) ||
+		 !fflag_is_commit_under_way(snapshot, known, PARTS));
 	tagged = false;
 
 	AcceptInvalidationMessages();
@@ -462,7 +278,7 @@ revalidate(FmgrInfo *flinfo, Snapshot snapshot)
 
 	for (int i = 0; i < PARTS; i++)
 	{
-		if (!carry || parts[i].dirty || !is_not_before(&tag, &parts[i].fence))
+		if (!carry || parts[i].dirty || !fflag_is_not_before(&tag, &parts[i].fence))
 			drop_content(i);
 	}
 
@@ -493,12 +309,12 @@ revalidate(FmgrInfo *flinfo, Snapshot snapshot)
 			 * between, and must be fresh: for a relation that has no syscache,
 			 * as ours, this function takes a new snapshot at each call.
 			 */
-			parts[i].fence = identify(GetNonHistoricCatalogSnapshot(relids[i]));
+			parts[i].fence = fflag_identify(GetNonHistoricCatalogSnapshot(relids[i]));
 		}
 	}
 
 	tag = now;
-	tagged = fflag_cache_setting && announced && !is_moving(&now);
+	tagged = fflag_cache_setting && announced && !fflag_is_moving(&now);
 }
 
 /* Room for an entry and its two names, in the context given. */
@@ -620,7 +436,7 @@ static pg_noinline const fflag_entry *
 get_by_name(FmgrInfo *flinfo, Datum name_datum)
 {
 	call_site  *site = flinfo->fn_extra;
-	Snapshot	snapshot = active_snapshot();
+	Snapshot	snapshot = fflag_active_snapshot();
 	text	   *name_text = DatumGetTextPP(name_datum);
 	const char *name = VARDATA_ANY(name_text);
 	int			len = VARSIZE_ANY_EXHDR(name_text);
@@ -694,7 +510,7 @@ compare_names(const void *a, const void *b)
 const fflag_entry *const *
 fflag_cache_get_all(FmgrInfo *flinfo, int *count)
 {
-	Snapshot	snapshot = active_snapshot();
+	Snapshot	snapshot = fflag_active_snapshot();
 
 	if (!is_tag(snapshot))
 		revalidate(flinfo, snapshot);
@@ -727,28 +543,33 @@ fflag_cache_get_all(FmgrInfo *flinfo, int *count)
 	return all_flags;
 }
 
-static fflag_allowlist *
-get_list(int64 flag_id)
+/* Makes entry->list the flag's list, if it is not yet or any more. */
+static void
+use_list(const fflag_entry *entry)
 {
-	MemoryContext cxt = parts[LISTS].cxt;
-	fflag_allowlist *list;
+	fflag_entry *ours = unconstify(fflag_entry *, entry);
+	cache_part *part = &parts[LISTS];
 	bool		found;
+
+	if (entry->list_generation == part->generation)
+		return;
 
 	if (lists == NULL)
 	{
 		HASHCTL		ctl = {
 			.keysize = sizeof(int64),
 			.entrysize = sizeof(fflag_allowlist),
-			.hcxt = cxt
+			.hcxt = part->cxt
 		};
 
 		lists = hash_create("fflag allowlists", 64, &ctl,
 							HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	}
-	list = hash_search(lists, &flag_id, HASH_ENTER, &found);
+	ours->list = hash_search(lists, &entry->id, HASH_ENTER, &found);
 	if (!found)
-		*list = (fflag_allowlist) {.flag_id = flag_id};
-	return list;
+		*ours->list = (fflag_allowlist) {.flag_id = entry->id,.counted = -1};
+	ours->nobody_listed = false;
+	ours->list_generation = part->generation;
 }
 
 /*
@@ -759,22 +580,47 @@ bool
 fflag_cache_listed(const fflag_entry *entry, const char *user, int len)
 {
 	cache_part *part = &parts[LISTS];
-	fflag_entry *ours = unconstify(fflag_entry *, entry);
 	bool		listed;
 
-	if (entry->list_generation != part->generation)
-	{
-		ours->nobody_listed = false;
-		ours->list = get_list(entry->id);
-		ours->list_generation = part->generation;
-	}
-	else if (entry->nobody_listed)
+	if (entry->nobody_listed && entry->list_generation == part->generation)
 		return false;
 
+	use_list(entry);
 	listed = fflag_allowlist_has(entry->list, part->relid, user, len,
-								 active_snapshot(), part->cxt);
-	ours->nobody_listed = fflag_allowlist_is_empty(entry->list);
+								 fflag_active_snapshot(), part->cxt);
+	unconstify(fflag_entry *, entry)->nobody_listed =
+		fflag_allowlist_is_empty(entry->list);
 	return listed;
+}
+
+/*
+ * How many users are on the allowlist of a flag, for the planner: exactly, if
+ * they are not too many to count.  As for fflag_cache_listed().
+ */
+int64
+fflag_cache_count_listed(const fflag_entry *entry)
+{
+	if (!entry->flag.known)
+		return 0;
+	use_list(entry);
+	return fflag_allowlist_count(entry->list, parts[LISTS].relid,
+								 fflag_active_snapshot());
+}
+
+/*
+ * Makes a plan depend on the flag tables: their relcache messages invalidate it
+ * if it is kept.
+ */
+void
+fflag_cache_add_dependency(PlannerGlobal *glob)
+{
+	/* the current context may be one that GEQO throws away between two tries */
+	MemoryContext caller = MemoryContextSwitchTo(GetMemoryChunkContext(glob));
+
+	for (int i = 0; i < PARTS; i++)
+		glob->relationOids = list_append_unique_oid(glob->relationOids,
+													parts[i].relid);
+	MemoryContextSwitchTo(caller);
 }
 
 /* What the cache holds, whether or not it is still valid. */

@@ -11,6 +11,8 @@
 
 #include "rules.h"
 
+struct PlannerGlobal;
+
 /* A flag, or the knowledge that there is none of this name. */
 typedef struct fflag_entry
 {
@@ -44,6 +46,8 @@ extern const fflag_entry *const *fflag_cache_get_all(FmgrInfo *flinfo,
 													 int *count);
 extern bool fflag_cache_listed(const fflag_entry *entry,
 							   const char *user, int len);
+extern int64 fflag_cache_count_listed(const fflag_entry *entry);
+extern void fflag_cache_add_dependency(struct PlannerGlobal *glob);
 extern void fflag_cache_begin_write(void);
 extern fflag_cache_stats fflag_cache_get_stats(void);
 

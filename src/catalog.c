@@ -507,3 +507,14 @@ fflag_read_allowlist(Oid users, int64 flag_id, Snapshot snapshot,
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
 }
+
+/* The planner's statistic of how many rows a table has; 0 if there is none. */
+int64
+fflag_estimate_rows(Oid relid)
+{
+	Relation	rel = open_table(relid);
+	float4		rows = rel->rd_rel->reltuples;
+
+	table_close(rel, AccessShareLock);
+	return rows > 0 ? (int64) rows : 0;
+}

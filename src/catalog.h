@@ -46,6 +46,7 @@ extern bool fflag_read_listed(Oid users, int64 flag_id, const char *user,
 							  int len, Snapshot snapshot);
 extern void fflag_read_allowlist(Oid users, int64 flag_id, Snapshot snapshot,
 								 fflag_user_sink sink, void *arg);
+extern int64 fflag_estimate_rows(Oid relid);
 extern int	fflag_check_percentage(Datum percentage, const char *flag);
 extern void fflag_check_name(const char *name);
 extern const char *fflag_to_utf8(const char *text, size_t *len);

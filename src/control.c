@@ -17,6 +17,7 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/tuplestore.h"
 
 #include "catalog.h"
 #include "compat.h"
@@ -82,7 +83,7 @@ check_not_null(bool isnull, const char *what, const char *name)
 		ereport(ERROR,
 				errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				errmsg("%s of flag \"%s\" must not be null", what, name),
-				errhint("Give a value, or leave the argument out if it has a default."));
+				errhint("Give a value."));
 }
 
 /* Updates the flag of argument 0; $1 of the command is its name, $2 value. */
@@ -189,12 +190,13 @@ fflag_register_all(PG_FUNCTION_ARGS)
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	Datum	   *names;
 	bool	   *isnull;
-	int			count = 0;
+	int			count;
 
 	InitMaterializedSRF(fcinfo, 0);
-	if (!PG_ARGISNULL(0))
-		deconstruct_array(PG_GETARG_ARRAYTYPE_P(0), TEXTOID, -1, false,
-						  TYPALIGN_INT, &names, &isnull, &count);
+	if (PG_ARGISNULL(0))
+		fflag_check_name(NULL);
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(0), TEXTOID, -1, false,
+					  TYPALIGN_INT, &names, &isnull, &count);
 	for (int i = 0; i < count; i++)
 	{
 		char	   *name = isnull[i] ? NULL : TextDatumGetCString(names[i]);

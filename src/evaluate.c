@@ -10,11 +10,15 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "catalog/pg_type.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/numeric.h"
+#include "utils/tuplestore.h"
 #include "utils/uuid.h"
 
 #include "bucket.h"
@@ -117,6 +121,7 @@ evaluate_entry(const fflag_entry *entry, NullableDatum id, user_type type,
 
 	subject.somebody = !id.isnull;
 	subject.is_staff = is_staff;
+	subject.bucket = -1;
 	decision = fflag_decide(&entry->flag, &subject, FFLAG_LISTED_UNKNOWN,
 							default_value);
 	if (decision.rule != FFLAG_RULE_UNDECIDED)
@@ -251,6 +256,184 @@ fflag_flags(FunctionCallInfo fcinfo, user_type type)
 }
 
 OVERLOADS(fflag_flags);
+
+/* As many users as are evaluated together. */
+#define CHUNK 256
+
+/* The elements of an array argument. */
+typedef struct elements
+{
+	ArrayType  *array;
+	Datum	   *values;
+	bool	   *nulls;
+	int			count;
+} elements;
+
+static elements
+get_elements(Datum array)
+{
+	elements	e;
+	int16		typlen;
+	bool		typbyval;
+	char		typalign;
+
+	e.array = DatumGetArrayTypeP(array);
+	get_typlenbyvalalign(ARR_ELEMTYPE(e.array), &typlen, &typbyval, &typalign);
+	deconstruct_array(e.array, ARR_ELEMTYPE(e.array), typlen, typbyval, typalign,
+					  &e.values, &e.nulls, &e.count);
+	return e;
+}
+
+/*
+ * Evaluates an entry for up to CHUNK users, the elements from "first" on; their
+ * answers go to answers[0] and so on.  Leaves garbage in the current context.
+ */
+static void
+evaluate_chunk(const fflag_entry *entry, user_type type, const elements *users,
+			   const elements *staff, int first, int count, bool *answers)
+{
+	fflag_subject subjects[CHUNK];
+	user_text	texts[CHUNK];
+	fflag_bytes utf8[CHUNK];
+	int			buckets[CHUNK];
+	int			which[CHUNK];
+	int			undecided = 0;
+
+	for (int i = 0; i < count; i++)
+	{
+		fflag_subject *subject = &subjects[undecided];
+		user_text  *text = &texts[undecided];
+		int			n = first + i;
+		fflag_decision decision;
+
+		subject->somebody = !users->nulls[n];
+		subject->is_staff = staff != NULL && !staff->nulls[n] &&
+			DatumGetBool(staff->values[n]);
+		decision = fflag_decide(&entry->flag, subject, FFLAG_LISTED_UNKNOWN, false);
+		answers[i] = decision.enabled;
+		if (decision.rule != FFLAG_RULE_UNDECIDED)
+			continue;
+
+		format_user(users->values[n], type, text);
+		utf8[undecided] = (fflag_bytes) {text->data, text->len};
+		if (type == USER_TEXT)
+			utf8[undecided].data = fflag_to_utf8(text->data, &utf8[undecided].len);
+		which[undecided++] = i;
+	}
+
+	/* without a rollout nobody asks for them */
+	if (entry->flag.rollout > 0)
+		fflag_buckets_of(entry->flag.utf8_name, entry->flag.utf8_name_len,
+						 utf8, undecided, buckets);
+
+	for (int k = 0; k < undecided; k++)
+	{
+		bool		listed = fflag_cache_listed(entry, texts[k].data, texts[k].len);
+
+		subjects[k].bucket = entry->flag.rollout > 0 ? buckets[k] : -1;
+		answers[which[k]] =
+			fflag_decide(&entry->flag, &subjects[k],
+						 listed ? FFLAG_LISTED_YES : FFLAG_LISTED_NO,
+						 false).enabled;
+	}
+}
+
+/* The answers for all users, in an array of users->count. */
+static bool *
+evaluate_all(FunctionCallInfo fcinfo, user_type type, const elements *users,
+			 const elements *staff, bool *answers)
+{
+	static const fflag_entry no_entry;
+	const fflag_entry *entry = &no_entry;
+	MemoryContext chunk = AllocSetContextCreate(CurrentMemoryContext,
+												"fflag chunk",
+												ALLOCSET_DEFAULT_SIZES);
+	MemoryContext caller = MemoryContextSwitchTo(chunk);
+
+	if (!PG_ARGISNULL(0))
+		entry = fflag_cache_get(fcinfo->flinfo, PG_GETARG_DATUM(0));
+	for (int i = 0; i < users->count; i += CHUNK)
+	{
+		CHECK_FOR_INTERRUPTS();
+		evaluate_chunk(entry, type, users, staff, i,
+					   Min(CHUNK, users->count - i), answers + i);
+		MemoryContextReset(chunk);
+	}
+	MemoryContextSwitchTo(caller);
+	MemoryContextDelete(chunk);
+	return answers;
+}
+
+/*
+ * fflag_enabled(name, user_ids[]) and
+ * fflag_enabled_all(name, user_ids[], is_staff boolean[])
+ * return boolean[], of the shape of user_ids
+ */
+static inline Datum
+fflag_enabled_array(FunctionCallInfo fcinfo, user_type type)
+{
+	bool		has_staff = PG_NARGS() > 2 && !PG_ARGISNULL(2);
+	elements	users;
+	elements	staff;
+	ArrayType  *result;
+	Size		size;
+	int			ndim;
+
+	if (PG_ARGISNULL(1))
+		PG_RETURN_NULL();
+	users = get_elements(PG_GETARG_DATUM(1));
+	if (has_staff)
+	{
+		staff = get_elements(PG_GETARG_DATUM(2));
+		if (staff.count != users.count)
+			ereport(ERROR,
+					errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
+					errmsg("is_staff has %d elements, and user_ids %d",
+						   staff.count, users.count),
+					errhint("Give one element of is_staff for each user, or null if nobody is staff."));
+	}
+
+	/* built in place: elements of one byte, none of them null */
+	ndim = ARR_NDIM(users.array);
+	size = ARR_OVERHEAD_NONULLS(ndim) + users.count;
+	result = palloc0(size);
+	SET_VARSIZE(result, size);
+	result->ndim = ndim;
+	result->dataoffset = 0;
+	result->elemtype = BOOLOID;
+	memcpy(ARR_DIMS(result), ARR_DIMS(users.array), ndim * sizeof(int));
+	memcpy(ARR_LBOUND(result), ARR_LBOUND(users.array), ndim * sizeof(int));
+	evaluate_all(fcinfo, type, &users, has_staff ? &staff : NULL,
+				 (bool *) ARR_DATA_PTR(result));
+	PG_RETURN_ARRAYTYPE_P(result);
+}
+
+OVERLOADS(fflag_enabled_array);
+
+/* fflag_select(name, user_ids[]) returns setof user_id */
+static inline Datum
+fflag_select(FunctionCallInfo fcinfo, user_type type)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	elements	users;
+	bool	   *answers;
+
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
+	if (PG_ARGISNULL(1))
+		return (Datum) 0;
+	users = get_elements(PG_GETARG_DATUM(1));
+	answers = evaluate_all(fcinfo, type, &users, NULL,
+						   palloc(Max(users.count, 1)));
+	for (int i = 0; i < users.count; i++)
+	{
+		if (answers[i])
+			tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc,
+								 &users.values[i], &users.nulls[i]);
+	}
+	return (Datum) 0;
+}
+
+OVERLOADS(fflag_select);
 
 /* fflag_cache() returns one row, see fflag_cache_stats */
 PG_FUNCTION_INFO_V1(fflag_cache);

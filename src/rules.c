@@ -27,6 +27,8 @@ fflag_decision
 fflag_decide(const fflag_flag *flag, const fflag_subject *user,
 			 fflag_listed listed, bool default_value)
 {
+	int			bucket;
+
 	if (!flag->known)
 		return decision(default_value, FFLAG_RULE_UNKNOWN_FLAG);
 
@@ -55,10 +57,11 @@ fflag_decide(const fflag_flag *flag, const fflag_subject *user,
 	if (!user->somebody)
 		return decision(false, FFLAG_RULE_NO_USER);
 
-	return decision(fflag_bucket_of(flag->utf8_name, flag->utf8_name_len,
-									user->utf8_id, user->utf8_id_len) <
-					flag->rollout,
-					FFLAG_RULE_ROLLOUT);
+	bucket = user->bucket;
+	if (bucket < 0)
+		bucket = fflag_bucket_of(flag->utf8_name, flag->utf8_name_len,
+								 user->utf8_id, user->utf8_id_len);
+	return decision(bucket < flag->rollout, FFLAG_RULE_ROLLOUT);
 }
 
 /* The rule's name in fflag_explain(). */

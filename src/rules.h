@@ -23,7 +23,8 @@ typedef struct fflag_flag
 
 /*
  * And of a user.  The id is the canonical text in UTF-8; it is read only once
- * the allowlist has been looked up, and need not be there before.
+ * the allowlist has been looked up, and need not be there before.  Nor later, if
+ * the bucket is, as it may be where many users are asked for at once.
  */
 typedef struct fflag_subject
 {
@@ -31,6 +32,7 @@ typedef struct fflag_subject
 	bool		is_staff;
 	const char *utf8_id;
 	size_t		utf8_id_len;
+	int			bucket;			/* -1 if it has to be computed */
 } fflag_subject;
 
 /* Is the user on the flag's allowlist? */

@@ -4,38 +4,76 @@
 # server in one run, and the table shows the median and the spread of the
 # ratios of neighbours.  Absolute times of a shared machine mean little.
 #
-#   perl bench.pl MODULE      PGHOST and PGPORT say where; MODULE is test/module's
-#   BENCH_ROWS, BENCH_ROUNDS  rows of a scan (1000000), rounds (7)
+#   perl bench.pl BINDIR MODULE   PGHOST, PGPORT and PGUSER say where; MODULE is
+#                                 test/module's
+#   BENCH_ROWS=1000000 BENCH_ROUNDS=7 BENCH_LIST=10000000 BENCH_SECONDS=3
 #
 use strict;
 use warnings;
 use DBI;
-use Time::HiRes 'time';
+use Time::HiRes qw(time sleep);
 
-my $module = shift or die "usage: bench.pl MODULE\n";
+my ($bindir, $module) = @ARGV;
+die "usage: bench.pl BINDIR MODULE\n" unless $module;
 my $rows = $ENV{BENCH_ROWS} // 1_000_000;
 my $rounds = $ENV{BENCH_ROUNDS} // 7;
-my $slow_rows = int($rows / 50);    # for what takes minutes otherwise
+my $longest_list = $ENV{BENCH_LIST} // 10_000_000;
+my $seconds = $ENV{BENCH_SECONDS} // 3;
+my $few = int($rows / 50);    # for references that take minutes otherwise
 
-my $db = DBI->connect("dbi:Pg:host=$ENV{PGHOST};port=$ENV{PGPORT};dbname=postgres", 'postgres', '',
-	{ RaiseError => 1, PrintError => 0 });
-$db->{pg_server_prepare} = 0;
-$db->do('SET client_min_messages = warning');
-$db->do('SET max_parallel_workers_per_gather = 0');
-$db->do('SET jit = off');
+my $db = connection();
+
+sub connection
+{
+	my $new = DBI->connect("dbi:Pg:host=$ENV{PGHOST};port=$ENV{PGPORT};dbname=postgres", $ENV{PGUSER}, '',
+		{ RaiseError => 1, PrintError => 0 });
+	$new->{pg_server_prepare} = 0;
+	$new->do("SET $_") for ('client_min_messages = warning', 'max_parallel_workers_per_gather = 0', 'jit = off');
+	return $new;
+}
+
+sub progress
+{
+	my $text = join '', @_;
+	printf STDERR -t STDERR ? "\r\e[K%s" : "%s\n", $text;
+	return;
+}
+
+# ---- what is measured against: the rules in PL/pgSQL, in an SQL function, as a join
+
+progress('creating users');
+# the 128 bits in three parts; 50336 and 10656 are 2^96 and 2^48 mod 100000
+my $hash = sub {
+	my ($name, $id) = @_;
+	# the 128 bits in three parts; 50336 and 10656 are 2^96 and 2^48 mod 100000
+	return qq{(SELECT r % 100 * 1000 + r / 100 FROM (SELECT (('x0' || left(d, 8))::bit(40)::bigint % 100000 * 50336
+		+ ('x0' || substr(d, 9, 12))::bit(52)::bigint % 100000 * 10656
+		+ ('x0' || right(d, 12))::bit(52)::bigint) % 100000 AS r FROM md5($name || ':' || $id) AS d) AS h)};
+};
+$hash = sub {
+	my ($name, $id) = @_;
+	return qq{(SELECT r % 100 * 1000 + r / 100 FROM (SELECT (('x' || left(d, 8))::bit(32)::bigint % 100000 * 50336
+		+ ('x' || substr(d, 9, 12))::bit(48)::bigint % 100000 * 10656
+		+ ('x' || right(d, 12))::bit(48)::bigint) % 100000 AS r FROM md5($name || ':' || $id) AS d) AS h)};
+};
+
 $db->do($_) for (
 	'CREATE EXTENSION fflag',
-	"CREATE FUNCTION test_hash(text, bigint, boolean, int) RETURNS boolean LANGUAGE c STABLE AS '$module'",
+	(map { "CREATE FUNCTION test_hash(text, $_, boolean, int) RETURNS boolean LANGUAGE c STABLE AS '$module', 'test_hash_$_'" } 'bigint', 'uuid', 'text'),
 	"CREATE FUNCTION test_constant(text, bigint, boolean, boolean) RETURNS boolean LANGUAGE c STABLE AS '$module'",
-	q{SELECT fflag_register('new_checkout', true, 10), fflag_register('off'), fflag_register('full', true),
-		fflag_register('staff', true, 100, true)},
-	"CREATE TABLE users AS SELECT n::bigint AS id, n % 100 = 0 AS is_staff FROM generate_series(1, $rows) AS n",
+	q{SELECT fflag_register('new_checkout', true, 10), fflag_register('off'), fflag_register('full', true), fflag_register('staff', true, 100, true)},
+	"CREATE TABLE users AS SELECT n::bigint AS id, md5(n::text)::uuid AS uid, 'user ' || n AS tid, n % 100 = 0 AS is_staff FROM generate_series(1, $rows) AS n",
 	'VACUUM ANALYZE users',
-	q{CREATE FUNCTION plpgsql_enabled(flag_name text, uid bigint, staff boolean) RETURNS boolean LANGUAGE plpgsql STABLE AS $$
+	"CREATE VIEW few AS SELECT * FROM users LIMIT $few",
+	qq{CREATE FUNCTION sql_enabled(flag_name text, uid bigint, staff boolean) RETURNS boolean LANGUAGE sql STABLE AS \$\$
+		SELECT CASE WHEN f.staff_only THEN staff WHEN NOT f.enabled THEN false WHEN f.rollout_percentage >= 100 THEN true
+			WHEN EXISTS (SELECT FROM feature_flag_user u WHERE u.flag_id = f.id AND u.user_id = uid::text) THEN true
+			WHEN f.rollout_percentage <= 0 THEN false
+			ELSE @{[ $hash->('flag_name', 'uid') ]} < f.rollout_percentage * 1000 END
+		FROM feature_flag f WHERE f.name = flag_name \$\$},
+	qq{CREATE FUNCTION plpgsql_enabled(flag_name text, uid bigint, staff boolean) RETURNS boolean LANGUAGE plpgsql STABLE AS \$\$
 		DECLARE
 			f feature_flag;
-			digest text;
-			h numeric;
 		BEGIN
 			SELECT * INTO f FROM feature_flag WHERE name = flag_name;
 			IF NOT FOUND THEN RETURN false; END IF;
@@ -44,72 +82,203 @@ $db->do($_) for (
 			IF f.rollout_percentage >= 100 THEN RETURN true; END IF;
 			IF EXISTS (SELECT FROM feature_flag_user u WHERE u.flag_id = f.id AND u.user_id = uid::text) THEN RETURN true; END IF;
 			IF f.rollout_percentage <= 0 THEN RETURN false; END IF;
-			digest := md5(flag_name || ':' || uid);
-			-- the last 60 bits in one piece, the others in two
-			h := (('x' || substr(digest, 18, 15))::bit(60)::bigint)
-				+ (('x' || substr(digest, 3, 15))::bit(60)::bigint) * 1152921504606846976::numeric
-				+ (('x0' || substr(digest, 1, 2))::bit(12)::int) * 1329227995784915872903807060280344576::numeric;
-			RETURN h % 100 * 1000 + div(h, 100) % 1000 < f.rollout_percentage * 1000;
-		END $$});
+			RETURN @{[ $hash->('flag_name', 'uid') ]} < f.rollout_percentage * 1000;
+		END \$\$});
 
-# "::bit(60)" of 15 digits, twice, and of 2 make 32 digits; check that it is so
-my ($wrong) = $db->selectrow_array(q{SELECT count(*) FROM users WHERE id <= 1000
-	AND plpgsql_enabled('new_checkout', id, is_staff) <> fflag_enabled('new_checkout', id, is_staff)});
-die "the PL/pgSQL rules differ for $wrong users\n" if $wrong;
+my $join = qq{SELECT count(*) FROM users u CROSS JOIN (SELECT * FROM feature_flag WHERE name = 'new_checkout') f
+	LEFT JOIN feature_flag_user l ON l.flag_id = f.id AND l.user_id = u.id::text
+	WHERE CASE WHEN f.staff_only THEN u.is_staff WHEN NOT f.enabled THEN false WHEN f.rollout_percentage >= 100 THEN true
+		WHEN l.user_id IS NOT NULL THEN true WHEN f.rollout_percentage <= 0 THEN false
+		ELSE @{[ $hash->('f.name', 'u.id') ]} < f.rollout_percentage * 1000 END};
 
-sub scan
-{
-	my ($condition, $limit) = @_;
-	my $where = $limit ? "AND id <= $limit" : '';
-	return "SELECT count(*) FROM users WHERE $condition $where";
-}
-
-my $bare = scan(q{test_hash('new_checkout', id, is_staff, 10000)});
-my $false = scan(q{test_constant('off', id, is_staff, false)});
-my $true = scan(q{test_constant('full', id, is_staff, true)});
-my $staff = scan(q{test_constant('staff', id, is_staff, is_staff)});
-
-# name, query, reference's name, reference, how many times as many rows ours has
-my @cases = (
-	[ '10% rollout', scan(q{fflag_enabled('new_checkout', id, is_staff)}), 'bare hash and comparison in C', $bare, 1 ],
-	[ 'off', scan(q{fflag_enabled('off', id, is_staff)}), 'false in C', $false, 1 ],
-	[ '100% rollout', scan(q{fflag_enabled('full', id, is_staff)}), 'true in C', $true, 1 ],
-	[ 'staff only', scan(q{fflag_enabled('staff', id, is_staff)}), 'is_staff in C', $staff, 1 ],
-	[ 'unknown flag', scan(q{fflag_enabled('unknown', id, is_staff)}), 'false in C', $false, 1 ],
-	[ '10% rollout', scan(q{fflag_enabled('new_checkout', id, is_staff)}), 'the same rules in PL/pgSQL',
-		scan(q{plpgsql_enabled('new_checkout', id, is_staff)}, $slow_rows), $rows / $slow_rows ],
-);
+# ---- measuring
 
 sub seconds
 {
 	my ($query) = @_;
+	return $query->() if ref $query;
 	my $begun = time;
-	$db->selectrow_array($query);
+	$db->selectall_arrayref($query);
 	return time - $begun;
 }
 
 sub median { my @s = sort { $a <=> $b } @_; return $s[ $#s / 2 ]; }
 
-printf STDERR "%d rows, %d rounds\n", $rows, $rounds;
-print "| scan with | reference | ratio (median) | spread | ns a row | ns a row, reference |\n";
-print "|---|---|---|---|---|---|\n";
-for my $case (@cases)
+sub show
 {
-	my ($name, $query, $reference_name, $reference, $factor) = @$case;
+	my ($ratio) = @_;
+	return $ratio < 0.4 ? sprintf('1 / %.1f', 1 / $ratio) : sprintf('%.2f', $ratio);
+}
+
+my @missed;
+
+# case(name, ours, reference's name, reference, reach, how many times as much
+# work ours does, note): both are queries, or subs that return seconds.  The
+# ratio is ours to the reference's, and to reach means not to exceed.
+sub case
+{
+	my ($name, $ours, $reference_name, $reference, $reach, $factor, $note) = @_;
+	$factor //= 1;
 	my (@ratios, @ours, @theirs);
-	seconds($_) for ($query, $reference);
+	seconds($_) for ($ours, $reference);
 	for my $round (1 .. $rounds)
 	{
-		printf STDERR "\r%-30s round %d of %d ", $name, $round, $rounds if -t STDERR;
-		push @ours, seconds($query);
+		progress("$name: round $round of $rounds");
+		push @ours, seconds($ours);
 		push @theirs, seconds($reference) * $factor;
 		push @ratios, $ours[-1] / $theirs[-1];
 	}
-	print STDERR "\r\e[K" if -t STDERR;
+	progress('') if -t STDERR;
 	my @sorted = sort { $a <=> $b } @ratios;
-	my $format = $factor > 1 ? '1 / %.0f' : '%.3f';
-	my @shown = $factor > 1 ? map { 1 / $_ } median(@ratios), $sorted[0], $sorted[-1] : (median(@ratios), $sorted[0], $sorted[-1]);
-	printf "| %s | %s | $format | $format to $format | %.0f | %.0f |\n", $name, $reference_name, @shown,
-	  median(@ours) / $rows * 1e9, median(@theirs) / $rows * 1e9;
+	my $median = median(@ratios);
+	my $reached = !defined $reach ? '' : $median <= $reach ? 'yes' : 'no';
+	push @missed, $name if $reached eq 'no';
+	printf "| %s | %s | %s | %s to %s | %s | %s | %s |\n", $name, $reference_name, show($median), show($sorted[0]), show($sorted[-1]),
+	  defined $reach ? show($reach) : '', $reached, ref $note ? $note->(median(@ours)) : $note // '';
+	return;
 }
+
+my $per_row = sub { return sprintf '%.0f ns a row', $_[0] / $rows * 1e9 };
+
+sub scan { my ($condition, $from) = @_; $from //= 'users'; return "SELECT count(*) FROM $from WHERE $condition"; }
+
+my ($wrong) = $db->selectrow_array(scan(
+		q{(fflag_enabled('new_checkout', id, is_staff), fflag_enabled('new_checkout', id, is_staff))
+	<> (plpgsql_enabled('new_checkout', id, is_staff), sql_enabled('new_checkout', id, is_staff))}, 'few'));
+my ($mine) = $db->selectrow_array(scan(q{fflag_enabled('new_checkout', id, is_staff)}));
+my ($joined) = $db->selectrow_array($join);
+die "the rules differ: $wrong users, $mine and $joined\n" if $wrong || $mine != $joined;
+
+print "Ratios of times, ours to the reference's; `1 / 5` is five times faster. Median and spread of $rounds rounds, $rows users.\n\n";
+print "| case | reference | ratio | spread | reach | reached | |\n|---|---|---|---|---|---|---|\n";
+
+# ---- one flag, a scan
+
+my $ten = scan(q{fflag_enabled('new_checkout', id, is_staff)});
+my $bare = scan(q{test_hash('new_checkout', id, is_staff, 10000)});
+case('10%, bigint', $ten, 'hash and compare in C', $bare, 1.10, 1, $per_row);
+case('10%, uuid', scan(q{fflag_enabled('new_checkout', uid, is_staff)}), 'hash and compare in C', scan(q{test_hash('new_checkout', uid, is_staff, 10000)}), 1.10, 1, $per_row);
+case('10%, text', scan(q{fflag_enabled('new_checkout', tid, is_staff)}), 'hash and compare in C', scan(q{test_hash('new_checkout', tid, is_staff, 10000)}), 1.10, 1, $per_row);
+for (['off', 'false'], ['full', 'true'], ['staff', 'is_staff'], ['unknown', 'false'])
+{
+	my ($flag, $answer) = @$_;
+	case("flag $flag", scan("fflag_enabled('$flag', id, is_staff)"), "$answer in C", scan("test_constant('$flag', id, is_staff, $answer)"), 1.25, 1, $per_row);
+}
+case('10%', $ten, 'PL/pgSQL', scan(q{plpgsql_enabled('new_checkout', id, is_staff)}, 'few'), 1 / 50, $rows / $few);
+case('10%', $ten, 'SQL function', scan(q{sql_enabled('new_checkout', id, is_staff)}, 'few'), 1 / 20, $rows / $few);
+case('10%', $ten, 'join by hand', $join, 1 / 5);
+
+# ---- allowlists: of each list, the users with the highest ids are in the scan
+
+$db->do(q{SELECT fflag_register('list 0', true, 10)});
+my $listed_from = $rows - $rows / 100 + 1;
+for my $n (10, 1000, 100_000, 1_000_000, 10_000_000)
+{
+	next if $n > $longest_list;
+	progress("listing $n users");
+	$db->do("SELECT fflag_register('list $n', true, 10)");
+	$db->do('SET session_replication_role = replica');    # not a check of the foreign key for each
+	$db->do("INSERT INTO feature_flag_user (flag_id, user_id) SELECT f.id, n FROM feature_flag f, generate_series($listed_from, $listed_from + $n - 1) AS n WHERE f.name = 'list $n'");
+	$db->do('RESET session_replication_role');
+	$db->do('VACUUM ANALYZE feature_flag_user');
+	my $query = scan("fflag_enabled('list $n', id)");
+	seconds($query) for (1 .. 2 + 5 * $n / $rows / 4);    # until the probes have paid for reading it
+	case("list of $n", $query, 'empty list', scan(q{fflag_enabled('list 0', id)}), 1.30, 1,
+		sub { sprintf '%.0f ns a row; session holds %.1f MB', $_[0] / $rows * 1e9, ($db->selectrow_array('SELECT bytes FROM fflag_cache()'))[0] / 1e6 });
+}
+case('list of 1000000, all scanned users on it', scan(q{fflag_enabled('list 1000000', id + } . ($rows / 100 * 99) . ')'), 'empty list', scan(q{fflag_enabled('list 0', id)}), undef, 1, 'an index probe each')
+  if $longest_list >= 1_000_000;
+$db->do('TRUNCATE feature_flag_user');
+
+# ---- names from a column, all flags of a user, batches
+
+$db->do(q{INSERT INTO feature_flag (name, enabled, rollout_percentage) SELECT 'column ' || n, true, 10 FROM generate_series(1, 50) AS n});
+$db->do("CREATE TABLE pairs AS SELECT 'column ' || n % 50 + 1 AS name, n::bigint AS id FROM generate_series(1, $rows) AS n");
+$db->do('VACUUM ANALYZE pairs');
+case('50 names from a column', scan(q{fflag_enabled(name, id)}, 'pairs'), 'constant name', scan(q{fflag_enabled('column 1', id)}, 'pairs'), 1.30, 1, $per_row);
+
+$db->do('CREATE TABLE ids (ids bigint[])');
+$db->do('ALTER TABLE ids ALTER COLUMN ids SET STORAGE EXTERNAL');
+$db->do('INSERT INTO ids SELECT array_agg(id) FROM users');
+case('array of all ids', q{SELECT cardinality(fflag_enabled('new_checkout', ids)) FROM ids}, '10% scan', $ten, 1 / 5, 1,
+	sub { sprintf '%.0f ns an id', $_[0] / $rows * 1e9 });
+
+for my $n (50, 1000)
+{
+	$db->do(q{DELETE FROM feature_flag WHERE name LIKE 'all %'});
+	$db->do(qq{INSERT INTO feature_flag (name, enabled, rollout_percentage) SELECT 'all ' || g, true, 10 FROM generate_series(1, $n - (SELECT count(*) FROM feature_flag)) AS g});
+	$db->do('VACUUM ANALYZE feature_flag');
+	my ($count) = $db->selectrow_array('SELECT count(*) FROM feature_flag');
+	my $by_hand = qq{SELECT f.name, CASE WHEN f.staff_only THEN false WHEN NOT f.enabled THEN false WHEN f.rollout_percentage >= 100 THEN true
+		WHEN l.user_id IS NOT NULL THEN true WHEN f.rollout_percentage <= 0 THEN false
+		ELSE @{[ $hash->('f.name', 'g::text') ]} < f.rollout_percentage * 1000 END
+		FROM feature_flag f LEFT JOIN feature_flag_user l ON l.flag_id = f.id AND l.user_id = g::text ORDER BY f.name};
+	# a hundred users in one statement, so that it is the flags that take the time
+	case("all of $count flags", q{SELECT count(f.enabled) FROM generate_series(1, 100) AS g, LATERAL (SELECT * FROM fflag_flags(g) OFFSET 0) AS f},
+		'query by hand', "SELECT count(f.case) FROM generate_series(1, 100) AS g, LATERAL ($by_hand OFFSET 0) AS f", 1 / 10, 1,
+		sub { sprintf '%.2f us a flag (reach 0.5)', $_[0] / 100 / $count * 1e6 });
+}
+
+# ---- clients
+
+my $dir = $ENV{TMPDIR} // '/tmp';
+sub script { my ($name, $text) = @_; open my $f, '>', "$dir/$name.sql" or die; print $f $text; close $f; return "$dir/$name.sql"; }
+my $evaluate = script('evaluate', "\\set id random(1, $rows)\n\\set staff random(0, 1)\nSELECT fflag_enabled('new_checkout', :id\::bigint, :staff\::int\::bool);\n");
+my $floor = script('floor', "\\set id random(1, $rows)\n\\set staff random(0, 1)\nSELECT :staff\::int\::bool;\n");
+
+# Seconds a thousand transactions
+sub pgbench
+{
+	my ($script, $clients, $writing) = @_;
+	my $writer = 0;
+	if ($writing)
+	{
+		$writer = fork // die;
+		if (!$writer)
+		{
+			my $w = connection();
+			while (1) { $w->do(q{UPDATE feature_flag SET enabled = NOT enabled WHERE name = 'off'}); sleep 0.1; }
+		}
+	}
+	my $output = `"$bindir/pgbench" -n -M prepared -f "$script" -c $clients -j 2 -T $seconds postgres 2>/dev/null`;
+	if ($writer) { kill KILL => $writer; waitpid $writer, 0; }
+	my ($tps) = $output =~ /tps = ([0-9.]+)/ or die "pgbench failed: $output";
+	return 1000 / $tps;
+}
+
+for my $clients (1, 32)
+{
+	case("prepared statement, $clients clients", sub { pgbench($evaluate, $clients) }, 'SELECT $1::bool', sub { pgbench($floor, $clients) }, 1 / 0.95, 1,
+		sub { sprintf '%.0f a second', 1000 / $_[0] });
+}
+case('the same, ten changes a second', sub { pgbench($evaluate, 8, 1) }, 'without changes', sub { pgbench($evaluate, 8, 0) }, 1 / 0.95);
+
+sub first_call
+{
+	my ($query) = @_;
+	my $total = 0;
+	for (1 .. 20)
+	{
+		my $new = connection();
+		my $begun = time;
+		$new->selectrow_array($query);
+		$total += time - $begun;
+		$new->disconnect;
+	}
+	return $total / 20;
+}
+case('first call on a new connection', sub { first_call(q{SELECT fflag_enabled('new_checkout', 1, false)}) }, 'PL/pgSQL, first call',
+	sub { first_call(q{SELECT plpgsql_enabled('new_checkout', 1, false)}) }, 1, 1, sub { sprintf '%.2f ms', $_[0] * 1e3 });
+
+# ---- many flags
+
+progress('creating 100,000 flags');
+$db->do(q{INSERT INTO feature_flag (name, enabled, rollout_percentage) SELECT 'many ' || n, true, 10 FROM generate_series(1, 100000) AS n});
+$db->do("CREATE TABLE many AS SELECT 'many ' || n % 10000 + 1 AS name, n::bigint AS id FROM generate_series(1, $rows) AS n");
+$db->do("CREATE TABLE ten AS SELECT 'many ' || n % 10 + 10000 AS name, n::bigint AS id FROM generate_series(1, $rows) AS n");
+$db->do("VACUUM ANALYZE $_") for ('feature_flag', 'many', 'ten');
+case('10,000 names of 100,000 flags', scan(q{fflag_enabled(name, id)}, 'many'), '10 names', scan(q{fflag_enabled(name, id)}, 'ten'), 1.10, 1,
+	sub { sprintf '%.0f ns a row; %d bytes a flag with its list', $_[0] / $rows * 1e9, $db->selectrow_array('SELECT bytes / flags FROM fflag_cache()') });
+
+print "\nNot reached: ", (@missed ? join('; ', @missed) : 'none'), ".\n";
 $db->disconnect;

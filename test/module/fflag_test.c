@@ -8,6 +8,7 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/uuid.h"
 #if PG_VERSION_NUM >= 160000
 #include "varatt.h"
 #endif
@@ -48,20 +49,58 @@ test_delay_commit(PG_FUNCTION_ARGS)
 }
 
 /*
- * test_hash(name, user_id bigint, is_staff, thousandths) returns boolean: what
- * an evaluation cannot do without, a hash and a comparison
+ * test_hash(name, user_id, is_staff, thousandths) returns boolean: what an
+ * evaluation cannot do without, a hash and a comparison
  */
-PG_FUNCTION_INFO_V1(test_hash);
-
-Datum
-test_hash(PG_FUNCTION_ARGS)
+static inline bool
+hash_and_compare(FunctionCallInfo fcinfo, const char *user, size_t len)
 {
 	text	   *name = PG_GETARG_TEXT_PP(0);
+
+	return fflag_bucket_of(VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name),
+						   user, len) < PG_GETARG_INT32(3);
+}
+
+PG_FUNCTION_INFO_V1(test_hash_bigint);
+
+Datum
+test_hash_bigint(PG_FUNCTION_ARGS)
+{
 	char		user[21];
 	int			len = pg_lltoa(PG_GETARG_INT64(1), user);
 
-	PG_RETURN_BOOL(fflag_bucket_of(VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name),
-								   user, len) < PG_GETARG_INT32(3));
+	PG_RETURN_BOOL(hash_and_compare(fcinfo, user, len));
+}
+
+PG_FUNCTION_INFO_V1(test_hash_uuid);
+
+Datum
+test_hash_uuid(PG_FUNCTION_ARGS)
+{
+	static const char hex[] = "0123456789abcdef";
+	const unsigned char *byte = PG_GETARG_UUID_P(1)->data;
+	char		user[36];
+	char	   *p = user;
+
+	for (int i = 0; i < UUID_LEN; i++)
+	{
+		if (i == 4 || i == 6 || i == 8 || i == 10)
+			*p++ = '-';
+		*p++ = hex[byte[i] >> 4];
+		*p++ = hex[byte[i] & 0xf];
+	}
+	PG_RETURN_BOOL(hash_and_compare(fcinfo, user, sizeof(user)));
+}
+
+PG_FUNCTION_INFO_V1(test_hash_text);
+
+Datum
+test_hash_text(PG_FUNCTION_ARGS)
+{
+	text	   *user = PG_GETARG_TEXT_PP(1);
+
+	PG_RETURN_BOOL(hash_and_compare(fcinfo, VARDATA_ANY(user),
+									VARSIZE_ANY_EXHDR(user)));
 }
 
 /* test_constant(name, user_id bigint, is_staff, answer) returns boolean */

@@ -24,6 +24,7 @@ sub session
 	my $session = DBI->connect($dsn, $options{user} // '', '',
 		{ RaiseError => 1, PrintError => 0, AutoCommit => 1, pg_enable_utf8 => 0 });
 	$session->{pg_server_prepare} = 0;
+	$session->{pg_expand_array} = 0;
 	$session->do('SET client_min_messages = error');
 	return $session;
 }

@@ -40,7 +40,7 @@ SELECT fflag_enabled('f1', 1);
 SET fflag.cache = off;
 SELECT loads AS before FROM fflag_cache() \gset
 SELECT fflag_enabled('f1', 1);
-SELECT loads - :before AS loads FROM fflag_cache();
+SELECT loads > :before AS loaded FROM fflag_cache();
 COMMIT;
 RESET fflag.cache;
 

@@ -54,6 +54,7 @@ SELECT E'=> ' || command || E'\n   ' || try(command) FROM (VALUES
 	($$SELECT fflag_register(repeat('ü', 150))$$),
 	($$SELECT * FROM fflag_register(ARRAY['one', NULL])$$),
 	($$SELECT * FROM fflag_register(ARRAY['one', ''])$$),
+	($$SELECT * FROM fflag_register(NULL::text[])$$),
 	($$SELECT fflag_register('new', NULL)$$),
 	($$SELECT fflag_register('new', rollout_percentage => 101)$$),
 	($$SELECT fflag_rollout('checkout', 100.001)$$),

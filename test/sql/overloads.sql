@@ -24,6 +24,10 @@ SELECT fflag_bucket(NULL, 42), fflag_bucket('f', NULL);
 PREPARE untyped AS SELECT fflag_enabled($1, $2), fflag_enabled('f', $3::bigint);
 EXECUTE untyped('f', '42', 42);
 
+PREPARE all_untyped AS SELECT fflag_enabled($1, $2, $3), fflag_enabled($1, $2, $3, $4);
+EXECUTE all_untyped('f', '42', 't', 'f');
+SELECT fflag_enabled('f', '42', 't'), fflag_enabled('f', '42', NULL), fflag_enabled('f', NULL, NULL), fflag_enabled('f', '42', is_staff => 't');
+
 SELECT * FROM fflag_explain('f');
 SELECT * FROM fflag_explain('f', 42);
 SELECT e.* FROM people, fflag_explain('f', u) AS e;

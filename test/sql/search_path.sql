@@ -55,6 +55,7 @@ DROP EXTENSION fflag;
 
 -- creating the extension where somebody has planted objects
 SET client_min_messages = warning;
+\set SHOW_CONTEXT never
 CREATE EXTENSION fflag SCHEMA hostile;
 DROP TABLE hostile.feature_flag, hostile.feature_flag_user;
 CREATE EXTENSION fflag SCHEMA hostile;

@@ -117,7 +117,9 @@ SELECT fflag_register('f', true);
 SELECT fflag_enabled('f');
 BEGIN;
 DROP EXTENSION fflag;
+\set VERBOSITY terse
 SELECT fflag_enabled('f');
+\set VERBOSITY default
 ROLLBACK;
 SELECT fflag_enabled('f');
 BEGIN;

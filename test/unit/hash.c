@@ -14,6 +14,7 @@
 
 static int	test_number = 0;
 static int	failures = 0;
+static int	use_batches = 0;	/* by fflag_buckets_of() */
 
 static void
 ok(int passed, const char *what)
@@ -38,7 +39,18 @@ bucket_of(const char *name, size_t name_len, const char *user, size_t user_len)
 {
 	char	   *n = exact_copy(name, name_len);
 	char	   *u = exact_copy(user, user_len);
-	int			bucket = fflag_bucket_of(n, name_len, u, user_len);
+	int			bucket;
+
+	if (use_batches)
+	{
+		fflag_bytes users[3] = {{"other", 5}, {u, user_len}, {"", 0}};
+		int			buckets[3];
+
+		fflag_buckets_of(n, name_len, users, 3, buckets);
+		bucket = buckets[1];
+	}
+	else
+		bucket = fflag_bucket_of(n, name_len, u, user_len);
 
 	free(n);
 	free(u);
@@ -143,6 +155,70 @@ test_lengths(void)
 	ok(wrong == 0, "lengths up to 300 bytes, divided anywhere");
 }
 
+/* All widths against the scalar code: batches of any size, of any lengths. */
+static void
+test_widths(const char *path)
+{
+	static const char *const widths[] = {"baseline", "avx2", "avx512"};
+	enum
+	{
+		MAX = 40
+	};
+
+	for (size_t w = 0; w < sizeof(widths) / sizeof(widths[0]); w++)
+	{
+		char		what[100];
+		int			wrong = 0;
+		int			compared = 0;
+
+		if (fflag_md5_use(widths[w]) == NULL)
+		{
+			printf("ok %d # SKIP the processor has no %s\n", ++test_number, widths[w]);
+			continue;
+		}
+		srand(1);
+		for (int round = 0; round < 20000; round++)
+		{
+			size_t		name_len = rand() % (round % 4 == 0 ? 70 : 20);
+			size_t		n = rand() % MAX;
+			char	   *name = malloc(name_len + 1);
+			fflag_bytes users[MAX];
+			int			buckets[MAX];
+
+			memset(name, 'a' + round % 26, name_len);
+			for (size_t i = 0; i < n; i++)
+			{
+				char	   *user;
+
+				users[i].len = rand() % (rand() % 8 == 0 ? 200 : 40);
+				user = malloc(users[i].len + 1);
+				for (size_t k = 0; k < users[i].len; k++)
+					user[k] = (char) rand();
+				users[i].data = realloc(user, users[i].len > 0 ? users[i].len : 1);
+			}
+			fflag_buckets_of(name, name_len, users, n, buckets);
+			for (size_t i = 0; i < n; i++)
+			{
+				wrong += buckets[i] != fflag_bucket_of(name, name_len, users[i].data, users[i].len);
+				compared++;
+				free((char *) users[i].data);
+			}
+			free(name);
+		}
+		sprintf(what, "%s: the same as one by one, for %d users", fflag_md5_use(widths[w]), compared);
+		ok(wrong == 0, what);
+	}
+	for (size_t w = 0; w < sizeof(widths) / sizeof(widths[0]); w++)
+	{
+		if (fflag_md5_use(widths[w]) == NULL)
+			continue;
+		use_batches = 1;
+		printf("# with %s\n", widths[w]);
+		test_vectors(path);
+		use_batches = 0;
+	}
+}
+
 int
 main(int argc, char **argv)
 {
@@ -151,6 +227,7 @@ main(int argc, char **argv)
 	test_vectors(argv[1]);
 	test_digests();
 	test_lengths();
+	test_widths(argv[1]);
 	printf("1..%d\n", test_number);
 	return failures != 0;
 }

@@ -1,0 +1,17 @@
+/*
+ * writer.h
+ *		Transactions that write flags, as their readers have to know of them.
+ *
+ * Copyright (c) 2026, fflag contributors
+ */
+#ifndef FFLAG_WRITER_H
+#define FFLAG_WRITER_H
+
+#include "snapshot.h"
+
+extern void fflag_begin_write(void);
+extern bool fflag_is_moving(const fflag_snapshot_id *s);
+extern bool fflag_is_commit_under_way(Snapshot snapshot, const Oid *tables,
+									  int count);
+
+#endif							/* FFLAG_WRITER_H */

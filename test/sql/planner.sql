@@ -1,0 +1,81 @@
+--
+-- What the planner knows: how many rows pass, and that plans are made anew when
+-- flags change
+--
+CREATE EXTENSION fflag;
+INSERT INTO feature_flag (name, enabled, staff_only, rollout_percentage) VALUES
+	('off', false, false, 50), ('full', true, false, 100), ('staff', true, true, 0), ('list', true, false, 0),
+	('ten', true, false, 10), ('one', true, false, 1), ('long', true, false, 0);
+SELECT fflag_allow('list', VARIADIC ARRAY(SELECT generate_series(1, 500)));
+SELECT fflag_allow('long', VARIADIC ARRAY(SELECT generate_series(1, 20000)));
+ANALYZE feature_flag_user;
+CREATE TABLE account AS SELECT n::bigint AS id, n % 100 = 0 AS is_staff FROM generate_series(1, 100000) AS n;
+CREATE TABLE purchase AS SELECT n AS id, (n % 100000) + 1 AS account FROM generate_series(1, 200000) AS n;
+CREATE INDEX ON purchase (account);
+VACUUM ANALYZE account;
+VACUUM ANALYZE purchase;
+SET max_parallel_workers_per_gather = 0;
+
+-- estimated and actual rows, in hundreds
+CREATE FUNCTION rows(condition text, OUT estimated numeric, OUT actual numeric) LANGUAGE plpgsql AS $$
+DECLARE
+	plan json;
+BEGIN
+	EXECUTE 'EXPLAIN (ANALYZE, FORMAT json) SELECT FROM account WHERE ' || condition INTO plan;
+	estimated := round((plan->0->'Plan'->>'Plan Rows')::numeric, -2);
+	actual := round((plan->0->'Plan'->>'Actual Rows')::numeric, -2);
+END $$;
+SELECT condition, r.* FROM (VALUES
+	($$fflag_enabled('ten', id)$$), ($$NOT fflag_enabled('ten', id)$$), ($$fflag_enabled('one', id)$$),
+	($$fflag_enabled('off', id)$$), ($$fflag_enabled('full', id)$$),
+	($$fflag_enabled('staff', id, true)$$), ($$fflag_enabled('staff', id, false)$$), ($$fflag_enabled('staff', id)$$),
+	($$fflag_enabled('list', id)$$), ($$fflag_enabled('long', id)$$),
+	($$fflag_enabled('nope', id)$$), ($$fflag_enabled('nope', id, false, true)$$),
+	($$fflag_enabled('ten', id::text)$$)) AS c (condition), rows(condition) AS r;
+-- staff by the statistics of the column; names that are no constant by default
+SELECT estimated BETWEEN 800 AND 1200 AS staff FROM rows($$fflag_enabled('staff', id, is_staff)$$);
+SELECT estimated AS default FROM rows($$fflag_enabled(substr('ten', id::int % 2), id)$$);
+SELECT estimated AS default FROM rows($$fflag_enabled(NULL, id)$$);
+SELECT estimated AS default FROM rows($$fflag_enabled('ten', NULL) AND fflag_enabled(default_value => id = 1, name => 'nope')$$);
+
+-- so that few users are looked up one by one, and many are not
+EXPLAIN (COSTS OFF) SELECT count(*) FROM account JOIN purchase ON purchase.account = account.id WHERE fflag_enabled('one', account.id);
+EXPLAIN (COSTS OFF) SELECT count(*) FROM account JOIN purchase ON purchase.account = account.id WHERE fflag_enabled('full', account.id);
+
+-- a plan that is kept is made anew when a flag changes
+SET plan_cache_mode = force_generic_plan;
+PREPARE buyers AS SELECT count(*) FROM account JOIN purchase ON purchase.account = account.id WHERE fflag_enabled('one', account.id);
+EXPLAIN (COSTS OFF) EXECUTE buyers;
+EXECUTE buyers;
+SELECT fflag_rollout('one', 100);
+EXPLAIN (COSTS OFF) EXECUTE buyers;
+EXECUTE buyers;
+SELECT fflag_disable('one');
+EXPLAIN (COSTS OFF) EXECUTE buyers;
+EXECUTE buyers;
+
+-- a wrong estimate changes no answer: planned and opened when nobody is in
+BEGIN;
+DECLARE c CURSOR FOR SELECT count(*) FROM account WHERE fflag_enabled('one', id);
+SELECT fflag_enable('one');
+FETCH c;
+SELECT count(*) FROM account WHERE fflag_enabled('one', id);
+COMMIT;
+
+-- an index on the bucket finds the users of a rollout; buckets do not change
+CREATE INDEX first_percent ON account (fflag_bucket('one', id));
+ANALYZE account;
+EXPLAIN (COSTS OFF) SELECT count(*) FROM account WHERE fflag_bucket('one', id) < 1000;
+SELECT count(*), count(*) FILTER (WHERE fflag_bucket('one', id) < 1000) AS first FROM account WHERE fflag_bucket('one', id) < 1000;
+
+-- the genetic optimizer, which plans in contexts that it throws away
+SET geqo_threshold = 2;
+PREPARE genetic AS SELECT count(*) FROM feature_flag a JOIN feature_flag b ON a.id = b.id JOIN feature_flag c ON c.id = b.id AND fflag_enabled('ten', a.id + c.id);
+EXECUTE genetic;
+SELECT fflag_rollout('ten', 100);
+EXECUTE genetic;
+RESET geqo_threshold;
+
+DROP TABLE account, purchase;
+DROP FUNCTION rows;
+DROP EXTENSION fflag;
