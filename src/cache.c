@@ -140,11 +140,11 @@ mark_dirty(Datum arg, Oid relid)
 }
 
 /*
- * The server acts upon a message before it tells us: a relation that is in use
- * gets its description read anew, which may fail, because memory runs out or
- * somebody has locked a catalog for longer than lock_timeout.  Then the message
- * is gone.  Such an error ends a transaction or a subtransaction, so that whatever
- * has come in one that ends so may have been about our tables.
+ * The server acts upon a message before it tells us: the description of a
+ * relation that is in use is read anew, which may fail, because memory runs
+ * out or somebody has locked a catalog for longer than lock_timeout.  Then the
+ * message is gone.  Such an error ends a transaction or a subtransaction; so
+ * whatever came in one that ends like this may have been about our tables.
  */
 static void
 mistrust_messages(void)

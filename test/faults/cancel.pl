@@ -64,7 +64,8 @@ note sprintf 'undisturbed it takes %.2f s', $needed;
 my %cut;
 my @ways = qw(statement_timeout cancel lock_timeout terminate);
 my $until = time + $seconds;
-for (my $round = 0; time < $until; $round++)
+# goes on until each has been tried with success
+for (my $round = 0; time < $until || grep({ !$cut{$_} } @ways); $round++)
 {
 	my $way = $ways[ $round % 8 ] // $ways[ $round % 2 ];
 	# a user that has no bucket to be in: 7, 9, ...

@@ -1,6 +1,6 @@
 /*
  * fuzz.c
- *		libFuzzer harness for src/md5.c, src/bucket.c and src/rules.c.
+ *		libFuzzer harness for src/md5.c, src/md5_simd.c, src/bucket.c, src/rules.c.
  *
  * The first bytes of an input are the flag and how to divide the rest into name
  * and user id.  What is compared with is written differently on purpose: an MD5
@@ -124,6 +124,53 @@ exact_copy(const uint8_t *data, size_t len)
 	return copy;
 }
 
+/* The bucket, from the 128-bit number. */
+static int
+plain_bucket(const uint8_t *message, size_t len)
+{
+	uint8_t		number[16];
+	int			coarse;
+
+	plain_md5(message, len, number);
+	coarse = (int) divide(number, 100);
+	return coarse * 1000 + (int) divide(number, 1000);
+}
+
+/*
+ * Many users at once, in each width that this machine has: the ends of the
+ * user id given, so that the address sanitizer sees what is read beyond them.
+ */
+static void
+test_batch(const char *name, size_t name_len, const char *user, size_t user_len,
+		   int n)
+{
+	static const char *const widths[] = {"baseline", "avx2", "avx512"};
+	fflag_bytes users[40];
+	int			buckets[40];
+	uint8_t    *message = malloc(name_len + 1 + user_len);
+
+	for (int i = 0; i < n; i++)
+	{
+		users[i].len = i == n / 2 ? user_len : user_len * (size_t) i / (size_t) n;
+		users[i].data = user + user_len - users[i].len;
+	}
+	memcpy(message, name, name_len);
+	message[name_len] = ':';
+	for (size_t w = 0; w < sizeof(widths) / sizeof(widths[0]); w++)
+	{
+		if (fflag_md5_use(widths[w]) == NULL)
+			continue;
+		fflag_buckets_of(name, name_len, users, (size_t) n, buckets);
+		for (int i = 0; i < n; i++)
+		{
+			memcpy(message + name_len + 1, users[i].data, users[i].len);
+			must(buckets[i] == plain_bucket(message, name_len + 1 + users[i].len),
+				 "bucket of one of many");
+		}
+	}
+	free(message);
+}
+
 int
 LLVMFuzzerInitialize(int *argc, char ***argv)
 {
@@ -149,8 +196,6 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	uint8_t		expected[16];
 	uint32_t	digest[4];
 	int			bucket;
-	int			coarse;
-	int			fine;
 
 	if (size < HEAD)
 		return 0;
@@ -174,27 +219,30 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		must(expected[i] == (uint8_t) (digest[i / 4] >> (8 * (i % 4))), "MD5");
 
 	bucket = fflag_bucket_of(name, name_len, user, user_len);
-	coarse = (int) divide(expected, 100);
-	fine = (int) divide(expected, 1000);
-	must(bucket == coarse * 1000 + fine, "bucket");
+	must(bucket == plain_bucket(message, size + 1), "bucket");
+	if (size < 300)
+		test_batch(name, name_len, user, user_len, 1 + data[5] % 40);
 
 	/* the rules, with each answer to the question whether the user is listed */
 	for (int listed = FFLAG_LISTED_UNKNOWN; listed <= FFLAG_LISTED_YES; listed++)
 	{
+		int			unread = listed == FFLAG_LISTED_UNKNOWN || (data[5] & 1);
 		fflag_flag	flag = {
 			.known = data[2] & 1,
 			.enabled = (data[2] & 2) != 0,
 			.staff_only = (data[2] & 4) != 0,
-			.rollout = (int) ((uint32_t) (data[3] << 16 | data[4] << 8 | data[5]) % (FFLAG_BUCKETS + 1)),
+			.rollout = (data[3] << 16 | data[4] << 8 | data[5]) %
+				(FFLAG_BUCKETS + 1),
 			.utf8_name = name,
 			.utf8_name_len = name_len
 		};
 		fflag_subject subject = {
 			.somebody = (data[2] & 8) != 0,
 			.is_staff = (data[2] & 16) != 0,
-			/* not there before the allowlist has been looked up */
-			.utf8_id = listed == FFLAG_LISTED_UNKNOWN ? NULL : user,
-			.utf8_id_len = listed == FFLAG_LISTED_UNKNOWN ? SIZE_MAX : user_len
+			/* not there before the allowlist has been looked up, or not at all */
+			.utf8_id = unread ? NULL : user,
+			.utf8_id_len = unread ? SIZE_MAX : user_len,
+			.bucket = data[5] & 1 ? bucket : -1
 		};
 		int			default_value = (data[2] & 32) != 0;
 		fflag_decision got;
@@ -220,9 +268,13 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 							  (listed == FFLAG_LISTED_YES || bucket < flag.rollout)));
 		must(got.enabled == want, "answer");
 		must(got.rule != FFLAG_RULE_UNDECIDED, "decided");
-		must((got.rule == FFLAG_RULE_UNKNOWN_FLAG) == !flag.known, "unknown flag");
-		must((got.rule == FFLAG_RULE_ALLOWLIST) == (open_question && listed == FFLAG_LISTED_YES), "allowlist");
-		must((got.rule == FFLAG_RULE_ROLLOUT) == (open_question && listed == FFLAG_LISTED_NO && flag.rollout > 0), "rollout");
+		must((got.rule == FFLAG_RULE_UNKNOWN_FLAG) == !flag.known,
+			 "unknown flag");
+		must((got.rule == FFLAG_RULE_ALLOWLIST) ==
+			 (open_question && listed == FFLAG_LISTED_YES), "allowlist");
+		must((got.rule == FFLAG_RULE_ROLLOUT) ==
+			 (open_question && listed == FFLAG_LISTED_NO && flag.rollout > 0),
+			 "rollout");
 		must(strlen(fflag_rule_name(got.rule)) > 0, "name of the rule");
 		must(strlen(fflag_rule_reason(got.rule)) > 0, "reason");
 	}

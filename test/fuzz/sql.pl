@@ -80,7 +80,7 @@ for my $test ([ 'UTF8', 0.6 ], [ 'LATIN1', 0.2 ], [ 'SQL_ASCII', 0.2 ])
 			RETURNS TABLE (enabled boolean, rule text, bucket int, rollout_percentage numeric) LANGUAGE sql STABLE AS $$
 			SELECT CASE r.rule WHEN 'unknown_flag' THEN coalesce(otherwise, false) WHEN 'staff_only' THEN u IS NOT NULL AND coalesce(staff, false)
 					WHEN 'rollout' THEN b.bucket < f.rollout_percentage * 1000 ELSE r.rule IN ('full_rollout', 'allowlist') END,
-				r.rule, b.bucket, f.rollout_percentage
+				r.rule, b.bucket, trim_scale(f.rollout_percentage)
 			FROM (SELECT) AS nothing LEFT JOIN feature_flag AS f ON f.name = n
 				CROSS JOIN LATERAL (SELECT CASE WHEN n IS NOT NULL AND u IS NOT NULL THEN
 					(SELECT sum(get_byte(digest, i) * 256::numeric ^ (15 - i)) FROM decode(md5(%s), 'hex') AS digest, generate_series(0, 15) AS i) END AS h) AS hash
