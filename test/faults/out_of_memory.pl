@@ -69,7 +69,7 @@ for my $what (sort keys %statement)
 		my $session = session($node);
 		$session->do('SELECT test_fail_allocation(0)');
 		# the first time none fails, which tells how many there are
-		for (my $n = $places; $n <= $places; $n += 1 + ($n > 40 ? int(rand($places / $sample)) : 0))
+		for (my $n = $places; $n <= $places; $n += 1 + ($n > 30 ? int(rand($places / $sample)) : 0))
 		{
 			$session = session($node) if $mode eq 'in a new session';
 			# warm, so that there is something that can be stale
