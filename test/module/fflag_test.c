@@ -9,11 +9,9 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/uuid.h"
-#if PG_VERSION_NUM >= 160000
-#include "varatt.h"
-#endif
 
 #include "bucket.h"
+#include "compat.h"
 
 PG_MODULE_MAGIC;
 
