@@ -143,7 +143,8 @@ $reader{shop}->do(q{INSERT INTO feature_flag (id, name) VALUES (1000000, 'shop.n
 is(errors(), 0, 'no errors so far');
 my $log = -s $shop->logfile;
 $control->do(q{SELECT fflag_register('shop.new', true), fflag_register('shop.next', true)});
-$shop->wait_for_log(qr/duplicate key value violates unique constraint "feature_flag_name_key"/, $log);
+# from 18 on it is called a conflict
+$shop->wait_for_log(qr/(violates unique constraint|already exists in unique index) "feature_flag_name_key"/, $log);
 pass('same name: reported in the log');
 ok($shop->poll_query_until('postgres', 'SELECT apply_error_count > 0 FROM pg_stat_subscription_stats'),
 	'same name: counted in pg_stat_subscription_stats');
