@@ -8,6 +8,7 @@
 #   make test-assert                                  the same on assert-enabled servers, valgrind, sanitizers
 #   make test-faults                                  crashes, storms, cancels, no memory
 #   make test-fuzz                                    random input
+#   make test-django                                  Django and feature-flag-infra
 #   make bench                                        ratios, side by side in one run
 
 EXTENSION = fflag
@@ -32,9 +33,9 @@ PG_CONFIG ?= pg_config
 
 # These set PostgreSQL up first, so that it need not be there yet.
 .DEFAULT_GOAL = all
-COMMANDS = demo test test-naive test-faults test-fuzz bench test-matrix test-assert test-clean
+COMMANDS = demo test test-naive test-faults test-fuzz test-django bench test-matrix test-assert test-clean
 .PHONY: $(COMMANDS)
-demo test test-naive test-faults test-fuzz bench:
+demo test test-naive test-faults test-fuzz test-django bench:
 	@test/run $(@:test-%=%)
 test-matrix test-assert test-clean:
 	@test/matrix $(@:test-%=%)
