@@ -8,4 +8,4 @@ class FeatureFlagAdmin(admin.ModelAdmin):
     list_display = ["name", "enabled", "staff_only", "rollout_percentage"]
     list_filter = ["enabled", "staff_only"]
     search_fields = ["name", "description"]
-    filter_horizontal = ["users"]
+    autocomplete_fields = ["users"]
