@@ -21,6 +21,7 @@ from feature_flag_infra.django.models import FeatureFlag
 from selenium import webdriver
 from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
 FLAG = "new_checkout"
@@ -74,10 +75,11 @@ def chromium(folder):
     for argument in (
             "headless", "no-sandbox", "disable-gpu", "disable-dev-shm-usage", "disable-quic", "no-first-run",
             "disable-background-networking", "disable-component-update", "disable-sync",
-            f"user-data-dir={folder}/profile", "window-size=1280,900", "lang=en"):
+            f"user-data-dir={folder}/profile", "window-size=1280,990", "lang=en"):
         options.add_argument(f"--{argument}")
     service = webdriver.ChromeService(
-        shutil.which("chromedriver"), env=os.environ | {"HOME": folder}, popen_kw={"start_new_session": True})
+        shutil.which("chromedriver"), env=os.environ | {"HOME": folder, "TMPDIR": folder},
+        popen_kw={"start_new_session": True})
     try:
         browser = webdriver.Chrome(options, service)
         yield browser
@@ -139,15 +141,15 @@ class AdminTest(TransactionTestCase):
         self.find(".field-users .select2-selection").click()
         self.find(".select2-search__field").send_keys("alice")
         self.wait(lambda: (option := self.find(".select2-results__option--highlighted")).text == "alice" and option).click()
-        self.screenshot("admin-flag.png")
         self.save()
         self.assert_answers(at_25 | {"alice": "(t,allowlist)"})
 
         self.open_list()
-        self.screenshot("admin-list.png")
-
+        self.screenshot("admin-list.png", 790)
         self.open_flag()
+        self.screenshot("admin-flag.png", 960)
         self.find(".select2-selection__choice[title=alice] .select2-selection__choice__remove").click()
+        self.find(".select2-search__field").send_keys(Keys.ESCAPE)  # closes the list of users, it may cover what follows
         self.save()
         self.assert_answers(at_25)
 
@@ -197,6 +199,7 @@ class AdminTest(TransactionTestCase):
         self.find("input[name=_save]").click()
         self.find(".messagelist .success")
 
-    def screenshot(self, name):
+    def screenshot(self, name, height):
         if "FFLAG_SCREENSHOTS" in os.environ:
+            self.browser.set_window_size(1280, height)
             self.browser.save_screenshot(os.path.join(os.environ["FFLAG_SCREENSHOTS"], name))
