@@ -10,6 +10,7 @@
 #   make test-fuzz                                    random input
 #   make test-django                                  Django and feature-flag-infra
 #   make bench                                        ratios, side by side in one run
+#   make bench-django                                 the same for a round trip in Django
 
 EXTENSION = fflag
 MODULE_big = fflag
@@ -33,9 +34,9 @@ PG_CONFIG ?= pg_config
 
 # These set PostgreSQL up first, so that it need not be there yet.
 .DEFAULT_GOAL = all
-COMMANDS = demo test test-naive test-faults test-fuzz test-django bench test-matrix test-assert test-clean
+COMMANDS = demo test test-naive test-faults test-fuzz test-django bench bench-django test-matrix test-assert test-clean
 .PHONY: $(COMMANDS)
-demo test test-naive test-faults test-fuzz test-django bench:
+demo test test-naive test-faults test-fuzz test-django bench bench-django:
 	@test/run $(@:test-%=%)
 test-matrix test-assert test-clean:
 	@test/matrix $(@:test-%=%)
