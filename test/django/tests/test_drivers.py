@@ -15,13 +15,16 @@ from asgiref.sync import sync_to_async
 from django.db import OperationalError, connection
 from django.test import AsyncRequestFactory, TransactionTestCase
 
-from shop import async_views, psycopg_only
+from shop import async_views
 from shop.flags import FflagProvider
 
 from .common import FeatureFlag, User, ask, evaluate, make_flag, package
 
+DRIVER = os.environ.get("FFLAG_DRIVER", "psycopg")
 try:
     import psycopg
+
+    from shop import psycopg_only
 except ImportError:
     psycopg = None
 
@@ -34,6 +37,12 @@ def conninfo():
 
 
 class Parameters(TransactionTestCase):
+    def test_driver(self):
+        """the driver is the one that was asked for"""
+        self.assertEqual(connection.Database.__name__, "psycopg2" if DRIVER == "psycopg2" else "psycopg")
+        binding = connection.settings_dict["OPTIONS"].get("server_side_binding", False)
+        self.assertIs(binding, DRIVER == "server_side_binding")
+
     def test_integers(self):
         """integers of any size are the user of that number, also as text and as an untyped literal"""
         for user_id in IDS:
