@@ -125,6 +125,7 @@ class AdminTest(TransactionTestCase):
         self.type("#id_username", "root")
         self.type("#id_password", "sesame")
         self.find("input[type=submit]").click()
+        self.find("#user-tools")
 
         self.open_flag()
         self.find("#id_enabled").click()
