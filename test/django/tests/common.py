@@ -1,3 +1,4 @@
+import os
 import unittest
 
 from django.conf import settings
@@ -47,4 +48,5 @@ def make_flag(name="f", **columns):
     return FeatureFlag.objects.create(name=name, **{"enabled": True, "rollout_percentage": 0, **columns})
 
 
-not_with_uuids = unittest.skipIf(uuid_users, "for users with integer keys")
+# what takes long and is the same with each driver
+once = unittest.skipUnless(os.environ.get("FFLAG_DRIVER", "psycopg") == "psycopg", "with psycopg only")

@@ -17,11 +17,12 @@ from shop.flags import Middleware
 from shop.functions import FlagEnabled
 from shop.models import Order, Visitor
 
-from .common import OtherSession, User, ask, evaluate, make_flag, package
+from .common import OtherSession, User, ask, evaluate, make_flag, once, package
 
 HERE = Path(__file__).resolve().parents[1]
 
 
+@once
 class Commands(TransactionTestCase):
     def test_shell(self):
         """the shell commands, on a database that has the package and nothing of fflag"""
