@@ -1,6 +1,3 @@
-import os
-import unittest
-
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.cache import cache
@@ -46,7 +43,3 @@ class OtherSession:
 
 def make_flag(name="f", **columns):
     return FeatureFlag.objects.create(name=name, **{"enabled": True, "rollout_percentage": 0, **columns})
-
-
-# what takes long and is the same with each driver
-once = unittest.skipUnless(os.environ.get("FFLAG_DRIVER", "psycopg") == "psycopg", "with psycopg only")

@@ -10,12 +10,12 @@ from unittest import mock
 
 from django.core.cache import CacheKeyWarning, cache
 from django.db import connection
-from django.test import TestCase
+from django.test import TestCase, tag
 from feature_flag_infra.django import providers
 from feature_flag_infra.django.models import FeatureFlag
 from feature_flag_infra.rollout import is_user_in_rollout
 
-from .common import FLAGS, LISTS, User, once, uuid_users
+from .common import FLAGS, LISTS, User, uuid_users
 
 QUESTIONS = int(os.environ.get("FFLAG_DJANGO_QUESTIONS", 10_000))
 SEED = int(os.environ.get("FFLAG_DJANGO_SEED", random.randrange(1 << 32)))
@@ -27,7 +27,7 @@ ALPHABETS = [
 ]
 
 
-@once
+@tag("once")
 class Differential(TestCase):
     def setUp(self):
         self.random = random.Random(SEED)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from django.db import DatabaseError, connection, transaction
 from django.db.models import F, Q
-from django.test import RequestFactory, TestCase, TransactionTestCase
+from django.test import RequestFactory, TestCase, TransactionTestCase, tag
 from feature_flag_infra.django.models import FeatureFlag
 
 import snippets
@@ -17,12 +17,12 @@ from shop.flags import Middleware
 from shop.functions import FlagEnabled
 from shop.models import Order, Visitor
 
-from .common import OtherSession, User, ask, evaluate, make_flag, once, package
+from .common import OtherSession, User, ask, evaluate, make_flag, package
 
 HERE = Path(__file__).resolve().parents[1]
 
 
-@once
+@tag("once")
 class Commands(TransactionTestCase):
     def test_shell(self):
         """the shell commands, on a database that has the package and nothing of fflag"""
