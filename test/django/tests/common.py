@@ -1,5 +1,3 @@
-import unittest
-
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.cache import cache
@@ -45,6 +43,3 @@ class OtherSession:
 
 def make_flag(name="f", **columns):
     return FeatureFlag.objects.create(name=name, **{"enabled": True, "rollout_percentage": 0, **columns})
-
-
-not_with_uuids = unittest.skipIf(uuid_users, "for users with integer keys")

@@ -7,7 +7,7 @@ from django.db.migrations.migration import Migration
 from django.test import TransactionTestCase
 from feature_flag_infra.django.models import FeatureFlag
 
-from .common import FLAGS, OtherSession, User, ask, evaluate, make_flag, package
+from .common import FLAGS, LISTS, OtherSession, User, ask, evaluate, make_flag, package
 
 
 class Changes(TransactionTestCase):
@@ -153,14 +153,16 @@ class Migrations(TransactionTestCase):
             migrations.AlterField("featureflag", "name", models.TextField(unique=True)),
             migrations.AddIndex("featureflag", models.Index(fields=["enabled"], name="enabled_idx")),
             migrations.RenameField("featureflag", "created_at", "made_at"),
+            migrations.AlterModelTable("featureflag", "flags"),
         ):
             with self.subTest(operation.describe()), OtherSession() as other:
                 self.check(other)
                 with self.applied(operation):
                     self.check(other)
                     # announced as before
+                    table = ask("SELECT flags::text FROM feature_flag_attachment")
                     for enabled in (False, True):
-                        ask(f"UPDATE {FLAGS} SET enabled = %s WHERE name = 'f' RETURNING 1", enabled)
+                        ask(f"UPDATE {table} SET enabled = %s WHERE name = 'f' RETURNING 1", enabled)
                         self.assertIs(evaluate("f", self.user, using=other), enabled)
                 self.check(other)
 
@@ -178,6 +180,12 @@ class Migrations(TransactionTestCase):
                     for using in (connection, other):
                         with self.assertRaisesMessage(DatabaseError, f'"{operation.old_name}"'):
                             evaluate("f", self.user, using=using)
+                    # attached anew under the new name, and back
+                    ask("SELECT fflag_detach()")
+                    ask(f"SELECT fflag_attach('{FLAGS}', '{LISTS}', {operation.old_name} => '{operation.new_name}')")
+                    self.check(other)
+                ask("SELECT fflag_detach()")
+                ask(f"SELECT fflag_attach('{FLAGS}', '{LISTS}')")
                 self.check(other)
 
     def test_reverse(self):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from django.db import DatabaseError, connection, transaction
 from django.db.models import F, Q
-from django.test import RequestFactory, TestCase, TransactionTestCase
+from django.test import RequestFactory, TestCase, TransactionTestCase, tag
 from feature_flag_infra.django.models import FeatureFlag
 
 import snippets
@@ -22,14 +22,16 @@ from .common import OtherSession, User, ask, evaluate, make_flag, package
 HERE = Path(__file__).resolve().parents[1]
 
 
+@tag("once")
 class Commands(TransactionTestCase):
     def test_shell(self):
         """the shell commands, on a database that has the package and nothing of fflag"""
         self.assertEqual(snippets.blocks("sh")[0], "make && sudo make install\n")  # test/run has done that
-        name = "fflag_docs"
+        name = owner = "regress_fflag_docs"  # no superuser
         environment = {
             **os.environ,
             "PGDATABASE": name,
+            "PGUSER": owner,
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         }
 
@@ -43,7 +45,9 @@ class Commands(TransactionTestCase):
         self.addCleanup(ask_elsewhere.close)
         with ask_elsewhere.cursor() as cursor:
             cursor.execute(f"DROP DATABASE IF EXISTS {name}")
-            cursor.execute(f"CREATE DATABASE {name}")
+            cursor.execute(f"DROP ROLE IF EXISTS {owner}")
+            cursor.execute(f"CREATE ROLE {owner} LOGIN")
+            cursor.execute(f"CREATE DATABASE {name} OWNER {owner}")
         try:
             run("python manage.py migrate -v 0 shop 0001; python manage.py migrate -v 0 feature_flag_infra")
             run("python manage.py register_feature new_checkout --enable")
@@ -57,6 +61,7 @@ class Commands(TransactionTestCase):
         finally:
             with ask_elsewhere.cursor() as cursor:
                 cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")
+                cursor.execute(f"DROP ROLE {owner}")
 
 
 class Shop(TestCase):

@@ -13,7 +13,7 @@ from uuid import UUID
 import psycopg2
 from asgiref.sync import sync_to_async
 from django.db import OperationalError, connection
-from django.test import AsyncRequestFactory, TransactionTestCase
+from django.test import AsyncRequestFactory, TransactionTestCase, tag
 
 from shop import async_views
 from shop.flags import FflagProvider
@@ -78,7 +78,7 @@ class Parameters(TransactionTestCase):
         self.assertEqual(answers, [ask("SELECT fflag_enabled(%s, %s)", "f", i) for i in range(100)])
         self.assertEqual({*answers}, {True, False})
 
-    @unittest.skipUnless(psycopg, "psycopg 3")
+    @tag("psycopg3")
     def test_psycopg(self):
         """psycopg 3 by itself: parameters typed as it types them, prepared, binary"""
         make_flag(rollout_percentage=50)
@@ -102,7 +102,7 @@ class Parameters(TransactionTestCase):
             cursor.execute("SELECT fflag_enabled(%s, %s, %s)", ["f", user_id, False])
             self.assertIs(cursor.fetchone()[0], evaluate_text(user_id))
 
-    @unittest.skipUnless(psycopg, "psycopg 3")
+    @tag("psycopg3")
     def test_prepared_untyped(self):
         """three untyped parameters take the text overload, for every kind of id"""
         make_flag(rollout_percentage=50)
@@ -142,7 +142,7 @@ class Async(TransactionTestCase):
             enabled = await sync_to_async(FflagProvider().is_enabled)("new_checkout", user=self.users[0])
             self.assertIs(enabled, percentage == 100)
 
-    @unittest.skipUnless(psycopg, "psycopg 3")
+    @tag("psycopg3")
     async def test_psycopg(self):
         """psycopg.AsyncConnection, several at once"""
         answers = await asyncio.gather(
