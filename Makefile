@@ -6,6 +6,7 @@
 #   make test-naive                                   tests fail if the cache is naive
 #   make test-matrix                                  everything, on each PostgreSQL that Debian has
 #   make test-assert                                  the same on assert-enabled servers, valgrind, sanitizers
+#   make test-upgrade                                 pg_upgrade, with flags in use
 #   make test-faults                                  crashes, storms, cancels, no memory
 #   make test-fuzz                                    random input
 #   make bench                                        ratios, side by side in one run
@@ -32,11 +33,11 @@ PG_CONFIG ?= pg_config
 
 # These set PostgreSQL up first, so that it need not be there yet.
 .DEFAULT_GOAL = all
-COMMANDS = demo test test-naive test-faults test-fuzz bench test-matrix test-assert test-clean
+COMMANDS = demo test test-naive test-faults test-fuzz bench test-matrix test-assert test-upgrade test-clean
 .PHONY: $(COMMANDS)
 demo test test-naive test-faults test-fuzz bench:
 	@test/run $(@:test-%=%)
-test-matrix test-assert test-clean:
+test-matrix test-assert test-upgrade test-clean:
 	@test/matrix $(@:test-%=%)
 
 ifneq ($(filter-out $(COMMANDS),$(or $(MAKECMDGOALS),all)),)
