@@ -46,4 +46,7 @@ $(shell mkdir -p src)
 endif
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
+
+# PGXS does not look at headers
+$(OBJS): $(wildcard $(top)/src/*.h)
 endif

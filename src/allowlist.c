@@ -70,7 +70,7 @@ take_user(const char *user, int len, void *arg)
  * of the caller's, which moves over to cxt only when it is complete.
  */
 static bool
-read_list(fflag_allowlist *list, Oid users, int64 limit, Snapshot snapshot,
+read_list(fflag_allowlist *list, fflag_source *source, int64 limit, Snapshot snapshot,
 		  MemoryContext cxt)
 {
 	reading		r = {.limit = limit};
@@ -93,7 +93,7 @@ read_list(fflag_allowlist *list, Oid users, int64 limit, Snapshot snapshot,
 	}
 	MemoryContextSwitchTo(caller);
 
-	fflag_read_allowlist(users, list->flag_id, snapshot, take_user, &r);
+	fflag_read_allowlist(source, list->flag_id, snapshot, take_user, &r);
 
 	complete = r.entries <= limit;
 	if (complete && r.entries > 0)
@@ -114,7 +114,7 @@ read_list(fflag_allowlist *list, Oid users, int64 limit, Snapshot snapshot,
  * of it stays in children of cxt, and the caller forgets both together.
  */
 bool
-fflag_allowlist_has(fflag_allowlist *list, Oid users, const char *user, int len,
+fflag_allowlist_has(fflag_allowlist *list, fflag_source *source, const char *user, int len,
 					Snapshot snapshot, MemoryContext cxt)
 {
 	if (!list->whole && list->filter == NULL &&
@@ -123,7 +123,7 @@ fflag_allowlist_has(fflag_allowlist *list, Oid users, const char *user, int len,
 		int64		limit = Max(list->probes * READ_PER_PROBE, FIRST_READING);
 
 		if (limit <= LONGEST_FILTERED &&
-			!read_list(list, users, limit, snapshot, cxt))
+			!read_list(list, source, limit, snapshot, cxt))
 			list->next_reading = Max(list->probes * 2,
 									 FIRST_READING / READ_PER_PROBE * 2);
 	}
@@ -141,7 +141,7 @@ fflag_allowlist_has(fflag_allowlist *list, Oid users, const char *user, int len,
 		return false;
 
 	list->probes++;
-	return fflag_read_listed(users, list->flag_id, user, len, snapshot);
+	return fflag_read_listed(source, list->flag_id, user, len, snapshot);
 }
 
 /* Counting further would take longer than a better plan saves. */
@@ -158,15 +158,15 @@ count_user(const char *user, int len, void *arg)
  * more is taken to be the whole table.  Content and snapshot as above.
  */
 int64
-fflag_allowlist_count(fflag_allowlist *list, Oid users, Snapshot snapshot)
+fflag_allowlist_count(fflag_allowlist *list, fflag_source *source, Snapshot snapshot)
 {
 	if (list->counted < 0)
 	{
 		int64		n = 0;
 
-		fflag_read_allowlist(users, list->flag_id, snapshot, count_user, &n);
+		fflag_read_allowlist(source, list->flag_id, snapshot, count_user, &n);
 		if (n >= MOST_COUNTED)
-			n = Max(n, fflag_estimate_rows(users));
+			n = Max(n, fflag_estimate_rows(source->tables[FFLAG_USERS].relid));
 		list->counted = n;
 	}
 	return list->counted;

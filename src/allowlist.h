@@ -7,7 +7,7 @@
 #ifndef FFLAG_ALLOWLIST_H
 #define FFLAG_ALLOWLIST_H
 
-#include "utils/snapshot.h"
+#include "catalog.h"
 
 /*
  * What a backend holds of one list.  All zero but for the id is a list that
@@ -15,7 +15,7 @@
  */
 typedef struct fflag_allowlist
 {
-	int64		flag_id;		/* first: the cache's hash key */
+	fflag_string flag_id;
 	bool		whole;			/* members is the whole list */
 	struct strtab_hash *members;	/* NULL if there are none */
 	struct bloom_filter *filter;	/* excludes most of those not listed */
@@ -24,10 +24,10 @@ typedef struct fflag_allowlist
 	int64		counted;		/* entries, as counted for the planner, or -1 */
 } fflag_allowlist;
 
-extern bool fflag_allowlist_has(fflag_allowlist *list, Oid users,
+extern bool fflag_allowlist_has(fflag_allowlist *list, fflag_source *source,
 								const char *user, int len,
 								Snapshot snapshot, MemoryContext cxt);
-extern int64 fflag_allowlist_count(fflag_allowlist *list, Oid users,
+extern int64 fflag_allowlist_count(fflag_allowlist *list, fflag_source *source,
 								   Snapshot snapshot);
 
 /* Is the list known to have no entries? */

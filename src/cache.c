@@ -47,7 +47,6 @@
 #include "nodes/pathnodes.h"
 #include "storage/lock.h"
 #include "storage/sinval.h"
-#include "utils/hsearch.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
@@ -66,19 +65,19 @@
 #define MAX_UNKNOWN_NAMES 1024
 #define MAX_UNKNOWN_LENGTH 600	/* bytes; varchar(150) in UTF-8 is no longer */
 
-/* The cache has two parts, one a table, which are invalidated separately. */
-typedef enum part_id
-{
-	FLAGS,
-	LISTS
-} part_id;
-
-#define PARTS 2
+/*
+ * The cache has a part for each table, which are invalidated separately.  That
+ * of the attachment is where the tables are, "source", so that the other two
+ * rest upon it.
+ */
+#define WHERE FFLAG_ATTACHMENT
+#define FLAGS FFLAG_FLAGS
+#define LISTS FFLAG_USERS
+#define PARTS FFLAG_TABLES
 
 typedef struct cache_part
 {
-	Oid			relid;			/* whose messages invalidate it */
-	bool		dirty;			/* such a message came */
+	bool		dirty;			/* a message about its table came */
 	fflag_snapshot_id fence;			/* taken after the last one */
 	MemoryContext cxt;			/* holds the content */
 	uint64		generation;		/* changes when pointers into it die; not 0 */
@@ -98,6 +97,10 @@ static bool tagged = false;		/* is the content valid for tag? */
 static fflag_snapshot_id tag;
 static cache_part parts[PARTS];
 
+/* the tables' relids are set from the first revalidation on */
+static fflag_source source;
+static bool located = false;	/* is it what the tag's snapshot sees? */
+
 /* in parts[FLAGS].cxt */
 static struct strtab_hash *flags;
 static struct strtab_hash *unknown_names;
@@ -105,17 +108,14 @@ static MemoryContext unknown_cxt;
 static const fflag_entry **all_flags;	/* by name; NULL: not all are loaded */
 static int	n_all_flags;
 
-/* in parts[LISTS].cxt */
-static HTAB *lists;
+/* in parts[LISTS].cxt, by the flag's id */
+static struct strtab_hash *lists;
 
 /* all relcache messages so far; those for other relations count as well */
 static uint64 messages;
 
 /* messages of all kinds of which we know that none has been lost */
 static uint64 accepted;
-
-/* do the tables' triggers announce every change, as far as we have looked? */
-static bool announced = true;
 
 static int64 hits;
 static int64 loads;
@@ -131,9 +131,10 @@ mark_dirty(Datum arg, Oid relid)
 	messages++;
 	for (int i = 0; i < PARTS; i++)
 	{
-		if (relid == InvalidOid || relid == parts[i].relid)
+		if (relid == InvalidOid || relid == source.tables[i].relid)
 		{
 			parts[i].dirty = true;
+			source.tables[i].changes++;
 			invalidations++;
 		}
 	}
@@ -184,7 +185,9 @@ end_transaction(XactEvent event, void *arg)
 void
 fflag_cache_init(void)
 {
-	static const char *const names[PARTS] = {"fflag flags", "fflag lists"};
+	static const char *const names[PARTS] = {
+		"fflag attachment", "fflag flags", "fflag lists"
+	};
 	static int	registered = 0;
 
 	for (int i = 0; i < PARTS; i++)
@@ -235,20 +238,28 @@ fflag_cache_begin_write(void)
  */
 
 static void
-drop_content(part_id which)
+drop_content(fflag_table_id which)
 {
 	MemoryContextReset(parts[which].cxt);
 	parts[which].generation++;
-	if (which == FLAGS)
+	switch (which)
 	{
-		flags = NULL;
-		unknown_names = NULL;
-		unknown_cxt = NULL;
-		all_flags = NULL;
-		n_all_flags = 0;
+		case WHERE:
+			located = false;
+			drop_content(FLAGS);
+			drop_content(LISTS);
+			break;
+		case FLAGS:
+			flags = NULL;
+			unknown_names = NULL;
+			unknown_cxt = NULL;
+			all_flags = NULL;
+			n_all_flags = 0;
+			break;
+		case LISTS:
+			lists = NULL;
+			break;
 	}
-	else
-		lists = NULL;
 }
 
 /*
@@ -260,8 +271,12 @@ static void
 revalidate(FmgrInfo *flinfo, Snapshot snapshot)
 {
 	fflag_snapshot_id now = fflag_identify(snapshot);
-	Oid			known[PARTS] = {parts[FLAGS].relid, parts[LISTS].relid};
+	Oid			known[PARTS];
+	bool		locate = false;
 	bool		carry;
+
+	for (int i = 0; i < PARTS; i++)
+		known[i] = source.tables[i].relid;
 
 	/*
 	 * A parallel worker's snapshot is the leader's, which its own ones cannot
@@ -280,22 +295,22 @@ revalidate(FmgrInfo *flinfo, Snapshot snapshot)
 	{
 		if (!carry || parts[i].dirty || !fflag_is_not_before(&tag, &parts[i].fence))
 			drop_content(i);
+		locate |= parts[i].dirty;
 	}
 
-	if (parts[FLAGS].dirty || parts[LISTS].dirty)
+	if (locate || !located)
 	{
 		uint64		before = messages;
-		fflag_tables tables =
-			fflag_locate_tables(fflag_extension_schema(flinfo->fn_oid));
-		Oid			relids[PARTS] = {tables.flags, tables.users};
 
-		announced = tables.announced;
+		located = false;		/* an error leaves it so */
+		source = fflag_locate(fflag_extension_schema(flinfo->fn_oid), snapshot);
 		for (int i = 0; i < PARTS; i++)
 		{
-			if (!parts[i].dirty && parts[i].relid == relids[i])
+			Oid			relid = source.tables[i].relid;
+
+			if (!parts[i].dirty && relid == known[i])
 				continue;
 			drop_content(i);
-			parts[i].relid = relids[i];
 
 			/*
 			 * What came while we were looking may be about what we had looked
@@ -309,21 +324,24 @@ revalidate(FmgrInfo *flinfo, Snapshot snapshot)
 			 * between, and must be fresh: for a relation that has no syscache,
 			 * as ours, this function takes a new snapshot at each call.
 			 */
-			parts[i].fence = fflag_identify(GetNonHistoricCatalogSnapshot(relids[i]));
+			parts[i].fence = fflag_identify(GetNonHistoricCatalogSnapshot(relid));
 		}
+		located = true;
 	}
 
 	tag = now;
-	tagged = fflag_cache_setting && announced && !fflag_is_moving(&now);
+	tagged = fflag_cache_setting && source.announced && !fflag_is_moving(&now);
 }
 
-/* Room for an entry and its two names, in the context given. */
+/* Room for an entry, its two names and its id, in the context given. */
 static fflag_entry *
 make_entry(MemoryContext cxt, const char *name, int len, const fflag_row *row)
 {
 	size_t		utf8_len = row ? row->flag.utf8_name_len : 0;
+	size_t		id_len = row ? row->id.len : 0;
 	fflag_entry *entry =
-		MemoryContextAllocZero(cxt, offsetof(fflag_entry, name) + len + utf8_len);
+		MemoryContextAllocZero(cxt, offsetof(fflag_entry, name) +
+							   len + utf8_len + id_len);
 
 	memcpy(entry->name, name, len);
 	entry->name_len = len;
@@ -332,7 +350,8 @@ make_entry(MemoryContext cxt, const char *name, int len, const fflag_row *row)
 		memcpy(entry->name + len, row->flag.utf8_name, utf8_len);
 		entry->flag = row->flag;
 		entry->flag.utf8_name = entry->name + len;
-		entry->id = row->id;
+		entry->id = (fflag_string) {entry->name + len + utf8_len, id_len};
+		memcpy(entry->name + len + utf8_len, row->id.data, id_len);
 	}
 	return entry;
 }
@@ -408,7 +427,7 @@ find_or_load(const char *name, int len, Snapshot snapshot)
 	was_tagged = tagged;
 	tagged = false;				/* an error leaves it so, and all is dropped */
 	if (all_flags == NULL &&
-		fflag_read_flag(parts[FLAGS].relid, name, len, snapshot, &row))
+		fflag_read_flag(&source, key, snapshot, &row))
 		entry = remember_flag(name, len, &row);
 	else
 		entry = remember_unknown(name, len);
@@ -487,11 +506,9 @@ fflag_cache_get(FmgrInfo *flinfo, Datum name)
 static bool
 take_flag(const fflag_row *row, void *arg)
 {
-	fflag_string key = {row->name, row->name_len};
-
 	loads++;
-	if (flags == NULL || strtab_lookup(flags, key) == NULL)
-		remember_flag(row->name, row->name_len, row);
+	if (flags == NULL || strtab_lookup(flags, row->name) == NULL)
+		remember_flag(row->name.data, row->name.len, row);
 	return true;
 }
 
@@ -524,7 +541,7 @@ fflag_cache_get_all(FmgrInfo *flinfo, int *count)
 		int			n = 0;
 
 		tagged = false;			/* as in find_or_load() */
-		fflag_read_flags(parts[FLAGS].relid, snapshot, take_flag, NULL);
+		fflag_read_flags(&source, snapshot, take_flag, NULL);
 		sorted = MemoryContextAllocHuge(parts[FLAGS].cxt,
 										sizeof(*sorted) *
 										(flags ? flags->members + 1 : 1));
@@ -549,25 +566,27 @@ use_list(const fflag_entry *entry)
 {
 	fflag_entry *ours = unconstify(fflag_entry *, entry);
 	cache_part *part = &parts[LISTS];
+	fflag_string_slot *slot;
 	bool		found;
 
 	if (entry->list_generation == part->generation)
 		return;
 
 	if (lists == NULL)
+		lists = strtab_create(part->cxt, 64, NULL);
+	slot = strtab_lookup(lists, entry->id);
+	if (slot == NULL)
 	{
-		HASHCTL		ctl = {
-			.keysize = sizeof(int64),
-			.entrysize = sizeof(fflag_allowlist),
-			.hcxt = part->cxt
-		};
+		fflag_allowlist *list =
+			MemoryContextAllocZero(part->cxt, sizeof(*list) + entry->id.len);
 
-		lists = hash_create("fflag allowlists", 64, &ctl,
-							HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+		list->flag_id = (fflag_string) {(char *) (list + 1), entry->id.len};
+		memcpy(list + 1, entry->id.data, entry->id.len);
+		list->counted = -1;
+		slot = strtab_insert(lists, list->flag_id, &found);
+		slot->value = list;
 	}
-	ours->list = hash_search(lists, &entry->id, HASH_ENTER, &found);
-	if (!found)
-		*ours->list = (fflag_allowlist) {.flag_id = entry->id,.counted = -1};
+	ours->list = slot->value;
 	ours->nobody_listed = false;
 	ours->list_generation = part->generation;
 }
@@ -586,7 +605,7 @@ fflag_cache_listed(const fflag_entry *entry, const char *user, int len)
 		return false;
 
 	use_list(entry);
-	listed = fflag_allowlist_has(entry->list, part->relid, user, len,
+	listed = fflag_allowlist_has(entry->list, &source, user, len,
 								 fflag_active_snapshot(), part->cxt);
 	unconstify(fflag_entry *, entry)->nobody_listed =
 		fflag_allowlist_is_empty(entry->list);
@@ -603,7 +622,7 @@ fflag_cache_count_listed(const fflag_entry *entry)
 	if (!entry->flag.known)
 		return 0;
 	use_list(entry);
-	return fflag_allowlist_count(entry->list, parts[LISTS].relid,
+	return fflag_allowlist_count(entry->list, &source,
 								 fflag_active_snapshot());
 }
 
@@ -618,8 +637,11 @@ fflag_cache_add_dependency(PlannerGlobal *glob)
 	MemoryContext caller = MemoryContextSwitchTo(GetMemoryChunkContext(glob));
 
 	for (int i = 0; i < PARTS; i++)
-		glob->relationOids = list_append_unique_oid(glob->relationOids,
-													parts[i].relid);
+	{
+		if (OidIsValid(source.tables[i].relid))
+			glob->relationOids = list_append_unique_oid(glob->relationOids,
+														source.tables[i].relid);
+	}
 	MemoryContextSwitchTo(caller);
 }
 
@@ -629,10 +651,10 @@ fflag_cache_get_stats(void)
 {
 	return (fflag_cache_stats)
 	{
-		.caching = fflag_cache_setting && announced,
+		.caching = fflag_cache_setting && (source.announced || !located),
 		.flags = flags ? flags->members : 0,
 		.unknown_names = unknown_names ? unknown_names->members : 0,
-		.allowlists = lists ? hash_get_num_entries(lists) : 0,
+		.allowlists = lists ? lists->members : 0,
 		.bytes = MemoryContextMemAllocated(parts[FLAGS].cxt, true) +
 			MemoryContextMemAllocated(parts[LISTS].cxt, true),
 		.hits = hits,

@@ -9,6 +9,7 @@
 
 #include "fmgr.h"
 
+#include "id.h"
 #include "rules.h"
 
 struct PlannerGlobal;
@@ -17,7 +18,7 @@ struct PlannerGlobal;
 typedef struct fflag_entry
 {
 	fflag_flag	flag;
-	int64		id;
+	fflag_string id;			/* of the flag, not of unknown ones */
 	uint64		list_generation;	/* of which the next two are valid */
 	bool		nobody_listed;
 	struct fflag_allowlist *list;	/* looked up on demand */

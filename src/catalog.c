@@ -2,15 +2,21 @@
  * catalog.c
  *		Where the flag tables are, and reading them.
  *
- * The tables live in the schema of the function that is called, wherever the
- * user has put the extension; neither their OIDs nor those of their indexes
- * are kept here between two calls, for they may change at any time.
+ * The extension's own tables live in the schema of the function that is called,
+ * wherever the user has put the extension.  One of them says whether flags are
+ * read from the other two or from tables that fflag_attach() has named, and
+ * what the columns are called there.  An fflag_source holds all this; its owner
+ * counts the relcache messages of the tables in it, and what had been found out
+ * about a table before the last one is found out again.
  *
  * Rows are read with the server's own scan routines and under the snapshot
  * that the caller names.  No SQL is run: nothing depends on a search_path, and
- * neither privileges nor row-level security on the tables apply.  That is the
- * point: evaluation needs EXECUTE only.  Owners may alter their tables, so each
- * reading looks the columns up by name and checks their types.
+ * neither privileges nor row-level security on the tables apply to the caller.
+ * That is the point: evaluation needs EXECUTE only.  Of attached tables it shows
+ * what the owner of the extension's tables may see, as a view would.
+ *
+ * Owners may alter their tables, so columns are looked up by name and their
+ * types checked.  Ids and names are compared by their canonical text.
  *
  * All of this needs an active transaction and takes AccessShareLock on the
  * tables while it reads.  Results are in the current memory context.
@@ -19,24 +25,30 @@
  */
 #include "postgres.h"
 
+#include <ctype.h>
+
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/stratnum.h"
 #include "access/table.h"
 #include "access/transam.h"
 #include "catalog/pg_index.h"
-#include "catalog/pg_opfamily.h"
+#include "catalog/pg_inherits.h"
 #include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
-#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
 #include "utils/numeric.h"
 #include "utils/rel.h"
+#include "utils/rls.h"
 #include "utils/snapmgr.h"
+#include "utils/syscache.h"
+#include "utils/typcache.h"
 
 #include "bucket.h"
 #include "catalog.h"
@@ -44,22 +56,42 @@
 
 #define TRIGGER_FUNCTION "fflag_invalidate"
 
-/* The columns of feature_flag that evaluation reads. */
-typedef struct flag_columns
-{
-	AttrNumber	id;
-	AttrNumber	name;
-	AttrNumber	enabled;
-	AttrNumber	staff_only;
-	AttrNumber	rollout;
-} flag_columns;
+/* The types that columns may have; the end is InvalidOid. */
+static const Oid id_types[] = {
+	INT2OID, INT4OID, INT8OID, UUIDOID, TEXTOID, VARCHAROID, InvalidOid
+};
+static const Oid name_types[] = {TEXTOID, VARCHAROID, InvalidOid};
+static const Oid boolean_types[] = {BOOLOID, InvalidOid};
+static const Oid rollout_types[] = {
+	INT2OID, INT4OID, INT8OID, NUMERICOID, InvalidOid
+};
 
-/* And of feature_flag_user, in the order of its primary key. */
-typedef struct user_columns
+/* The columns, as they are in our own tables. */
+static const struct
 {
-	AttrNumber	flag_id;
-	AttrNumber	user_id;
-} user_columns;
+	const char *name;
+	fflag_table_id table;
+	Oid			type;
+	const Oid  *attached_types; /* what it may be in an attached table */
+}			columns[FFLAG_COLUMNS] = {
+	[FFLAG_COLUMN_ID] = {"id", FFLAG_FLAGS, INT8OID, id_types},
+	[FFLAG_COLUMN_NAME] = {"name", FFLAG_FLAGS, TEXTOID, name_types},
+	[FFLAG_COLUMN_ENABLED] = {"enabled", FFLAG_FLAGS, BOOLOID, boolean_types},
+	[FFLAG_COLUMN_STAFF_ONLY] = {"staff_only", FFLAG_FLAGS, BOOLOID, boolean_types},
+	[FFLAG_COLUMN_ROLLOUT] = {"rollout_percentage", FFLAG_FLAGS, NUMERICOID, rollout_types},
+	[FFLAG_COLUMN_FLAG_ID] = {"flag_id", FFLAG_USERS, INT8OID, id_types},
+	[FFLAG_COLUMN_USER_ID] = {"user_id", FFLAG_USERS, TEXTOID, id_types}
+};
+
+/* The key by which rows of a table are looked up: so many columns from here. */
+static const struct
+{
+	fflag_column first;
+	int			count;
+}			table_keys[FFLAG_TABLES] = {
+	[FFLAG_FLAGS] = {FFLAG_COLUMN_NAME, 1},
+	[FFLAG_USERS] = {FFLAG_COLUMN_FLAG_ID, 2}
+};
 
 /* The schema in which the extension lives, given one of its functions. */
 Oid
@@ -89,12 +121,22 @@ locate_table(Oid schema, const char *name)
 	return relid;
 }
 
-/* The schema-qualified, quoted name of one of our tables, for use in SQL. */
+/* A table's qualified name, quoted for use in SQL; NULL if there is none. */
+char *
+fflag_relation_name(Oid relid)
+{
+	char	   *name = get_rel_name(relid);
+
+	return name == NULL ? NULL :
+		quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)),
+								   name);
+}
+
+/* The same of one of our own tables. */
 char *
 fflag_table_in_sql(Oid schema, const char *table)
 {
-	(void) locate_table(schema, table);
-	return quote_qualified_identifier(get_namespace_name(schema), table);
+	return fflag_relation_name(locate_table(schema, table));
 }
 
 static Relation
@@ -112,7 +154,15 @@ open_table(Oid relid)
 				errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				errmsg("\"%s\" is not an ordinary table",
 					   RelationGetRelationName(rel)),
-				errhint("Extension \"fflag\" needs the table that it created under this name."));
+				errhint("Extension \"fflag\" needs the table that it created under this name, or attached."));
+	if (!RelationIsPermanent(rel) &&
+		(RelationUsesLocalBuffers(rel) || RecoveryInProgress()))
+		ereport(ERROR,
+				errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				errmsg("flags cannot be read from table \"%s\", which is %s",
+					   RelationGetRelationName(rel),
+					   RelationUsesLocalBuffers(rel) ? "temporary" : "unlogged"),
+				errhint("Use a permanent table."));
 	return rel;
 }
 
@@ -147,25 +197,9 @@ is_announced(Oid relid, Oid schema)
 	return found;
 }
 
-/*
- * Finds the tables, and whether a cache of their content can be kept up to
- * date.  Both may change; whoever keeps the answer has to ask again after each
- * relcache invalidation of either table.
- */
-fflag_tables
-fflag_locate_tables(Oid schema)
-{
-	fflag_tables tables;
-
-	tables.flags = locate_table(schema, FFLAG_FLAGS_TABLE);
-	tables.users = locate_table(schema, FFLAG_USERS_TABLE);
-	tables.announced = is_announced(tables.flags, schema) &&
-		is_announced(tables.users, schema);
-	return tables;
-}
-
+/* A column of the table, by name; *type is its type less domains. */
 static AttrNumber
-find_column(Relation rel, const char *name, Oid type, Oid or_type)
+find_column(Relation rel, const char *name, Oid *type)
 {
 	TupleDesc	desc = RelationGetDescr(rel);
 
@@ -175,56 +209,208 @@ find_column(Relation rel, const char *name, Oid type, Oid or_type)
 
 		if (att->attisdropped || strcmp(NameStr(att->attname), name) != 0)
 			continue;
-		if (att->atttypid != type && att->atttypid != or_type)
-			ereport(ERROR,
-					errcode(ERRCODE_DATATYPE_MISMATCH),
-					errmsg("column \"%s\" of table \"%s\" has type %s",
-						   name, RelationGetRelationName(rel),
-						   format_type_be(att->atttypid)),
-					errhint("Extension \"fflag\" needs type %s; change it back with ALTER TABLE.",
-							format_type_be(type)));
+		*type = getBaseType(att->atttypid);
 		return att->attnum;
 	}
-	ereport(ERROR,
-			errcode(ERRCODE_UNDEFINED_COLUMN),
-			errmsg("column \"%s\" of table \"%s\" does not exist",
-				   name, RelationGetRelationName(rel)),
-			errhint("Extension \"fflag\" needs it, with type %s; put it back with ALTER TABLE.",
-					format_type_be(type)));
-	return InvalidAttrNumber;	/* not reached */
+	return InvalidAttrNumber;
 }
 
-static flag_columns
-find_flag_columns(Relation rel)
+/* Where a value is in the row of FFLAG_ATTACHMENT. */
+static Datum
+get_attachment(Relation rel, HeapTuple tuple, const char *column, Oid type)
 {
-	return (flag_columns)
-	{
-		.id = find_column(rel, "id", INT8OID, InvalidOid),
-		.name = find_column(rel, "name", VARCHAROID, TEXTOID),
-		.enabled = find_column(rel, "enabled", BOOLOID, InvalidOid),
-		.staff_only = find_column(rel, "staff_only", BOOLOID, InvalidOid),
-		.rollout = find_column(rel, "rollout_percentage", NUMERICOID, InvalidOid)
-	};
-}
+	Oid			found;
+	AttrNumber	attnum = find_column(rel, column, &found);
+	bool		isnull = true;
+	Datum		value = 0;
 
-static user_columns
-find_user_columns(Relation rel)
-{
-	return (user_columns)
-	{
-		.flag_id = find_column(rel, "flag_id", INT8OID, InvalidOid),
-		.user_id = find_column(rel, "user_id", TEXTOID, VARCHAROID)
-	};
+	if (attnum != InvalidAttrNumber && found == type)
+		value = heap_getattr(tuple, attnum, RelationGetDescr(rel), &isnull);
+	if (isnull)
+		ereport(ERROR,
+				errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				errmsg("table \"%s\" has no column \"%s\" of type %s, or it is null",
+					   RelationGetRelationName(rel), column, format_type_be(type)),
+				errhint("Leave this table to fflag_attach() and fflag_detach()."));
+	return value;
 }
 
 /*
- * A btree index that begins with the given columns, ordered as the types are
+ * Refuses an attached table that is no more, or that the owner of our own
+ * tables may not read; so that nobody sees a table through us who could not see
+ * it through a view.
+ */
+static void
+check_attached(Oid relid, const char *name, Oid owner)
+{
+	if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relid)))
+		ereport(ERROR,
+				errcode(ERRCODE_UNDEFINED_TABLE),
+				errmsg("table %s, from which fflag_attach() made extension \"fflag\" read flags, does not exist",
+					   name),
+				errhint("Attach another, after fflag_detach(), which goes back to the extension's own tables."));
+	if (pg_class_aclcheck(relid, owner, ACL_SELECT) != ACLCHECK_OK)
+		ereport(ERROR,
+				errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				errmsg("role \"%s\", to whom the tables of extension \"fflag\" belong, may not read table %s",
+					   GetUserNameFromId(owner, false), name),
+				errhint("GRANT SELECT on it, or go back to the extension's own tables with fflag_detach()."));
+	if (check_enable_rls(relid, owner, true) == RLS_ENABLED)
+		ereport(ERROR,
+				errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				errmsg("row-level security restricts what role \"%s\", to whom the tables of extension \"fflag\" belong, may read of table %s",
+					   GetUserNameFromId(owner, false), name),
+				errhint("Let the role bypass it, or go back to the extension's own tables with fflag_detach()."));
+}
+
+static void
+read_attachment(fflag_source *source, Snapshot snapshot)
+{
+	Relation	rel = open_table(source->tables[FFLAG_ATTACHMENT].relid);
+	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, snapshot,
+										  0, NULL);
+	HeapTuple	tuple = systable_getnext(scan);
+
+	if (HeapTupleIsValid(tuple))
+	{
+		Oid			owner = rel->rd_rel->relowner;
+
+		source->attached = true;
+		source->tables[FFLAG_FLAGS].relid =
+			DatumGetObjectId(get_attachment(rel, tuple, "flags", REGCLASSOID));
+		source->tables[FFLAG_USERS].relid =
+			DatumGetObjectId(get_attachment(rel, tuple, "users", REGCLASSOID));
+		for (int i = 0; i < FFLAG_COLUMNS; i++)
+			source->columns[i] =
+				*DatumGetName(get_attachment(rel, tuple, columns[i].name, NAMEOID));
+
+		check_attached(source->tables[FFLAG_FLAGS].relid,
+					   TextDatumGetCString(get_attachment(rel, tuple, "flags_name", TEXTOID)),
+					   owner);
+		check_attached(source->tables[FFLAG_USERS].relid,
+					   TextDatumGetCString(get_attachment(rel, tuple, "users_name", TEXTOID)),
+					   owner);
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+}
+
+/* The table came with version 1.2, as did fflag_detach(). */
+static Oid
+locate_attachment(Oid schema)
+{
+	Oid			relid = get_relname_relid(FFLAG_ATTACHMENT_TABLE, schema);
+
+	if (!OidIsValid(relid) &&
+		SearchSysCacheExists3(PROCNAMEARGSNSP, CStringGetDatum("fflag_detach"),
+							  PointerGetDatum(buildoidvector(NULL, 0)),
+							  ObjectIdGetDatum(schema)))
+		(void) locate_table(schema, FFLAG_ATTACHMENT_TABLE);	/* complains */
+	return relid;
+}
+
+/*
+ * Where the flags are, as the snapshot sees it, and whether a cache of their
+ * content can be kept up to date.  All of this may change; whoever keeps the
+ * answer has to ask again after each relcache message of one of the tables.
+ */
+fflag_source
+fflag_locate(Oid schema, Snapshot snapshot)
+{
+	fflag_source source = {0};
+
+	source.tables[FFLAG_ATTACHMENT].relid = locate_attachment(schema);
+	if (OidIsValid(source.tables[FFLAG_ATTACHMENT].relid))
+		read_attachment(&source, snapshot);
+	if (!source.attached)
+	{
+		source.tables[FFLAG_FLAGS].relid = locate_table(schema, FFLAG_FLAGS_TABLE);
+		source.tables[FFLAG_USERS].relid = locate_table(schema, FFLAG_USERS_TABLE);
+		for (int i = 0; i < FFLAG_COLUMNS; i++)
+			namestrcpy(&source.columns[i], columns[i].name);
+	}
+
+	source.announced = true;
+	for (int i = 0; i < FFLAG_TABLES; i++)
+	{
+		fflag_table *table = &source.tables[i];
+
+		table->changes = 1;
+		if (OidIsValid(table->relid) && !is_announced(table->relid, schema))
+			source.announced = false;
+	}
+	return source;
+}
+
+/* What a column of our own tables is called; and an argument of fflag_attach(). */
+const char *
+fflag_column_name(fflag_column column)
+{
+	return columns[column].name;
+}
+
+static bool
+is_one_of(Oid type, const Oid *types)
+{
+	while (OidIsValid(*types) && *types != type)
+		types++;
+	return *types == type;
+}
+
+/* Finds a column of the source and checks its type. */
+static void
+describe_column(fflag_source *source, Relation rel, fflag_column c)
+{
+	const char *name = NameStr(source->columns[c]);
+	Oid			type = InvalidOid;
+	AttrNumber	attnum = find_column(rel, name, &type);
+	StringInfoData types;
+
+	source->attnums[c] = attnum;
+	source->types[c] = type;
+	if (attnum != InvalidAttrNumber &&
+		(source->attached ? is_one_of(type, columns[c].attached_types) :
+		 type == columns[c].type || (type == VARCHAROID && columns[c].type == TEXTOID)))
+		return;
+
+	initStringInfo(&types);
+	if (source->attached)
+	{
+		for (const Oid *t = columns[c].attached_types; OidIsValid(*t); t++)
+			appendStringInfo(&types, "%s%s",
+							 t == columns[c].attached_types ? "" :
+							 OidIsValid(t[1]) ? ", " : " or ", format_type_be(*t));
+	}
+	else
+		appendStringInfoString(&types, format_type_be(columns[c].type));
+
+	if (attnum == InvalidAttrNumber)
+		ereport(ERROR,
+				errcode(ERRCODE_UNDEFINED_COLUMN),
+				errmsg("column \"%s\" of table \"%s\" does not exist",
+					   name, RelationGetRelationName(rel)),
+				source->attached ?
+				errhint("Name the column with argument \"%s\" of fflag_attach(); it has type %s.",
+						columns[c].name, types.data) :
+				errhint("Extension \"fflag\" needs it, with type %s; put it back with ALTER TABLE.",
+						types.data));
+	ereport(ERROR,
+			errcode(ERRCODE_DATATYPE_MISMATCH),
+			errmsg("column \"%s\" of table \"%s\" has type %s",
+				   name, RelationGetRelationName(rel), format_type_be(type)),
+			errhint("Extension \"fflag\" needs type %s; change it %swith ALTER TABLE.",
+					types.data, source->attached ? "" : "back "));
+}
+
+/*
+ * A btree index that begins with the given columns, ordered as their types are
  * by default, or InvalidOid.  What the planner would not use, we do not: an
  * index that is being built or rebuilt, or is too young for this transaction's
- * snapshots.
+ * snapshots.  If unique, then it must be, in these columns.
  */
 static Oid
-find_index(Relation rel, int nkeys, const AttrNumber *columns)
+find_index(Relation rel, int nkeys, const AttrNumber *attnums, const Oid *types,
+		   bool unique)
 {
 	Oid			found = InvalidOid;
 	List	   *indexes = RelationGetIndexList(rel);
@@ -238,6 +424,7 @@ find_index(Relation rel, int nkeys, const AttrNumber *columns)
 		/* a predicate is not even looked at: that would run its functions */
 		bool		usable = form->indisvalid &&
 			form->indnkeyatts >= nkeys &&
+			(!unique || (form->indisunique && form->indnkeyatts == nkeys)) &&
 			heap_attisnull(index->rd_indextuple, Anum_pg_index_indpred, NULL) &&
 			(!form->indcheckxmin ||
 			 TransactionIdPrecedes(HeapTupleHeaderGetXmin(index->rd_indextuple->t_data),
@@ -246,12 +433,11 @@ find_index(Relation rel, int nkeys, const AttrNumber *columns)
 		for (int i = 0; usable && i < nkeys; i++)
 		{
 			Form_pg_attribute att =
-				TupleDescAttr(RelationGetDescr(rel), columns[i] - 1);
+				TupleDescAttr(RelationGetDescr(rel), attnums[i] - 1);
 
-			usable = form->indkey.values[i] == columns[i] &&
-				index->rd_opfamily[i] == (att->atttypid == INT8OID ?
-										  INTEGER_BTREE_FAM_OID :
-										  TEXT_BTREE_FAM_OID) &&
+			usable = form->indkey.values[i] == attnums[i] &&
+				index->rd_opfamily[i] ==
+				lookup_type_cache(types[i], TYPECACHE_BTREE_OPFAMILY)->btree_opf &&
 				index->rd_indcollation[i] == att->attcollation;
 		}
 		if (usable)
@@ -265,30 +451,227 @@ find_index(Relation rel, int nkeys, const AttrNumber *columns)
 }
 
 /*
- * Starts a scan for rows in which columns[i] equals values[i].  The columns
- * are bigint or text, which the operators follow.
+ * Opens a table of the source and makes sure that what the source says of it is
+ * true.  It remains so while the table is open: who holds the lock has seen the
+ * messages of those who held a conflicting one, and those who change indexes
+ * CONCURRENTLY wait for the lock before an index goes.
  */
-static SysScanDesc
-begin_search(Relation rel, int nkeys, const AttrNumber *columns,
-			 const Datum *values, Snapshot snapshot)
+static Relation
+open_described(fflag_source *source, fflag_table_id which)
 {
-	ScanKeyData keys[2];
-	Oid			index = find_index(rel, nkeys, columns);
+	fflag_table *table = &source->tables[which];
+	fflag_column first = table_keys[which].first;
+	Relation	rel = open_table(table->relid);
+	uint64		changes = table->changes;
 
-	Assert(nkeys <= (int) lengthof(keys));
+	if (table->described == changes)
+		return rel;
+
+	for (int i = 0; i < FFLAG_COLUMNS; i++)
+	{
+		if (columns[i].table == which)
+			describe_column(source, rel, i);
+	}
+	for (int n = 1; n <= table_keys[which].count; n++)
+		table->indexes[n - 1] = find_index(rel, n, &source->attnums[first],
+										   &source->types[first], false);
+	table->described = changes;
+	return rel;
+}
+
+/* Ids of both types may have the same text. */
+static bool
+are_comparable(Oid a, Oid b)
+{
+	if (is_one_of(a, name_types))
+		return is_one_of(b, name_types);
+	return (a == UUIDOID) == (b == UUIDOID) && !is_one_of(b, name_types);
+}
+
+static void
+check_childless(Relation rel)
+{
+	if (find_inheritance_children(RelationGetRelid(rel), NoLock) != NIL)
+		ereport(ERROR,
+				errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				errmsg("other tables inherit from table \"%s\"",
+					   RelationGetRelationName(rel)),
+				errhint("Their rows would not be read; attach a table without children."));
+}
+
+/*
+ * For fflag_attach(): refuses tables that evaluation could not read, or where it
+ * could not tell one flag from another.
+ */
+void
+fflag_check_source(fflag_source *source)
+{
+	Relation	flags = open_described(source, FFLAG_FLAGS);
+	Relation	users = open_described(source, FFLAG_USERS);
+	const char *name = NameStr(source->columns[FFLAG_COLUMN_NAME]);
+	const char *id = NameStr(source->columns[FFLAG_COLUMN_ID]);
+	const char *flag_id = NameStr(source->columns[FFLAG_COLUMN_FLAG_ID]);
+
+	if (!OidIsValid(find_index(flags, 1, &source->attnums[FFLAG_COLUMN_NAME],
+							   &source->types[FFLAG_COLUMN_NAME], true)))
+		ereport(ERROR,
+				errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				errmsg("column \"%s\" of table \"%s\" is not unique",
+					   name, RelationGetRelationName(flags)),
+				errhint("Create a unique index on the column."));
+	if (!are_comparable(source->types[FFLAG_COLUMN_ID],
+						source->types[FFLAG_COLUMN_FLAG_ID]))
+		ereport(ERROR,
+				errcode(ERRCODE_DATATYPE_MISMATCH),
+				errmsg("column \"%s\" of table \"%s\" has type %s, and \"%s\" of \"%s\" type %s",
+					   flag_id, RelationGetRelationName(users),
+					   format_type_be(source->types[FFLAG_COLUMN_FLAG_ID]),
+					   id, RelationGetRelationName(flags),
+					   format_type_be(source->types[FFLAG_COLUMN_ID])),
+				errhint("The former has to refer to the latter."));
+	check_childless(flags);
+	check_childless(users);
+	if (!OidIsValid(source->tables[FFLAG_USERS].indexes[1]))
+		ereport(WARNING,
+				errmsg("table \"%s\" has no index on (\"%s\", \"%s\")",
+					   RelationGetRelationName(users), flag_id,
+					   NameStr(source->columns[FFLAG_COLUMN_USER_ID])),
+				errhint("Without one, looking up who is on a long allowlist reads the whole table."));
+	table_close(users, AccessShareLock);
+	table_close(flags, AccessShareLock);
+}
+
+/*
+ * The id of this canonical text as a value of a column's type; false if none of
+ * the type's values has this text.
+ */
+static bool
+key_from_text(Oid type, const char *text, int len, Datum *key)
+{
+	char		room[FFLAG_ID_ROOM + 1];
+	char		again[FFLAG_ID_ROOM];
+
+	if (is_one_of(type, name_types))
+	{
+		*key = PointerGetDatum(cstring_to_text_with_len(text, len));
+		return true;
+	}
+
+	if (len > FFLAG_ID_ROOM)
+		return false;
+	memcpy(room, text, len);
+	room[len] = '\0';
+	if (type == UUIDOID)
+	{
+		/* what uuid_in() would complain of is no uuid */
+		for (int i = 0; i < FFLAG_ID_ROOM; i++)
+		{
+			if (i == 8 || i == 13 || i == 18 || i == 23 ?
+				room[i] != '-' : !isxdigit((unsigned char) room[i]))
+				return false;
+		}
+		*key = DirectFunctionCall1(uuid_in, CStringGetDatum(room));
+	}
+	else
+	{
+		char	   *end;
+		long long	n;
+
+		errno = 0;
+		n = strtoll(room, &end, 10);
+		if (errno != 0 || *end != '\0' ||
+			(type == INT4OID && n != (int32) n) ||
+			(type == INT2OID && n != (int16) n))
+			return false;
+		*key = type == INT8OID ? Int64GetDatum(n) :
+			type == INT4OID ? Int32GetDatum((int32) n) : Int16GetDatum((int16) n);
+	}
+
+	/* 042 is not what a cast gives for any of them */
+	return fflag_string_equal(fflag_id_to_text(type, *key, again),
+							  (fflag_string) {text, len});
+}
+
+/* A search by key, see begin_search(). */
+typedef struct search
+{
+	fflag_source *source;
+	Relation	rel;
+	int			nkeys;
+	fflag_column first;
+	fflag_string keys[FFLAG_KEYS];
+	SysScanDesc scan;			/* NULL: no row can have such a key */
+} search;
+
+/*
+ * Starts a search for rows of an open table in which the first columns of the
+ * key have the canonical texts keys[0] and so on.
+ */
+static search
+begin_search(fflag_source *source, fflag_table_id which, Relation rel, int nkeys,
+			 const fflag_string *keys, Snapshot snapshot)
+{
+	search		s = {
+		.source = source,.rel = rel,.nkeys = nkeys,.first = table_keys[which].first
+	};
+	Oid			index = source->tables[which].indexes[nkeys - 1];
+	ScanKeyData scankeys[FFLAG_KEYS];
+
 	for (int i = 0; i < nkeys; i++)
 	{
-		Form_pg_attribute att =
-			TupleDescAttr(RelationGetDescr(rel), columns[i] - 1);
+		AttrNumber	attnum = source->attnums[s.first + i];
+		Oid			type = source->types[s.first + i];
+		Datum		key;
 
-		ScanKeyEntryInitialize(&keys[i], 0, columns[i],
-							   BTEqualStrategyNumber, InvalidOid,
-							   att->attcollation,
-							   att->atttypid == INT8OID ? F_INT8EQ : F_TEXTEQ,
-							   values[i]);
+		if (!key_from_text(type, keys[i].data, keys[i].len, &key))
+			return s;
+		s.keys[i] = keys[i];
+		ScanKeyEntryInitializeWithInfo(&scankeys[i], 0, attnum,
+									   BTEqualStrategyNumber, InvalidOid,
+									   TupleDescAttr(RelationGetDescr(rel), attnum - 1)->attcollation,
+									   &lookup_type_cache(type, TYPECACHE_EQ_OPR_FINFO)->eq_opr_finfo,
+									   key);
 	}
-	return systable_beginscan(rel, index, OidIsValid(index), snapshot,
-							  nkeys, keys);
+	s.scan = systable_beginscan(rel, index, OidIsValid(index), snapshot,
+								nkeys, scankeys);
+	return s;
+}
+
+/* The next row found, or NULL. */
+static HeapTuple
+get_next(search *s)
+{
+	HeapTuple	tuple;
+
+	while (s->scan != NULL &&
+		   HeapTupleIsValid(tuple = systable_getnext(s->scan)))
+	{
+		int			i = 0;
+
+		/* texts that are equal may differ under a nondeterministic collation */
+		for (; i < s->nkeys; i++)
+		{
+			bool		isnull;
+			Datum		value;
+
+			if (!is_one_of(s->source->types[s->first + i], name_types))
+				continue;
+			value = heap_getattr(tuple, s->source->attnums[s->first + i],
+								 RelationGetDescr(s->rel), &isnull);
+			if (!fflag_string_equal(fflag_id_to_text(TEXTOID, value, NULL), s->keys[i]))
+				break;
+		}
+		if (i == s->nkeys)
+			return tuple;
+	}
+	return NULL;
+}
+
+static void
+end_search(search *s)
+{
+	if (s->scan != NULL)
+		systable_endscan(s->scan);
 }
 
 /*
@@ -310,17 +693,18 @@ fflag_to_utf8(const char *text, size_t *len)
 }
 
 static Datum
-get_column(Relation rel, HeapTuple tuple, AttrNumber column, const char *flag)
+get_column(const fflag_source *source, Relation rel, HeapTuple tuple,
+		   fflag_column column, const char *flag)
 {
 	bool		isnull;
-	Datum		value = heap_getattr(tuple, column, RelationGetDescr(rel), &isnull);
+	Datum		value = heap_getattr(tuple, source->attnums[column],
+									 RelationGetDescr(rel), &isnull);
 
 	if (isnull)
 		ereport(ERROR,
 				errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				errmsg("column \"%s\" of flag \"%s\" is null",
-					   NameStr(TupleDescAttr(RelationGetDescr(rel), column - 1)->attname),
-					   flag),
+					   NameStr(source->columns[column]), flag),
 				errhint("Set it, and put the column's NOT NULL constraint back."));
 	return value;
 }
@@ -386,58 +770,79 @@ fflag_check_name(const char *name)
 	(void) fflag_to_utf8(name, &len);
 }
 
+/*
+ * A flag's percentage in thousandths.  Integers have no check that keeps them
+ * between 0 and 100, and count as the rules say: from 100 on as 100.
+ */
+static int
+read_rollout(const fflag_source *source, Datum value, const char *flag)
+{
+	int64		percentage;
+
+	switch (source->types[FFLAG_COLUMN_ROLLOUT])
+	{
+		case INT2OID:
+			percentage = DatumGetInt16(value);
+			break;
+		case INT4OID:
+			percentage = DatumGetInt32(value);
+			break;
+		case INT8OID:
+			percentage = DatumGetInt64(value);
+			break;
+		default:
+			return fflag_check_percentage(value, flag);
+	}
+	return Max(0, Min(100, percentage)) * (FFLAG_BUCKETS / 100);
+}
+
 static void
-read_row(Relation rel, HeapTuple tuple, const flag_columns *columns,
+read_row(const fflag_source *source, Relation rel, HeapTuple tuple,
 		 fflag_row *row)
 {
-	Datum		name_datum;
-	text	   *name_text;
-	char	   *name;
-	size_t		utf8_len;
+	Datum		name_datum = get_column(source, rel, tuple, FFLAG_COLUMN_NAME, "");
+	char	   *name = TextDatumGetCString(name_datum);
+	size_t		utf8_len = strlen(name);
 
-	name_datum = get_column(rel, tuple, columns->name, "");
-	name_text = DatumGetTextPP(name_datum);
-	name = text_to_cstring(name_text);
-
-	row->id = DatumGetInt64(get_column(rel, tuple, columns->id, name));
-	row->name = name;
-	row->name_len = strlen(name);
+	row->id = fflag_id_to_text(source->types[FFLAG_COLUMN_ID],
+							   get_column(source, rel, tuple, FFLAG_COLUMN_ID, name),
+							   palloc(FFLAG_ID_ROOM));
+	row->name = (fflag_string) {name, utf8_len};
 	row->flag.known = true;
 	row->flag.enabled =
-		DatumGetBool(get_column(rel, tuple, columns->enabled, name));
+		DatumGetBool(get_column(source, rel, tuple, FFLAG_COLUMN_ENABLED, name));
 	row->flag.staff_only =
-		DatumGetBool(get_column(rel, tuple, columns->staff_only, name));
+		DatumGetBool(get_column(source, rel, tuple, FFLAG_COLUMN_STAFF_ONLY, name));
 	row->flag.rollout =
-		fflag_check_percentage(get_column(rel, tuple, columns->rollout, name), name);
-	utf8_len = row->name_len;
+		read_rollout(source,
+					 get_column(source, rel, tuple, FFLAG_COLUMN_ROLLOUT, name), name);
 	row->flag.utf8_name = fflag_to_utf8(name, &utf8_len);
 	row->flag.utf8_name_len = utf8_len;
 }
 
 /* Reads the flag of a name; false if there is none. */
 bool
-fflag_read_flag(Oid flags, const char *name, int name_len,
-				Snapshot snapshot, fflag_row *row)
+fflag_read_flag(fflag_source *source, fflag_string name, Snapshot snapshot,
+				fflag_row *row)
 {
-	Relation	rel = open_table(flags);
-	flag_columns columns = find_flag_columns(rel);
-	Datum		key = PointerGetDatum(cstring_to_text_with_len(name, name_len));
-	SysScanDesc scan = begin_search(rel, 1, &columns.name, &key, snapshot);
-	HeapTuple	tuple = systable_getnext(scan);
+	Relation	rel = open_described(source, FFLAG_FLAGS);
+	search		s = begin_search(source, FFLAG_FLAGS, rel, 1, &name, snapshot);
+	HeapTuple	tuple = get_next(&s);
 
+	/* of a text id the row has but a pointer into the tuple */
 	if (HeapTupleIsValid(tuple))
-		read_row(rel, tuple, &columns, row);
-	systable_endscan(scan);
+		read_row(source, rel, heap_copytuple(tuple), row);
+	end_search(&s);
 	table_close(rel, AccessShareLock);
 	return HeapTupleIsValid(tuple);
 }
 
 /* Reads all flags, in no particular order. */
 void
-fflag_read_flags(Oid flags, Snapshot snapshot, fflag_row_sink sink, void *arg)
+fflag_read_flags(fflag_source *source, Snapshot snapshot,
+				 fflag_row_sink sink, void *arg)
 {
-	Relation	rel = open_table(flags);
-	flag_columns columns = find_flag_columns(rel);
+	Relation	rel = open_described(source, FFLAG_FLAGS);
 	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, snapshot,
 										  0, NULL);
 	HeapTuple	tuple;
@@ -447,7 +852,7 @@ fflag_read_flags(Oid flags, Snapshot snapshot, fflag_row_sink sink, void *arg)
 		fflag_row	row;
 
 		CHECK_FOR_INTERRUPTS();
-		read_row(rel, tuple, &columns, &row);
+		read_row(source, rel, tuple, &row);
 		if (!sink(&row, arg))
 			break;
 	}
@@ -457,54 +862,54 @@ fflag_read_flags(Oid flags, Snapshot snapshot, fflag_row_sink sink, void *arg)
 
 /* Is the user on the flag's allowlist? */
 bool
-fflag_read_listed(Oid users, int64 flag_id, const char *user, int len,
-				  Snapshot snapshot)
+fflag_read_listed(fflag_source *source, fflag_string flag_id,
+				  const char *user, int len, Snapshot snapshot)
 {
-	Relation	rel = open_table(users);
-	user_columns columns = find_user_columns(rel);
-	AttrNumber	attnums[2] = {columns.flag_id, columns.user_id};
-	Datum		values[2] = {
-		Int64GetDatum(flag_id),
-		PointerGetDatum(cstring_to_text_with_len(user, len))
-	};
-	SysScanDesc scan = begin_search(rel, 2, attnums, values, snapshot);
-	bool		listed = HeapTupleIsValid(systable_getnext(scan));
+	Relation	rel = open_described(source, FFLAG_USERS);
+	fflag_string keys[] = {flag_id, {user, len}};
+	search		s = begin_search(source, FFLAG_USERS, rel, 2, keys, snapshot);
+	bool		listed = HeapTupleIsValid(get_next(&s));
 
-	systable_endscan(scan);
+	end_search(&s);
 	table_close(rel, AccessShareLock);
 	return listed;
 }
 
 /* Reads a flag's allowlist until its end or until sink has had enough. */
 void
-fflag_read_allowlist(Oid users, int64 flag_id, Snapshot snapshot,
-					 fflag_user_sink sink, void *arg)
+fflag_read_allowlist(fflag_source *source, fflag_string flag_id,
+					 Snapshot snapshot, fflag_user_sink sink, void *arg)
 {
-	Relation	rel = open_table(users);
-	user_columns columns = find_user_columns(rel);
-	Datum		key = Int64GetDatum(flag_id);
-	SysScanDesc scan = begin_search(rel, 1, &columns.flag_id, &key, snapshot);
+	Relation	rel = open_described(source, FFLAG_USERS);
+	search		s = begin_search(source, FFLAG_USERS, rel, 1, &flag_id, snapshot);
+	MemoryContext per_user = AllocSetContextCreate(CurrentMemoryContext,
+												   "fflag user",
+												   ALLOCSET_SMALL_SIZES);
 	HeapTuple	tuple;
 
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	while (HeapTupleIsValid(tuple = get_next(&s)))
 	{
+		MemoryContext caller;
 		bool		isnull;
-		Datum		datum = heap_getattr(tuple, columns.user_id,
+		Datum		datum = heap_getattr(tuple, source->attnums[FFLAG_COLUMN_USER_ID],
 										 RelationGetDescr(rel), &isnull);
-		text	   *user;
+		char		room[FFLAG_ID_ROOM];
+		fflag_string user;
 		bool		more;
 
 		CHECK_FOR_INTERRUPTS();
 		if (isnull)				/* nobody is never listed */
 			continue;
-		user = DatumGetTextPP(datum);
-		more = sink(VARDATA_ANY(user), VARSIZE_ANY_EXHDR(user), arg);
-		if ((Pointer) user != DatumGetPointer(datum))
-			pfree(user);
+		caller = MemoryContextSwitchTo(per_user);
+		user = fflag_id_to_text(source->types[FFLAG_COLUMN_USER_ID], datum, room);
+		MemoryContextSwitchTo(caller);
+		more = sink(user.data, user.len, arg);
+		MemoryContextReset(per_user);
 		if (!more)
 			break;
 	}
-	systable_endscan(scan);
+	end_search(&s);
+	MemoryContextDelete(per_user);
 	table_close(rel, AccessShareLock);
 }
 

@@ -8,7 +8,9 @@
 #ifndef FFLAG_COMPAT_H
 #define FFLAG_COMPAT_H
 
+#include "catalog/pg_class.h"
 #include "storage/proc.h"
+#include "utils/acl.h"
 
 #if PG_VERSION_NUM < 150000
 #error "fflag needs PostgreSQL 15 or newer"
@@ -17,6 +19,12 @@
 /* 16 moved the varlena macros out of postgres.h */
 #if PG_VERSION_NUM >= 160000
 #include "varatt.h"
+#endif
+
+/* 16 asks about the owner of any object with the same function */
+#if PG_VERSION_NUM >= 160000
+#define pg_class_ownercheck(relid, role) \
+	object_ownercheck(RelationRelationId, relid, role)
 #endif
 
 /* 17 put the local transaction id into a struct of its own */

@@ -21,8 +21,24 @@
 
 #include "catalog.h"
 #include "compat.h"
+#include "snapshot.h"
 
 #define MAX_ARGS 5
+
+/* Flags that are kept in attached tables are not ours to change. */
+static void
+check_not_attached(Oid schema)
+{
+	fflag_source source = fflag_locate(schema, fflag_active_snapshot());
+	Oid			flags = source.tables[FFLAG_FLAGS].relid;
+
+	if (source.attached)
+		ereport(ERROR,
+				errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				errmsg("flags are kept in table %s, which extension \"fflag\" only reads",
+					   fflag_relation_name(flags)),
+				errhint("Change them there, in SQL or with the application that the table belongs to; fflag_detach() goes back to the extension's own tables."));
+}
 
 /*
  * Runs one command, in which %s stands for the table's qualified name.  Returns
@@ -38,6 +54,7 @@ run(FunctionCallInfo fcinfo, const char *command, const char *table,
 	uint64		processed;
 	int			rc;
 
+	check_not_attached(schema);
 	SPI_connect();
 	rc = SPI_execute_with_args(sql, nargs, types, values, NULL, false, 0);
 	if (rc < 0)

@@ -13,11 +13,7 @@
 
 #include "common/hashfn.h"
 
-typedef struct fflag_string
-{
-	const char *data;
-	int			len;
-} fflag_string;
+#include "id.h"
 
 typedef struct fflag_string_slot
 {
@@ -33,8 +29,7 @@ typedef struct fflag_string_slot
 #define SH_KEY key
 #define SH_HASH_KEY(tb, k) \
 	hash_bytes((const unsigned char *) (k).data, (k).len)
-#define SH_EQUAL(tb, a, b) \
-	((a).len == (b).len && memcmp((a).data, (b).data, (a).len) == 0)
+#define SH_EQUAL(tb, a, b) fflag_string_equal(a, b)
 #define SH_STORE_HASH
 #define SH_GET_HASH(tb, slot) ((slot)->hash)
 #define SH_SCOPE static inline

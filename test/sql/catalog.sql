@@ -17,10 +17,10 @@ WHERE proname LIKE 'fflag%' AND (obj_description(oid, 'pg_proc') IS NULL
 	OR pronargs > 0 AND (proargnames IS NULL OR '' = ANY (proargnames)));
 SELECT c.relname, a.attname AS undescribed
 FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum >= 0 AND NOT a.attisdropped
-WHERE c.relname IN ('feature_flag', 'feature_flag_user')
+WHERE c.relname IN ('feature_flag', 'feature_flag_user', 'feature_flag_attachment')
 	AND (obj_description(c.oid, 'pg_class') IS NULL OR col_description(c.oid, a.attnum) IS NULL);
 
--- both tables and the identity sequence are dumped
+-- the tables and the identity sequence are dumped
 SELECT c.oid::regclass, condition FROM pg_extension, unnest(extconfig, extcondition) AS config (oid, condition)
 	JOIN pg_class AS c USING (oid) WHERE extname = 'fflag' ORDER BY 1::text;
 

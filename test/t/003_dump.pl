@@ -46,7 +46,7 @@ sub check
 	is(ask($session, q{SELECT fflag_enabled('new')}), 1, "$what: a change is seen");
 	is(ask($session, q{SELECT caching FROM fflag_cache()}), 1, "$what: and cached");
 	is(ask($session, q{SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'fflag_inv%' AND tgenabled = 'A'}),
-		2, "$what: triggers fire always");
+		3, "$what: triggers fire always");
 	$session->disconnect;
 	return;
 }
@@ -98,6 +98,39 @@ $node->command_ok([ 'pg_restore', '-e', '-U', 'regress_fflag_owner', '-d', 'owne
 	'pg_restore as owner');
 check('owned_restored', 'regress_fflag_owner', 'flags', $before, 'owner');
 
+# attached tables, of an ordinary role, in each way that orders things differently
+$node->safe_psql('postgres', 'CREATE DATABASE attached OWNER regress_fflag_owner');
+my $attacher = session($node, dbname => 'attached', user => 'regress_fflag_owner');
+$attacher->do(q{CREATE EXTENSION fflag;
+	CREATE SCHEMA app;
+	CREATE TABLE app."Flag" (id int PRIMARY KEY, name text UNIQUE, "On" boolean, staff_only boolean, rollout_percentage smallint);
+	CREATE TABLE app.a_list (featureflag_id int REFERENCES app."Flag", user_id uuid, PRIMARY KEY (featureflag_id, user_id));
+	INSERT INTO app."Flag" VALUES (1, 'f', true, false, 0);
+	INSERT INTO app.a_list VALUES (1, 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11')});
+$attacher->do(q{SELECT fflag_attach('app."Flag"', 'app.a_list', enabled => 'On')});
+$attacher->disconnect;
+for my $how ([ '-Fp' ], ['-Fc'], [ '-Fc', '--jobs=4' ], [ '-Fc', '--clean', '--if-exists' ], [ '-Fc', '--single-transaction' ])
+{
+	my ($format, @options) = @$how;
+	my $what = "attached, @$how";
+	$node->command_ok([ 'pg_dump', '-U', 'regress_fflag_owner', $format, '-f', "$dir/attached", 'attached' ], "$what: pg_dump");
+	$node->safe_psql('postgres', 'DROP DATABASE IF EXISTS attached_restored');
+	$node->safe_psql('postgres', 'CREATE DATABASE attached_restored OWNER regress_fflag_owner TEMPLATE template0');
+	my @to = ('-U', 'regress_fflag_owner', '-d', 'attached_restored');
+	$node->command_ok($format eq '-Fp' ? [ 'psql', '-Xq', '-v', 'ON_ERROR_STOP=1', @to, '-f', "$dir/attached" ] :
+			[ 'pg_restore', '-e', @options, @to, "$dir/attached" ], "$what: restore");
+	my $session = session($node, dbname => 'attached_restored', user => 'regress_fflag_owner');
+	my $on = q{SELECT fflag_enabled('f', 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'::uuid) AND NOT fflag_enabled('f', 42)};
+	is(ask($session, $on), 1, "$what: same answers");
+	is(ask($session, $on), 1, "$what: again");
+	is(ask($session, 'SELECT caching FROM fflag_cache()'), 1, "$what: cached");
+	$node->safe_psql('attached_restored', q{SET session_replication_role = replica; DELETE FROM app.a_list});
+	is(ask($session, $on), 0, "$what: a change is seen");
+	$session->do('SELECT fflag_detach()');
+	is(ask($session, q{SELECT count(*) FROM pg_trigger WHERE tgname = 'fflag_invalidate'}), 3, "$what: detached");
+	$session->disconnect;
+}
+
 # a database owner whose extension a superuser has created needs the README's
 # grants
 $node->safe_psql('postgres', q{CREATE DATABASE granted OWNER regress_fflag_owner;
@@ -105,7 +138,7 @@ $node->safe_psql('postgres', q{CREATE DATABASE granted OWNER regress_fflag_owner
 $before = fill('granted', $superuser, '');
 my @dump = ('pg_dump', '-U', 'regress_fflag_owner', '-Fc', '-f', "$dir/granted", 'granted');
 $node->command_fails_like(\@dump, qr/permission denied|may lack SELECT privilege/, 'without the grants: permission denied');
-$node->safe_psql('granted', q{GRANT SELECT ON feature_flag, feature_flag_user, feature_flag_id_seq TO regress_fflag_owner});
+$node->safe_psql('granted', q{GRANT SELECT ON feature_flag, feature_flag_user, feature_flag_id_seq, feature_flag_attachment TO regress_fflag_owner});
 $node->command_ok(\@dump, 'pg_dump with the grants');
 $node->command_ok([ 'pg_restore', '-U', 'regress_fflag_owner', '--no-acl', '-e', '-d', 'granted_restored', "$dir/granted" ],
 	'pg_restore');

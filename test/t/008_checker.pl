@@ -2,7 +2,7 @@
 # in all isolation levels, on the primary, a standby and a subscriber, compare
 # in each statement what the function answers with what the tables say, by a
 # plain SQL rendering of the rules.  Writers compare too, after each change of
-# their own.
+# their own.  Flags are now in the extension's own tables, now in attached ones.
 #
 #   FFLAG_CHECK_SECONDS   how long (30)
 #   FFLAG_CHECK_SEED      seed of the random choices (by the clock); interleavings
@@ -66,17 +66,25 @@ my $set_up = q{
 	CREATE TABLE wide AS SELECT * FROM subject, generate_series(1, 10);
 	ALTER TABLE wide SET (parallel_workers = 2);
 	ANALYZE subject, wide;
+	CREATE TABLE their_flag (id int PRIMARY KEY, name varchar(100) NOT NULL UNIQUE, active boolean NOT NULL, staff_only boolean NOT NULL, rollout_percentage smallint NOT NULL);
+	CREATE TABLE their_user (featureflag_id int NOT NULL, user_id int NOT NULL, PRIMARY KEY (featureflag_id, user_id));
+	CREATE VIEW flag AS
+		SELECT id, name::text, enabled, staff_only, rollout_percentage FROM feature_flag WHERE NOT EXISTS (TABLE feature_flag_attachment) UNION ALL
+		SELECT id, name, active, staff_only, rollout_percentage FROM their_flag WHERE EXISTS (TABLE feature_flag_attachment);
+	CREATE VIEW listed AS
+		SELECT flag_id, user_id FROM feature_flag_user WHERE NOT EXISTS (TABLE feature_flag_attachment) UNION ALL
+		SELECT featureflag_id, user_id::text FROM their_user WHERE EXISTS (TABLE feature_flag_attachment);
 	CREATE VIEW comparison AS
 		SELECT s.*, fflag_enabled(s.name, s.user_id, s.is_staff, s.default_value) AS answered,
 			CASE WHEN f.id IS NULL THEN s.default_value
 				WHEN f.staff_only THEN s.is_staff AND s.user_id IS NOT NULL
 				WHEN NOT f.enabled THEN false
 				WHEN f.rollout_percentage >= 100 THEN true
-				WHEN EXISTS (SELECT FROM feature_flag_user u WHERE u.flag_id = f.id AND u.user_id = s.user_id) THEN true
+				WHEN EXISTS (SELECT FROM listed u WHERE u.flag_id = f.id AND u.user_id = s.user_id) THEN true
 				WHEN f.rollout_percentage <= 0 OR s.user_id IS NULL THEN false
 				ELSE s.bucket < f.rollout_percentage * 1000
 			END AS said
-		FROM subject s LEFT JOIN feature_flag f ON f.name = s.name;
+		FROM subject s LEFT JOIN flag f ON f.name = s.name;
 	CREATE VIEW result AS SELECT count(*) AS answers, count(*) FILTER (WHERE answered IS DISTINCT FROM said) AS wrong,
 		min(name || ', ' || coalesce(user_id, 'nobody') || ', ' || is_staff || ': ' || answered) FILTER (WHERE answered IS DISTINCT FROM said) AS example
 		FROM comparison;
@@ -88,8 +96,13 @@ my $set_up = q{
 $_->safe_psql('postgres', $set_up) for ($primary, $subscriber);
 $primary->safe_psql('postgres', q{
 	INSERT INTO feature_flag (name, enabled, rollout_percentage) SELECT 'flag ' || n, true, 50 FROM generate_series(1, 8) AS n;
-	CREATE PUBLICATION flags FOR TABLE feature_flag, feature_flag_user;
+	INSERT INTO their_flag SELECT n, 'flag ' || n, true, false, 50 FROM generate_series(1, 8) AS n;
+	CREATE PUBLICATION flags FOR TABLE feature_flag, feature_flag_user, their_flag, their_user, feature_flag_attachment;
 });
+# the row that says what is attached is replicated, its triggers are not
+$subscriber->safe_psql('postgres', qq{
+	CREATE TRIGGER fflag_invalidate BEFORE INSERT OR UPDATE OR DELETE ON $_ FOR EACH ROW EXECUTE FUNCTION fflag_invalidate();
+	ALTER TABLE $_ ENABLE ALWAYS TRIGGER fflag_invalidate}) for ('their_flag', 'their_user');
 $subscriber->safe_psql('postgres',
 	sprintf q{CREATE SUBSCRIPTION flags CONNECTION '%s dbname=postgres' PUBLICATION flags}, $primary->connstr);
 $subscriber->wait_for_subscription_sync($primary, 'flags');
@@ -147,6 +160,13 @@ my @changes = (
 	sub { sprintf q{DO $$ BEGIN UPDATE feature_flag SET enabled = NOT enabled WHERE name = '%s'; PERFORM count(*) FROM look_afresh(); RAISE division_by_zero;
 		EXCEPTION WHEN division_by_zero THEN NULL; END $$}, flag() },
 	sub { 'INSERT INTO other VALUES (1)' },
+	sub { q{SELECT CASE WHEN EXISTS (TABLE feature_flag_attachment) THEN fflag_detach()
+		ELSE fflag_attach('their_flag', 'their_user', enabled => 'active') END} },
+	(sub { sprintf q{UPDATE their_flag SET active = NOT active WHERE name = '%s'}, flag() }) x 2,
+	(sub { sprintf q{UPDATE their_flag SET rollout_percentage = %s WHERE name = '%s'}, one_of(0, 1, 50, 100, 200), flag() }) x 2,
+	sub { sprintf q{UPDATE their_flag SET name = '%s' WHERE name = '%s'}, flag(), flag() },
+	sub { sprintf q{INSERT INTO their_user SELECT id, %s FROM their_flag WHERE name = '%s' ON CONFLICT DO NOTHING}, user(), flag() },
+	sub { sprintf q{DELETE FROM their_user WHERE user_id = %s}, user() },
 );
 
 sub change
@@ -301,7 +321,8 @@ diag sprintf '%-10s %9d answers compared, %d wrong, in %.0f s (seed %d)', 'toget
 $primary->wait_for_catchup($standby, 'replay', $primary->lsn('insert'));
 $primary->wait_for_catchup('flags');
 my $flags = q{SELECT md5((SELECT string_agg(f::text, ',' ORDER BY id) FROM feature_flag f)
-	|| (SELECT coalesce(string_agg(u::text, ',' ORDER BY flag_id, user_id), '') FROM feature_flag_user u))};
+	|| (SELECT coalesce(string_agg(u::text, ',' ORDER BY flag_id, user_id), '') FROM feature_flag_user u)
+	|| (SELECT string_agg(f::text, ',' ORDER BY id) FROM their_flag f) || (SELECT count(*) FROM feature_flag_attachment))};
 is(ask(session($_), $flags), ask(session($primary), $flags), $_->name . ' has the same flags') for ($standby, $subscriber);
 
 $subscriber->safe_psql('postgres', 'DROP SUBSCRIPTION flags');

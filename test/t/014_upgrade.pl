@@ -40,6 +40,10 @@ for my $owner (ask(session($node), 'SELECT current_user'), 'regress_fflag_owner'
 		is(ask($open, 'EXECUTE p'), 1, "$owner, $version: and does so after the upgrade");
 		is(catalog($session), $expected, "$owner, $version: upgraded is the same as fresh");
 		is(ask($session, q{SELECT fflag_enabled('f', ARRAY[1, 2])}), '{t,f}', "$owner, $version: with what is new");
+		$session->do(q{CREATE TABLE flag (id int PRIMARY KEY, name text UNIQUE, enabled boolean, staff_only boolean, rollout_percentage int);
+			CREATE TABLE flag_user (featureflag_id int, user_id int, PRIMARY KEY (featureflag_id, user_id))});
+		$session->do(q{SELECT fflag_attach('flag', 'flag_user')});
+		is(ask($open, 'EXECUTE p'), 0, "$owner, $version: a session that was open before the upgrade sees other tables attached");
 		$_->disconnect for ($session, $open);
 		$node->safe_psql('postgres', 'DROP DATABASE upgraded');
 	}

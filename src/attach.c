@@ -1,0 +1,196 @@
+/*
+ * attach.c
+ *		fflag_attach() and fflag_detach(): reading flags from somebody else's
+ *		tables.
+ *
+ * To attach is to put the triggers that announce changes on both tables, and to
+ * write one row that says where they are; that row is announced, dumped and
+ * restored as flags are.  All of it is plain SQL, run as the caller, who has to
+ * own the tables, and needs privileges on the extension's.
+ *
+ * Copyright (c) 2026, fflag contributors
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
+
+#include "catalog.h"
+#include "compat.h"
+
+#define TRIGGER "fflag_invalidate"	/* and the function that it calls */
+
+/* The arguments: two tables, and what the columns are called in them. */
+#define FIRST_COLUMN 2
+#define ATTACH_ARGS (FIRST_COLUMN + FFLAG_COLUMNS)
+
+static void
+run(const char *command, int nargs, Oid *types, Datum *values)
+{
+	int			rc = SPI_execute_with_args(command, nargs, types, values, NULL,
+										   false, 0);
+
+	if (rc < 0)
+		elog(ERROR, "SPI_execute_with_args failed: %s",
+			 SPI_result_code_string(rc));
+}
+
+static const char *
+argument_name(int n)
+{
+	return n == 0 ? "flags" : n == 1 ? "users" :
+		fflag_column_name(n - FIRST_COLUMN);
+}
+
+/* Whoever puts triggers on a table makes code run for all who write to it. */
+static void
+check_table(Oid relid, Oid schema)
+{
+	char	   *name = fflag_relation_name(relid);
+
+	if (name == NULL)
+		ereport(ERROR,
+				errcode(ERRCODE_UNDEFINED_TABLE),
+				errmsg("table with OID %u does not exist", relid),
+				errhint("Give the name of a table."));
+	if (!pg_class_ownercheck(relid, GetUserId()))
+		ereport(ERROR,
+				errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				errmsg("must be owner of table %s", name),
+				errhint("Let its owner, or a superuser, call this function."));
+	if (relid == get_relname_relid(FFLAG_FLAGS_TABLE, schema) ||
+		relid == get_relname_relid(FFLAG_USERS_TABLE, schema))
+		ereport(ERROR,
+				errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				errmsg("table %s is extension \"fflag\"'s own", name),
+				errhint("It is read while nothing is attached."));
+}
+
+static void
+add_trigger(Oid schema, Oid relid)
+{
+	char	   *table = fflag_relation_name(relid);
+
+	run(psprintf("CREATE OR REPLACE TRIGGER " TRIGGER
+				 " BEFORE INSERT OR UPDATE OR DELETE ON %s"
+				 " FOR EACH ROW EXECUTE FUNCTION %s()",
+				 table,
+				 quote_qualified_identifier(get_namespace_name(schema), TRIGGER)),
+		0, NULL, NULL);
+	/* replicated changes count too */
+	run(psprintf("ALTER TABLE %s ENABLE ALWAYS TRIGGER " TRIGGER, table),
+		0, NULL, NULL);
+}
+
+/*
+ * fflag_attach(flags regclass, users regclass, id name, name name,
+ * enabled name, staff_only name, rollout_percentage name,
+ * flag_id name, user_id name) returns void
+ */
+PG_FUNCTION_INFO_V1(fflag_attach);
+
+Datum
+fflag_attach(PG_FUNCTION_ARGS)
+{
+	Oid			schema = fflag_extension_schema(fcinfo->flinfo->fn_oid);
+	char	   *attachment = fflag_table_in_sql(schema, FFLAG_ATTACHMENT_TABLE);
+	Oid			types[ATTACH_ARGS + 2] = {REGCLASSOID, REGCLASSOID};
+	Datum		values[ATTACH_ARGS + 2];
+	StringInfoData insert;
+	StringInfoData params;
+	fflag_source source;
+
+	initStringInfo(&insert);
+	initStringInfo(&params);
+	appendStringInfo(&insert, "INSERT INTO %s (", attachment);
+	for (int i = 0; i < ATTACH_ARGS; i++)
+	{
+		if (PG_ARGISNULL(i))
+			ereport(ERROR,
+					errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					errmsg("argument \"%s\" of fflag_attach() must not be null",
+						   argument_name(i)),
+					errhint("Give the name of a %s.",
+							i < FIRST_COLUMN ? "table" : "column"));
+		if (i >= FIRST_COLUMN)
+			types[i] = NAMEOID;
+		values[i] = PG_GETARG_DATUM(i);
+		appendStringInfo(&insert, "%s, ", argument_name(i));
+		appendStringInfo(&params, "$%d, ", i + 1);
+	}
+
+	for (int i = 0; i < FIRST_COLUMN; i++)
+	{
+		Oid			relid = DatumGetObjectId(values[i]);
+
+		check_table(relid, schema);
+		types[ATTACH_ARGS + i] = TEXTOID;
+		values[ATTACH_ARGS + i] = CStringGetTextDatum(fflag_relation_name(relid));
+	}
+	appendStringInfo(&insert, "flags_name, users_name) VALUES (%s$%d, $%d)"
+					 " ON CONFLICT DO NOTHING",
+					 params.data, ATTACH_ARGS + 1, ATTACH_ARGS + 2);
+
+	SPI_connect();
+	run(insert.data, ATTACH_ARGS + 2, types, values);
+	if (SPI_processed == 0)
+		ereport(ERROR,
+				errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				errmsg("flags are already read from attached tables"),
+				errhint("Table %s says which; go back to the extension's own ones with fflag_detach() first.",
+						FFLAG_ATTACHMENT_TABLE));
+	add_trigger(schema, DatumGetObjectId(values[0]));
+	add_trigger(schema, DatumGetObjectId(values[1]));
+
+	/* now evaluation has to get along with it */
+	PushActiveSnapshot(GetTransactionSnapshot());
+	source = fflag_locate(schema, GetActiveSnapshot());
+	fflag_check_source(&source);
+	PopActiveSnapshot();
+	SPI_finish();
+	PG_RETURN_VOID();
+}
+
+/* fflag_detach() returns void */
+PG_FUNCTION_INFO_V1(fflag_detach);
+
+Datum
+fflag_detach(PG_FUNCTION_ARGS)
+{
+	Oid			schema = fflag_extension_schema(fcinfo->flinfo->fn_oid);
+	char	   *attachment = fflag_table_in_sql(schema, FFLAG_ATTACHMENT_TABLE);
+	Oid			relids[FIRST_COLUMN];
+
+	SPI_connect();
+	run(psprintf("DELETE FROM %s RETURNING flags, users", attachment),
+		0, NULL, NULL);
+	if (SPI_processed == 0)
+		ereport(ERROR,
+				errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				errmsg("no tables are attached"),
+				errhint("Flags are read from the extension's own tables."));
+	for (int i = 0; i < FIRST_COLUMN; i++)
+	{
+		bool		isnull;
+
+		relids[i] = DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[0],
+												   SPI_tuptable->tupdesc,
+												   i + 1, &isnull));
+	}
+	for (int i = 0; i < FIRST_COLUMN; i++)
+	{
+		char	   *table = fflag_relation_name(relids[i]);
+
+		if (table != NULL)
+			run(psprintf("DROP TRIGGER IF EXISTS " TRIGGER " ON %s", table),
+				0, NULL, NULL);
+	}
+	SPI_finish();
+	PG_RETURN_VOID();
+}

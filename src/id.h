@@ -1,0 +1,73 @@
+/*
+ * id.h
+ *		Ids as text.
+ *
+ * Users and flags have ids of several types.  What is hashed and compared is
+ * the canonical text of an id, what a cast to text gives, so that 42 is the
+ * same user whatever the type.
+ *
+ * Copyright (c) 2026, fflag contributors
+ */
+#ifndef FFLAG_ID_H
+#define FFLAG_ID_H
+
+#include "catalog/pg_type.h"
+#include "utils/builtins.h"
+#include "utils/uuid.h"
+
+#include "compat.h"
+
+/* Bytes, not terminated; in the database's encoding unless said otherwise. */
+typedef struct fflag_string
+{
+	const char *data;
+	int			len;
+} fflag_string;
+
+/* enough for a uuid, and for any integer with the terminator of pg_lltoa() */
+#define FFLAG_ID_ROOM (2 * UUID_LEN + 4)
+
+static inline bool
+fflag_string_equal(fflag_string a, fflag_string b)
+{
+	return a.len == b.len && memcmp(a.data, b.data, a.len) == 0;
+}
+
+/*
+ * The canonical text of an id of type smallint, integer, bigint, uuid, text or
+ * varchar: in room, which has FFLAG_ID_ROOM bytes, or that of the datum, which
+ * is detoasted into the current context if need be.
+ */
+static inline fflag_string
+fflag_id_to_text(Oid type, Datum id, char *room)
+{
+	if (type == INT8OID)
+		return (fflag_string) {room, pg_lltoa(DatumGetInt64(id), room)};
+	else if (type == INT4OID)
+		return (fflag_string) {room, pg_ltoa(DatumGetInt32(id), room)};
+	else if (type == INT2OID)
+		return (fflag_string) {room, pg_ltoa(DatumGetInt16(id), room)};
+	else if (type == UUIDOID)
+	{
+		static const char hex[] = "0123456789abcdef";
+		const unsigned char *byte = DatumGetUUIDP(id)->data;
+		char	   *p = room;
+
+		for (int i = 0; i < UUID_LEN; i++)
+		{
+			if (i == 4 || i == 6 || i == 8 || i == 10)
+				*p++ = '-';
+			*p++ = hex[byte[i] >> 4];
+			*p++ = hex[byte[i] & 0xf];
+		}
+		return (fflag_string) {room, p - room};
+	}
+	else
+	{
+		text	   *t = DatumGetTextPP(id);
+
+		return (fflag_string) {VARDATA_ANY(t), VARSIZE_ANY_EXHDR(t)};
+	}
+}
+
+#endif							/* FFLAG_ID_H */
