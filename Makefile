@@ -18,6 +18,8 @@ top = $(or $(VPATH),.)
 OBJS = $(patsubst $(top)/%.c,%.o,$(sort $(wildcard $(top)/src/*.c)))
 DATA = $(patsubst $(top)/%,%,$(wildcard $(top)/sql/fflag--*.sql))
 
+# the environment's, which make would replace by the next line
+ONLY := $(REGRESS)
 REGRESS = $(patsubst test/sql/%.sql,%,$(sort $(wildcard test/sql/*.sql)))
 REGRESS_OPTS = --inputdir=test --encoding=UTF8
 ISOLATION = $(patsubst test/specs/%.spec,%,$(sort $(wildcard test/specs/*.spec)))
@@ -36,9 +38,9 @@ PG_CONFIG ?= pg_config
 COMMANDS = demo test test-naive test-faults test-fuzz bench test-matrix test-assert test-upgrade test-clean
 .PHONY: $(COMMANDS)
 demo test test-naive test-faults test-fuzz bench:
-	@test/run $(@:test-%=%)
+	@REGRESS='$(ONLY)' test/run $(@:test-%=%)
 test-matrix test-assert test-upgrade test-clean:
-	@test/matrix $(@:test-%=%)
+	@REGRESS='$(ONLY)' test/matrix $(@:test-%=%)
 
 ifneq ($(filter-out $(COMMANDS),$(or $(MAKECMDGOALS),all)),)
 ifdef VPATH
