@@ -19,7 +19,6 @@
 #include "utils/memutils.h"
 #include "utils/numeric.h"
 #include "utils/tuplestore.h"
-#include "utils/uuid.h"
 
 #include "bucket.h"
 #include "cache.h"
@@ -52,41 +51,18 @@ typedef struct user_text
 {
 	const char *data;
 	size_t		len;
-	char		room[2 * UUID_LEN + 5];
+	char		room[FFLAG_ID_ROOM];
 } user_text;
 
 /* Fills in what gets hashed and what is looked up in allowlists. */
 static inline void
 format_user(Datum id, user_type type, user_text *user)
 {
-	if (type == USER_BIGINT)
-	{
-		user->len = pg_lltoa(DatumGetInt64(id), user->room);
-		user->data = user->room;
-	}
-	else if (type == USER_UUID)
-	{
-		static const char hex[] = "0123456789abcdef";
-		const unsigned char *byte = DatumGetUUIDP(id)->data;
-		char	   *p = user->room;
+	static const Oid oids[] = {INT8OID, UUIDOID, TEXTOID};
+	fflag_string text = fflag_id_to_text(oids[type], id, user->room);
 
-		for (int i = 0; i < UUID_LEN; i++)
-		{
-			if (i == 4 || i == 6 || i == 8 || i == 10)
-				*p++ = '-';
-			*p++ = hex[byte[i] >> 4];
-			*p++ = hex[byte[i] & 0xf];
-		}
-		user->len = p - user->room;
-		user->data = user->room;
-	}
-	else
-	{
-		text	   *t = DatumGetTextPP(id);
-
-		user->len = VARSIZE_ANY_EXHDR(t);
-		user->data = VARDATA_ANY(t);
-	}
+	user->data = text.data;
+	user->len = text.len;
 }
 
 /* The rest of evaluate_entry(), out of line to keep its beginning short. */
