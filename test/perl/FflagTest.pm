@@ -9,10 +9,12 @@ use warnings;
 use DBI;
 use DBD::Pg;
 use Exporter 'import';
+use File::Basename;
+use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(time);
 
-our @EXPORT = qw(session ask is_on is_off error_of watch_for);
+our @EXPORT = qw(session ask is_on is_off error_of watch_for versions catalog);
 
 # Opens a session.  Statements are sent as they are: prepared ones are spelled
 # out where a test is about them.
@@ -76,6 +78,40 @@ sub watch_for
 		$wrong += $answer ne $row;
 	}
 	return ($asked, $wrong);
+}
+
+# The extension's version, and all that there are.
+sub versions
+{
+	my $top = dirname(__FILE__) . '/../..';
+	my ($current) = slurp_file("$top/fflag.control") =~ /default_version = '(.*)'/;
+	my %version = map { $_ => 1 } map { m{/fflag--(.*)\.sql$} ? split /--/, $1 : () } glob "$top/sql/*.sql";
+	return ($current, sort keys %version);
+}
+
+# Everything that belongs to the extension, as text.
+my $catalog = q{
+	SELECT pg_describe_object(classid, objid, objsubid) || ': ' || concat_ws('; ', obj_description(objid, classid::regclass::name),
+		CASE classid WHEN 'pg_proc'::regclass THEN (SELECT (to_jsonb(p) - '{oid,pronamespace,prosupport,proargtypes,proallargtypes,proacl}'::text[])::text
+				|| p.prosupport::text || pg_get_function_arguments(p.oid) || (SELECT coalesce(string_agg(a::text, ',' ORDER BY a::text), '') FROM unnest(p.proacl) AS a)
+				FROM pg_proc p WHERE p.oid = objid)
+			WHEN 'pg_class'::regclass THEN (SELECT concat_ws('; ', c.relkind, c.relowner::regrole, c.relacl::text,
+				(SELECT string_agg(concat_ws(' ', attname, format_type(atttypid, atttypmod), attnotnull, attidentity, attcollation::regcollation,
+					col_description(attrelid, attnum), pg_get_expr(adbin, adrelid)), ', ' ORDER BY attnum)
+					FROM pg_attribute LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum WHERE attrelid = objid AND attnum > 0),
+				(SELECT string_agg(pg_get_triggerdef(t.oid) || t.tgenabled::text, ', ' ORDER BY tgname) FROM pg_trigger t WHERE tgrelid = objid AND NOT tgisinternal),
+				(SELECT string_agg(pg_get_constraintdef(k.oid), ', ' ORDER BY conname) FROM pg_constraint k WHERE conrelid = objid),
+				(SELECT string_agg(pg_get_indexdef(indexrelid), ', ' ORDER BY indexrelid::regclass::text) FROM pg_index WHERE indrelid = objid))
+				FROM pg_class c WHERE c.oid = objid) END)
+	FROM pg_depend WHERE refclassid = 'pg_extension'::regclass AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'fflag') AND deptype = 'e'
+	UNION ALL SELECT extname || extversion || extrelocatable || (SELECT string_agg(c::regclass::text || d, ',' ORDER BY c::regclass::text)
+		FROM unnest(extconfig, extcondition) AS config (c, d)) FROM pg_extension WHERE extname = 'fflag'
+	ORDER BY 1};
+
+sub catalog
+{
+	my ($session) = @_;
+	return join "\n", map { $_->[0] } @{ $session->selectall_arrayref($catalog) };
 }
 
 1;
