@@ -28,7 +28,6 @@
 #include "utils/memutils.h"
 
 #include "allowlist.h"
-#include "catalog.h"
 #include "snapshot.h"
 #include "strtab.h"
 

@@ -9,7 +9,7 @@
 
 #include "common/hashfn.h"
 
-#include "catalog.h"
+#include "read.h"
 
 /* A cache line's worth of a Bloom filter; a user has all its bits in one. */
 typedef struct fflag_filter_line

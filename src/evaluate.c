@@ -23,8 +23,8 @@
 #include "allowlist.h"
 #include "bucket.h"
 #include "cache.h"
-#include "catalog.h"
 #include "compat.h"
+#include "read.h"
 #include "rules.h"
 
 /* The overloads differ by the type of user_id only. */
