@@ -90,8 +90,7 @@ def in_one_call():
     return [request.is_enabled(flag, user=user) for flag in FIFTY]
 
 
-
-# who is asked for what, how, and how many checks that is
+# what is asked for, through what, how, and how many checks that is
 CASES = {
     "one flag": {
         "`fflag_enabled(...)` through the same cursor":
