@@ -24,7 +24,6 @@
 #include "utils/memutils.h"
 
 #include "allowlist.h"
-#include "catalog.h"
 #include "strtab.h"
 
 /* FIRST_READING and READ_PER_PROBE are powers of two, and so every limit. */

@@ -7,7 +7,7 @@
 #ifndef FFLAG_ALLOWLIST_H
 #define FFLAG_ALLOWLIST_H
 
-#include "catalog.h"
+#include "read.h"
 
 /*
  * What a backend holds of one list.  All zero but for the id is a list that

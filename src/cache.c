@@ -53,8 +53,8 @@
 
 #include "allowlist.h"
 #include "cache.h"
-#include "catalog.h"
 #include "compat.h"
+#include "read.h"
 #include "strtab.h"
 #include "writer.h"
 

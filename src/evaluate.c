@@ -22,8 +22,8 @@
 
 #include "bucket.h"
 #include "cache.h"
-#include "catalog.h"
 #include "compat.h"
+#include "read.h"
 #include "rules.h"
 
 /* The overloads differ by the type of user_id only. */
