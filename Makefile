@@ -9,7 +9,9 @@
 #   make test-upgrade                                 pg_upgrade, with flags in use
 #   make test-faults                                  crashes, storms, cancels, no memory
 #   make test-fuzz                                    random input
+#   make test-django                                  Django and feature-flag-infra
 #   make bench                                        ratios, side by side in one run
+#   make bench-django                                 the same for a round trip in Django
 
 EXTENSION = fflag
 MODULE_big = fflag
@@ -18,6 +20,8 @@ top = $(or $(VPATH),.)
 OBJS = $(patsubst $(top)/%.c,%.o,$(sort $(wildcard $(top)/src/*.c)))
 DATA = $(patsubst $(top)/%,%,$(wildcard $(top)/sql/fflag--*.sql))
 
+# the environment's, which make would replace by the next line
+ONLY := $(REGRESS)
 REGRESS = $(patsubst test/sql/%.sql,%,$(sort $(wildcard test/sql/*.sql)))
 REGRESS_OPTS = --inputdir=test --encoding=UTF8
 ISOLATION = $(patsubst test/specs/%.spec,%,$(sort $(wildcard test/specs/*.spec)))
@@ -33,12 +37,12 @@ PG_CONFIG ?= pg_config
 
 # These set PostgreSQL up first, so that it need not be there yet.
 .DEFAULT_GOAL = all
-COMMANDS = demo test test-naive test-faults test-fuzz bench test-matrix test-assert test-upgrade test-clean
+COMMANDS = demo test test-naive test-faults test-fuzz test-django bench bench-django test-matrix test-assert test-upgrade test-clean
 .PHONY: $(COMMANDS)
-demo test test-naive test-faults test-fuzz bench:
-	@test/run $(@:test-%=%)
+demo test test-naive test-faults test-fuzz test-django bench bench-django:
+	@REGRESS='$(ONLY)' test/run $(@:test-%=%)
 test-matrix test-assert test-upgrade test-clean:
-	@test/matrix $(@:test-%=%)
+	@REGRESS='$(ONLY)' test/matrix $(@:test-%=%)
 
 ifneq ($(filter-out $(COMMANDS),$(or $(MAKECMDGOALS),all)),)
 ifdef VPATH

@@ -49,24 +49,3 @@ fflag_bucket_of(const char *name, size_t name_len,
 	fflag_md5_pair(name, name_len, user, user_len, digest);
 	return bucket_of_digest(digest[0], digest[1], digest[2], digest[3]);
 }
-
-/* The same for n users at once. */
-void
-fflag_buckets_of(const char *name, size_t name_len,
-				 const fflag_bytes *users, size_t n, int *buckets)
-{
-	uint32_t	digests[4][FFLAG_MD5_LANES];
-
-	while (n > 0)
-	{
-		int			batch = n < FFLAG_MD5_LANES ? (int) n : FFLAG_MD5_LANES;
-
-		fflag_md5_pairs(name, name_len, users, batch, digests);
-		for (int i = 0; i < batch; i++)
-			buckets[i] = bucket_of_digest(digests[0][i], digests[1][i],
-										  digests[2][i], digests[3][i]);
-		users += batch;
-		buckets += batch;
-		n -= batch;
-	}
-}

@@ -34,4 +34,15 @@
 #define MyLocalTransactionId (MyProc->lxid)
 #endif
 
+/* 19 asks how elements are stored when an iteration begins, others each time */
+#if PG_VERSION_NUM >= 190000
+#define fflag_iter_setup(it, array, type) \
+	array_iter_setup(it, array, (type).len, (type).byval, (type).align)
+#define fflag_iter_next(it, isnull, i, type) array_iter_next(it, isnull, i)
+#else
+#define fflag_iter_setup(it, array, type) array_iter_setup(it, array)
+#define fflag_iter_next(it, isnull, i, type) \
+	array_iter_next(it, isnull, i, (type).len, (type).byval, (type).align)
+#endif
+
 #endif							/* FFLAG_COMPAT_H */

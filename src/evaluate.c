@@ -14,12 +14,11 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/array.h"
+#include "utils/arrayaccess.h"
 #include "utils/builtins.h"
-#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/numeric.h"
 #include "utils/tuplestore.h"
-#include "utils/uuid.h"
 
 #include "bucket.h"
 #include "cache.h"
@@ -52,41 +51,18 @@ typedef struct user_text
 {
 	const char *data;
 	size_t		len;
-	char		room[2 * UUID_LEN + 5];
+	char		room[FFLAG_ID_ROOM];
 } user_text;
 
 /* Fills in what gets hashed and what is looked up in allowlists. */
 static inline void
 format_user(Datum id, user_type type, user_text *user)
 {
-	if (type == USER_BIGINT)
-	{
-		user->len = pg_lltoa(DatumGetInt64(id), user->room);
-		user->data = user->room;
-	}
-	else if (type == USER_UUID)
-	{
-		static const char hex[] = "0123456789abcdef";
-		const unsigned char *byte = DatumGetUUIDP(id)->data;
-		char	   *p = user->room;
+	static const Oid oids[] = {INT8OID, UUIDOID, TEXTOID};
+	fflag_string text = fflag_id_to_text(oids[type], id, user->room);
 
-		for (int i = 0; i < UUID_LEN; i++)
-		{
-			if (i == 4 || i == 6 || i == 8 || i == 10)
-				*p++ = '-';
-			*p++ = hex[byte[i] >> 4];
-			*p++ = hex[byte[i] & 0xf];
-		}
-		user->len = p - user->room;
-		user->data = user->room;
-	}
-	else
-	{
-		text	   *t = DatumGetTextPP(id);
-
-		user->len = VARSIZE_ANY_EXHDR(t);
-		user->data = VARDATA_ANY(t);
-	}
+	user->data = text.data;
+	user->len = text.len;
 }
 
 /* The rest of evaluate_entry(), out of line to keep its beginning short. */
@@ -258,41 +234,80 @@ fflag_flags(FunctionCallInfo fcinfo, user_type type)
 OVERLOADS(fflag_flags);
 
 /* As many users as are evaluated together. */
-#define CHUNK 256
+#define CHUNK 64
 
-/* The elements of an array argument. */
+/* How the elements of an array are stored. */
+typedef struct element_type
+{
+	int			len;
+	bool		byval;
+	char		align;
+} element_type;
+
+static const element_type user_elements[] = {
+	[USER_BIGINT] = {sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE},
+	[USER_UUID] = {UUID_LEN, false, TYPALIGN_CHAR},
+	[USER_TEXT] = {-1, false, TYPALIGN_INT},
+};
+
+static const element_type bool_elements = {sizeof(bool), true, TYPALIGN_CHAR};
+
+/* An array argument, read from its first element to its last. */
 typedef struct elements
 {
-	ArrayType  *array;
-	Datum	   *values;
-	bool	   *nulls;
+	AnyArrayType *array;
 	int			count;
+	array_iter	iter;
+	int			next;
 } elements;
 
-static elements
-get_elements(Datum array)
+static inline elements
+get_elements(Datum array, element_type type)
 {
-	elements	e;
-	int16		typlen;
-	bool		typbyval;
-	char		typalign;
+	elements	e = {.array = DatumGetAnyArrayP(array)};
 
-	e.array = DatumGetArrayTypeP(array);
-	get_typlenbyvalalign(ARR_ELEMTYPE(e.array), &typlen, &typbyval, &typalign);
-	deconstruct_array(e.array, ARR_ELEMTYPE(e.array), typlen, typbyval, typalign,
-					  &e.values, &e.nulls, &e.count);
+	e.count = ArrayGetNItems(AARR_NDIM(e.array), AARR_DIMS(e.array));
+	fflag_iter_setup(&e.iter, e.array, type);
 	return e;
 }
 
-/*
- * Evaluates an entry for up to CHUNK users, the elements from "first" on; their
- * answers go to answers[0] and so on.  Leaves garbage in the current context.
- */
-static void
-evaluate_chunk(const fflag_entry *entry, user_type type, const elements *users,
-			   const elements *staff, int first, int count, bool *answers)
+static pg_attribute_always_inline Datum
+next_element(elements *e, element_type type, bool *isnull)
 {
-	fflag_subject subjects[CHUNK];
+	return fflag_iter_next(&e->iter, isnull, e->next++, type);
+}
+
+/* What the rules say before they know the id: by somebody and is_staff. */
+typedef struct first_decisions
+{
+	fflag_decision of[2][2];
+} first_decisions;
+
+static first_decisions
+decide_without_id(const fflag_flag *flag)
+{
+	first_decisions first;
+
+	for (int i = 0; i < 4; i++)
+	{
+		fflag_subject subject = {.somebody = i / 2,.is_staff = i % 2};
+
+		first.of[i / 2][i % 2] =
+			fflag_decide(flag, &subject, FFLAG_LISTED_UNKNOWN, false);
+	}
+	return first;
+}
+
+/*
+ * Evaluates an entry for the next users, count of them and up to CHUNK.
+ * Leaves garbage in the current context.
+ */
+static pg_attribute_always_inline void
+evaluate_chunk(const fflag_entry *entry, const first_decisions *first,
+			   user_type type, elements *users, elements *staff, int count,
+			   bool *answers)
+{
+	bool		is_staff[CHUNK];
 	user_text	texts[CHUNK];
 	fflag_bytes utf8[CHUNK];
 	int			buckets[CHUNK];
@@ -301,20 +316,21 @@ evaluate_chunk(const fflag_entry *entry, user_type type, const elements *users,
 
 	for (int i = 0; i < count; i++)
 	{
-		fflag_subject *subject = &subjects[undecided];
 		user_text  *text = &texts[undecided];
-		int			n = first + i;
+		bool		nobody;
+		bool		unsaid = true;
+		Datum		id = next_element(users, user_elements[type], &nobody);
+		Datum		said = staff == NULL ? (Datum) 0 :
+			next_element(staff, bool_elements, &unsaid);
 		fflag_decision decision;
 
-		subject->somebody = !users->nulls[n];
-		subject->is_staff = staff != NULL && !staff->nulls[n] &&
-			DatumGetBool(staff->values[n]);
-		decision = fflag_decide(&entry->flag, subject, FFLAG_LISTED_UNKNOWN, false);
+		is_staff[undecided] = !unsaid && DatumGetBool(said);
+		decision = first->of[!nobody][is_staff[undecided]];
 		answers[i] = decision.enabled;
 		if (decision.rule != FFLAG_RULE_UNDECIDED)
 			continue;
 
-		format_user(users->values[n], type, text);
+		format_user(id, type, text);
 		utf8[undecided] = (fflag_bytes) {text->data, text->len};
 		if (type == USER_TEXT)
 			utf8[undecided].data = fflag_to_utf8(text->data, &utf8[undecided].len);
@@ -328,23 +344,25 @@ evaluate_chunk(const fflag_entry *entry, user_type type, const elements *users,
 
 	for (int k = 0; k < undecided; k++)
 	{
+		fflag_subject subject = {.somebody = true,.is_staff = is_staff[k]};
 		bool		listed = fflag_cache_listed(entry, texts[k].data, texts[k].len);
 
-		subjects[k].bucket = entry->flag.rollout > 0 ? buckets[k] : -1;
+		subject.bucket = entry->flag.rollout > 0 ? buckets[k] : -1;
 		answers[which[k]] =
-			fflag_decide(&entry->flag, &subjects[k],
+			fflag_decide(&entry->flag, &subject,
 						 listed ? FFLAG_LISTED_YES : FFLAG_LISTED_NO,
 						 false).enabled;
 	}
 }
 
-/* The answers for all users, in an array of users->count. */
-static bool *
-evaluate_all(FunctionCallInfo fcinfo, user_type type, const elements *users,
-			 const elements *staff, bool *answers)
+/* The answers for all users, in an array of users->count; reads both to the end. */
+static pg_attribute_always_inline bool *
+evaluate_all(FunctionCallInfo fcinfo, user_type type, elements *users,
+			 elements *staff, bool *answers)
 {
 	static const fflag_entry no_entry;
 	const fflag_entry *entry = &no_entry;
+	first_decisions first;
 	MemoryContext chunk = AllocSetContextCreate(CurrentMemoryContext,
 												"fflag chunk",
 												ALLOCSET_DEFAULT_SIZES);
@@ -352,10 +370,11 @@ evaluate_all(FunctionCallInfo fcinfo, user_type type, const elements *users,
 
 	if (!PG_ARGISNULL(0))
 		entry = fflag_cache_get(fcinfo->flinfo, PG_GETARG_DATUM(0));
+	first = decide_without_id(&entry->flag);
 	for (int i = 0; i < users->count; i += CHUNK)
 	{
 		CHECK_FOR_INTERRUPTS();
-		evaluate_chunk(entry, type, users, staff, i,
+		evaluate_chunk(entry, &first, type, users, staff,
 					   Min(CHUNK, users->count - i), answers + i);
 		MemoryContextReset(chunk);
 	}
@@ -369,7 +388,7 @@ evaluate_all(FunctionCallInfo fcinfo, user_type type, const elements *users,
  * fflag_enabled_all(name, user_ids[], is_staff boolean[])
  * return boolean[], of the shape of user_ids
  */
-static inline Datum
+static pg_attribute_always_inline Datum
 fflag_enabled_array(FunctionCallInfo fcinfo, user_type type)
 {
 	bool		has_staff = PG_NARGS() > 2 && !PG_ARGISNULL(2);
@@ -381,10 +400,10 @@ fflag_enabled_array(FunctionCallInfo fcinfo, user_type type)
 
 	if (PG_ARGISNULL(1))
 		PG_RETURN_NULL();
-	users = get_elements(PG_GETARG_DATUM(1));
+	users = get_elements(PG_GETARG_DATUM(1), user_elements[type]);
 	if (has_staff)
 	{
-		staff = get_elements(PG_GETARG_DATUM(2));
+		staff = get_elements(PG_GETARG_DATUM(2), bool_elements);
 		if (staff.count != users.count)
 			ereport(ERROR,
 					errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
@@ -394,15 +413,15 @@ fflag_enabled_array(FunctionCallInfo fcinfo, user_type type)
 	}
 
 	/* built in place: elements of one byte, none of them null */
-	ndim = ARR_NDIM(users.array);
+	ndim = AARR_NDIM(users.array);
 	size = ARR_OVERHEAD_NONULLS(ndim) + users.count;
 	result = palloc0(size);
 	SET_VARSIZE(result, size);
 	result->ndim = ndim;
 	result->dataoffset = 0;
 	result->elemtype = BOOLOID;
-	memcpy(ARR_DIMS(result), ARR_DIMS(users.array), ndim * sizeof(int));
-	memcpy(ARR_LBOUND(result), ARR_LBOUND(users.array), ndim * sizeof(int));
+	memcpy(ARR_DIMS(result), AARR_DIMS(users.array), ndim * sizeof(int));
+	memcpy(ARR_LBOUND(result), AARR_LBOUND(users.array), ndim * sizeof(int));
 	evaluate_all(fcinfo, type, &users, has_staff ? &staff : NULL,
 				 (bool *) ARR_DATA_PTR(result));
 	PG_RETURN_ARRAYTYPE_P(result);
@@ -416,19 +435,23 @@ fflag_select(FunctionCallInfo fcinfo, user_type type)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	elements	users;
+	elements	again;
 	bool	   *answers;
 
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	if (PG_ARGISNULL(1))
 		return (Datum) 0;
-	users = get_elements(PG_GETARG_DATUM(1));
+	users = again = get_elements(PG_GETARG_DATUM(1), user_elements[type]);
 	answers = evaluate_all(fcinfo, type, &users, NULL,
 						   palloc(Max(users.count, 1)));
-	for (int i = 0; i < users.count; i++)
+	for (int i = 0; i < again.count; i++)
 	{
+		bool		isnull;
+		Datum		user = next_element(&again, user_elements[type], &isnull);
+
 		if (answers[i])
 			tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc,
-								 &users.values[i], &users.nulls[i]);
+								 &user, &isnull);
 	}
 	return (Datum) 0;
 }

@@ -1,6 +1,6 @@
 /*
  * fuzz.c
- *		libFuzzer harness for src/md5.c, src/md5_simd.c, src/bucket.c, src/rules.c.
+ *		libFuzzer harness for src/md5.c, src/bucket_simd.c, src/bucket.c, src/rules.c.
  *
  * The first bytes of an input are the flag and how to divide the rest into name
  * and user id.  What is compared with is written differently on purpose: an MD5
@@ -158,7 +158,7 @@ test_batch(const char *name, size_t name_len, const char *user, size_t user_len,
 	message[name_len] = ':';
 	for (size_t w = 0; w < sizeof(widths) / sizeof(widths[0]); w++)
 	{
-		if (fflag_md5_use(widths[w]) == NULL)
+		if (fflag_bucket_use(widths[w]) == NULL)
 			continue;
 		fflag_buckets_of(name, name_len, users, (size_t) n, buckets);
 		for (int i = 0; i < n; i++)

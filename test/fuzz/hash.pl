@@ -1,4 +1,4 @@
-# libFuzzer on src/md5.c, src/md5_simd.c, src/bucket.c and src/rules.c against the plain versions
+# libFuzzer on src/md5.c, src/bucket_simd.c, src/bucket.c and src/rules.c against the plain versions
 # in fuzz.c; first of all on sources with a mistake each, which it has to find.
 #
 #   FFLAG_FUZZ_SECONDS   how long, together with sql.pl (30)
@@ -39,7 +39,7 @@ sub fuzz
 
 my %mistake = (
 	'md5.c' => sub { s/\(uint64_t\) bytes/(uint64_t) (bytes & 511)/ },
-	'md5_simd.c' => sub { s/users\[i\]\.len >= FFLAG_MD5_ROOM - prefix;/users[i].len > FFLAG_MD5_ROOM - prefix;/ },
+	'bucket_simd.c' => sub { s/user_len >= FFLAG_MD5_ROOM - prefix;/user_len > FFLAG_MD5_ROOM - prefix;/ },
 	'bucket.c' => sub { s/51616/51617/ },
 	'rules.c' => sub { s/bucket < flag->rollout/bucket <= flag->rollout/ },
 );
@@ -49,7 +49,7 @@ for my $file (sort keys %mistake)
 	$mistake{$file}->() || die "nothing to change in $file" for $source;
 	append_to_file("$dir/$file", $source);
 	my ($status, undef, $log) = fuzz("mistake-$file", 20, 4096,
-		map { $_ eq $file ? "$dir/$file" : "$root/src/$_" } qw(bucket.c md5.c md5_simd.c rules.c));
+		map { $_ eq $file ? "$dir/$file" : "$root/src/$_" } qw(bucket.c md5.c bucket_simd.c rules.c));
 	isnt($status, 0, "a mistake in $file is found");
 	ok($log =~ /^differs: /m, 'by comparison');
 }

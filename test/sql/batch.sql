@@ -36,6 +36,28 @@ FROM unnest(fflag_enabled('part', ARRAY(SELECT id - 5000 FROM generate_series(1,
 SELECT count(*) AS users, count(*) FILTER (WHERE a IS DISTINCT FROM fflag_enabled('part', md5(id::text)::uuid)) AS wrong
 FROM unnest(fflag_enabled('part', ARRAY(SELECT md5(id::text)::uuid FROM generate_series(1, 1000) AS id))) WITH ORDINALITY AS t (a, id);
 
+-- an array that PL/pgSQL keeps taken apart, as it grows; and one of a domain
+CREATE DOMAIN user_number AS bigint;
+CREATE FUNCTION grow() RETURNS text LANGUAGE plpgsql AS $$
+	DECLARE
+		users bigint[] := '{}';
+		numbers user_number[];
+		names text[] := '{}';
+		wrong int := 0;
+	BEGIN
+		FOR n IN 1..200 LOOP
+			users[n] := nullif(n, 7);
+			names[n] := nullif(n, 7);
+			wrong := wrong + (fflag_enabled('part', users) <> fflag_enabled('part', users::text::bigint[]))::int
+				+ (fflag_enabled('part', names) <> fflag_enabled('part', names::text::text[]))::int;
+		END LOOP;
+		numbers := users;
+		RETURN format('%s in, %s wrong', (SELECT count(*) FROM fflag_select('part', numbers)), wrong);
+	END $$;
+SELECT grow();
+DROP FUNCTION grow;
+DROP DOMAIN user_number;
+
 -- with the cache off as well
 SET fflag.cache = off;
 SELECT name, fflag_enabled(name, ARRAY[1, 2, 3, NULL, 5, 3]) FROM feature_flag ORDER BY id;

@@ -171,7 +171,7 @@ test_widths(const char *path)
 		int			wrong = 0;
 		int			compared = 0;
 
-		if (fflag_md5_use(widths[w]) == NULL)
+		if (fflag_bucket_use(widths[w]) == NULL)
 		{
 			printf("ok %d # SKIP the processor has no %s\n", ++test_number, widths[w]);
 			continue;
@@ -205,12 +205,12 @@ test_widths(const char *path)
 			}
 			free(name);
 		}
-		sprintf(what, "%s: the same as one by one, for %d users", fflag_md5_use(widths[w]), compared);
+		sprintf(what, "%s: the same as one by one, for %d users", fflag_bucket_use(widths[w]), compared);
 		ok(wrong == 0, what);
 	}
 	for (size_t w = 0; w < sizeof(widths) / sizeof(widths[0]); w++)
 	{
-		if (fflag_md5_use(widths[w]) == NULL)
+		if (fflag_bucket_use(widths[w]) == NULL)
 			continue;
 		use_batches = 1;
 		printf("# with %s\n", widths[w]);

@@ -1,0 +1,8 @@
+"""A project without feature-flag-infra, on the extension's own tables."""
+from project.settings import *  # noqa: F403
+
+INSTALLED_APPS = [
+    *(app for app in INSTALLED_APPS if app.startswith("django.")),  # noqa: F405
+    "flags",
+]
+MIDDLEWARE = [name for name in MIDDLEWARE if name.startswith("django.")]  # noqa: F405

@@ -1,0 +1,225 @@
+"""The code of docs/django.md: files are imported, SQL and shell blocks run in their order."""
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from django.db import DatabaseError, connection, transaction
+from django.db.models import F, Q
+from django.test import RequestFactory, TestCase, TransactionTestCase, tag
+from feature_flag_infra.django.models import FeatureFlag
+
+import snippets
+from shop import queries, views
+from shop.acting import acting_as
+from shop.flags import Middleware
+from shop.functions import FlagEnabled
+from shop.models import Order, Visitor
+
+from .common import OtherSession, User, ask, evaluate, make_flag, package
+
+HERE = Path(__file__).resolve().parents[1]
+
+
+@tag("once")
+class Commands(TransactionTestCase):
+    def test_shell(self):
+        """the shell commands, on a database that has the package and nothing of fflag"""
+        self.assertEqual(snippets.blocks("sh")[0], "make && sudo make install\n")  # test/run has done that
+        name = owner = "regress_fflag_docs"  # no superuser
+        environment = {
+            **os.environ,
+            "PGDATABASE": name,
+            "PGUSER": owner,
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        }
+
+        def run(script):
+            return subprocess.run(
+                ["sh", "-ec", script], cwd=HERE, env=environment, text=True, check=True, stdout=subprocess.PIPE
+            ).stdout
+
+        ask_elsewhere = connection.copy("postgres")
+        ask_elsewhere.settings_dict["NAME"] = "postgres"
+        self.addCleanup(ask_elsewhere.close)
+        with ask_elsewhere.cursor() as cursor:
+            cursor.execute(f"DROP DATABASE IF EXISTS {name}")
+            cursor.execute(f"DROP ROLE IF EXISTS {owner}")
+            cursor.execute(f"CREATE ROLE {owner} LOGIN")
+            cursor.execute(f"CREATE DATABASE {name} OWNER {owner}")
+        try:
+            run("python manage.py migrate -v 0 shop 0001; python manage.py migrate -v 0 feature_flag_infra")
+            run("python manage.py register_feature new_checkout --enable")
+            output = "".join(map(run, snippets.blocks("sh")[1:]))
+            self.assertEqual(re.findall(r"^ ([tf])$", output, re.M), ["t", "t"])
+            # the migration instead
+            run("""psql -qc 'SELECT fflag_detach()' -c 'DROP EXTENSION fflag'; python manage.py migrate -v 0 shop""")
+            run("python manage.py migrate -v 0 shop 0001")
+            run("python manage.py migrate -v 0 shop; python manage.py makemigrations --check --dry-run shop")
+            self.assertEqual(run("psql -Atc \"SELECT fflag_enabled('new_checkout', 42)\""), "t\n")
+        finally:
+            with ask_elsewhere.cursor() as cursor:
+                cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")
+                cursor.execute(f"DROP ROLE {owner}")
+
+
+class Shop(TestCase):
+    @classmethod
+    def setUpTestData(cls):
+        cls.users = User.objects.bulk_create(User(id=i, username=f"u{i}", is_staff=i % 10 == 0) for i in range(1, 101))
+        cls.flag = make_flag("new_checkout", rollout_percentage=30)
+        cls.flag.users.add(1, 2)
+        make_flag("beta_search", rollout_percentage=50)
+        make_flag("staff_tools", staff_only=True)
+        Order.objects.bulk_create(Order(customer=user, total=user.pk) for user in cls.users)
+        cls.inside = {user.pk for user in cls.users if package("new_checkout", user)}
+
+    def ids(self, queryset):
+        return {user.pk for user in queryset}
+
+    def test_views(self):
+        """views, and the middleware's one query a request"""
+        make_flag("dark_mode", rollout_percentage=20)
+        factory = RequestFactory()
+        for user in self.users[:10]:
+            request = factory.get("/")
+            request.user = user
+            flow = "new" if user.pk in self.inside else "legacy"
+            self.assertJSONEqual(views.checkout(request).content, {"flow": flow})
+            with self.assertNumQueries(1):
+                response = Middleware(views.search)(request)
+            expected = {"search": "beta" if package("beta_search", user) else "old", "dark": package("dark_mode", user)}
+            self.assertJSONEqual(response.content, expected)
+
+    def test_querysets(self):
+        """filter, exclude, annotate with Case and When, aggregate"""
+        self.assertTrue(2 < len(self.inside) < 100)
+        self.assertEqual(self.ids(queries.users_with_new_checkout()), self.inside)
+        self.assertEqual(self.ids(queries.users_without_new_checkout()), {*range(1, 101)} - self.inside)
+        for user in queries.flows():
+            self.assertEqual(user.flow, "new" if user.pk in self.inside else "legacy")
+            self.assertIs(user.beta, package("beta_search", user))
+        totals = {row["new"]: row["total"] for row in queries.revenue()}
+        self.assertEqual(totals, {True: sum(self.inside), False: 5050 - sum(self.inside)})
+
+    def test_more_querysets(self):
+        """with Q, order_by, count, update, a related user, a flag from a column, UUIDs"""
+        users = User.objects.filter(Q(queries.new_checkout) & Q(pk__gt=50) | Q(pk=3))
+        self.assertEqual(self.ids(users), {pk for pk in self.inside if pk > 50} | {3})
+        self.assertEqual(User.objects.filter(~queries.new_checkout).count(), 100 - len(self.inside))
+        self.assertEqual(User.objects.order_by(queries.new_checkout.desc(), "pk").first().pk, min(self.inside))
+        staff = User.objects.filter(FlagEnabled("staff_tools", F("pk"), F("is_staff")))
+        self.assertEqual(self.ids(staff), {*range(10, 101, 10)})
+        orders = Order.objects.filter(FlagEnabled("new_checkout", F("customer"), F("customer__is_staff")))
+        self.assertEqual({order.customer_id for order in orders}, self.inside)
+        self.assertEqual(orders.update(total=0), len(self.inside))
+        flags = FeatureFlag.objects.annotate(on=FlagEnabled(F("name"), 7)).order_by("name")
+        self.assertEqual([flag.on for flag in flags], [package(flag.name, self.users[6]) for flag in flags])
+        visitors = Visitor.objects.bulk_create(Visitor() for _ in range(50))
+        found = Visitor.objects.filter(FlagEnabled("beta_search", F("pk"), F("is_staff")))
+        self.assertEqual({v.pk for v in found}, {v.pk for v in visitors if package("beta_search", v)})
+        self.assertTrue(0 < len(found) < 50)
+
+    def test_sql(self):
+        """the SQL blocks, and what they are for"""
+        results = []
+        with connection.cursor() as cursor:
+            cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")  # ALTER TABLE minds those that wait
+            for statements in "\n".join(snippets.blocks("sql")).split("\n\n"):
+                cursor.execute(statements)
+                if cursor.description is not None:
+                    results.append(cursor.fetchall())
+        ids, flows, totals, api = results
+        self.assertEqual({pk for (pk,) in ids}, self.inside)
+        self.assertEqual({(u.username, u.flow, u.beta) for u in queries.flows()}, {*flows})
+        self.assertEqual(dict(totals), {True: sum(self.inside), False: 5050 - sum(self.inside)})
+        self.assertEqual(api, [(42 in self.inside,)])
+
+        self.check_view()
+        self.check_policy()
+        self.check_materialized_view()
+        self.check_trigger()
+        self.check_rpc()
+
+    def column(self, query):
+        with connection.cursor() as cursor:
+            cursor.execute(query)
+            return {value for (value,) in cursor}
+
+    def check_view(self):
+        self.assertEqual(self.column("SELECT id FROM new_checkout_users"), self.inside)
+        self.flag.users.add(*self.users)
+        self.assertEqual(self.column("SELECT id FROM new_checkout_users"), {*range(1, 101)})
+
+    def check_policy(self):
+        make_flag("order_history").users.add(5)
+        orders = "SELECT customer_id FROM shop_order"
+        with connection.cursor() as cursor:
+            cursor.execute("CREATE ROLE regress_fflag_shop")
+            cursor.execute("GRANT SELECT ON shop_order TO regress_fflag_shop")
+            cursor.execute("SET LOCAL ROLE regress_fflag_shop")
+        self.assertEqual(self.column(orders), set())  # never set
+        for user, expected in ((self.users[4], {5}), (self.users[5], set())):
+            with acting_as(user):
+                self.assertEqual(self.column(orders), expected)
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT set_config('shop.user_id', '', true)")
+            self.assertEqual(self.column(orders), set())
+            cursor.execute("RESET ROLE")
+
+    def check_materialized_view(self):
+        beta = FeatureFlag.objects.get(name="beta_search")
+        inside = {user.pk for user in self.users if package("beta_search", user)}
+        self.assertEqual(self.column("SELECT id FROM beta_users"), inside)
+        beta.rollout_percentage = 0
+        beta.save()
+        self.assertEqual(self.column("SELECT id FROM beta_users"), set())
+        beta.users.set([3, 4])
+        self.assertEqual(self.column("SELECT id FROM beta_users"), {3, 4})
+        FeatureFlag.objects.filter(pk=beta.pk).update(rollout_percentage=100)
+        self.assertEqual(len(self.column("SELECT id FROM beta_users")), 100)
+        beta.delete()
+        self.assertEqual(self.column("SELECT id FROM beta_users"), set())
+
+    def check_trigger(self):
+        make_flag("large_orders").users.add(7)
+        Order.objects.create(customer_id=7, total=5000)
+        with self.assertRaisesMessage(DatabaseError, "not open to user 8 yet"), transaction.atomic():
+            Order.objects.create(customer_id=8, total=5000)
+        Order.objects.create(customer_id=8, total=1000)
+
+    def check_rpc(self):
+        """As PostgREST 12 writes it, with the JSON as a parameter."""
+        query = """
+            WITH pgrst_source AS (
+              SELECT pgrst_call.pgrst_scalar
+              FROM (SELECT %s::json AS json_data) pgrst_payload,
+                LATERAL (SELECT "name", "user_id" FROM json_to_record(pgrst_payload.json_data)
+                         AS _("name" text, "user_id" bigint) LIMIT 1) pgrst_body,
+                LATERAL (SELECT "api"."flag"("name" := pgrst_body."name", "user_id" := pgrst_body."user_id")
+                         pgrst_scalar) pgrst_call)
+            SELECT coalesce(json_agg(_postgrest_t.pgrst_scalar)->0, 'null')
+            FROM (SELECT pgrst_source.* FROM pgrst_source) _postgrest_t"""
+        self.assertIs(ask(query, '{"name": "large_orders", "user_id": 7}'), True)
+        self.assertIs(ask(query, '{"name": "large_orders", "user_id": 8}'), False)
+        self.assertIs(ask(query, '{"name": "large_orders", "user_id": null}'), False)
+        named = """SELECT * FROM fflag_enabled(name => %s, user_id => %s)"""
+        self.assertIs(ask(named, "large_orders", 7), True)
+        self.assertIs(ask(named, "large_orders", "7"), True)
+
+
+class NoLeak(TransactionTestCase):
+    def test_nothing_leaks(self):
+        """a flag that a TestCase flips is seen by nobody else, and by nobody afterwards"""
+        user = User.objects.create(username="a")
+        flag = make_flag("new_checkout")
+        with OtherSession() as other:
+            with transaction.atomic():  # what TestCase does
+                flag.enabled, flag.rollout_percentage = True, 100
+                flag.save()
+                self.assertIs(evaluate("new_checkout", user), True)
+                self.assertIs(evaluate("new_checkout", user, using=other), False)
+                transaction.set_rollback(True)
+            self.assertIs(evaluate("new_checkout", user), False)
+            self.assertIs(evaluate("new_checkout", user, using=other), False)
