@@ -54,6 +54,15 @@ SELECT name, updated_at FROM feature_flag;
 ALTER TABLE feature_flag DROP COLUMN updated_at;
 UPDATE feature_flag SET enabled = true;
 
+-- an index that goes in the middle of a statement
+CREATE FUNCTION drop_key(n int) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN
+	IF n = 500 THEN ALTER TABLE feature_flag_user DROP CONSTRAINT feature_flag_user_pkey; END IF; RETURN true; END $$;
+SELECT fflag_allow('f', VARIADIC ARRAY(SELECT n FROM generate_series(501, 1000) AS n)) - 500 AS others;
+SELECT count(*) FILTER (WHERE drop_key(n) AND fflag_enabled('f', n)), count(*) FILTER (WHERE fflag_enabled('f', n) <> (n > 500 OR n = 7)) AS wrong
+FROM generate_series(490, 510) AS n;
+DELETE FROM feature_flag_user WHERE user_id <> '7';
+ALTER TABLE feature_flag_user ADD CONSTRAINT feature_flag_user_pkey PRIMARY KEY (flag_id, user_id);
+
 -- indexes with another order, and predicates that want to be run
 CREATE FUNCTION shout(text, text) RETURNS int LANGUAGE plpgsql IMMUTABLE AS
 	$$ BEGIN RAISE NOTICE 'called'; RETURN bttextcmp(lower($1), lower($2)); END $$;

@@ -68,9 +68,11 @@ my $set_up = q{
 	ANALYZE subject, wide;
 	CREATE TABLE their_flag (id int PRIMARY KEY, name varchar(100) NOT NULL UNIQUE, active boolean NOT NULL, staff_only boolean NOT NULL, rollout_percentage smallint NOT NULL);
 	CREATE TABLE their_user (featureflag_id int NOT NULL, user_id int NOT NULL, PRIMARY KEY (featureflag_id, user_id));
-	CREATE VIEW flag AS
+	-- A transaction that does not see that others have renamed a flag, and then
+	-- takes its name for another, sees both: there is no one answer then.
+	CREATE VIEW flag AS SELECT *, count(*) OVER (PARTITION BY name) AS namesakes FROM (
 		SELECT id, name::text, enabled, staff_only, rollout_percentage FROM feature_flag WHERE NOT EXISTS (TABLE feature_flag_attachment) UNION ALL
-		SELECT id, name, active, staff_only, rollout_percentage FROM their_flag WHERE EXISTS (TABLE feature_flag_attachment);
+		SELECT id, name, active, staff_only, rollout_percentage FROM their_flag WHERE EXISTS (TABLE feature_flag_attachment)) AS f;
 	CREATE VIEW listed AS
 		SELECT flag_id, user_id FROM feature_flag_user WHERE NOT EXISTS (TABLE feature_flag_attachment) UNION ALL
 		SELECT featureflag_id, user_id::text FROM their_user WHERE EXISTS (TABLE feature_flag_attachment);
@@ -84,7 +86,7 @@ my $set_up = q{
 				WHEN f.rollout_percentage <= 0 OR s.user_id IS NULL THEN false
 				ELSE s.bucket < f.rollout_percentage * 1000
 			END AS said
-		FROM subject s LEFT JOIN flag f ON f.name = s.name;
+		FROM subject s LEFT JOIN flag f ON f.name = s.name WHERE f.namesakes IS NULL OR f.namesakes = 1;
 	CREATE VIEW result AS SELECT count(*) AS answers, count(*) FILTER (WHERE answered IS DISTINCT FROM said) AS wrong,
 		min(name || ', ' || coalesce(user_id, 'nobody') || ', ' || is_staff || ': ' || answered) FILTER (WHERE answered IS DISTINCT FROM said) AS example
 		FROM comparison;
@@ -110,7 +112,7 @@ $primary->wait_for_catchup($standby, 'replay', $primary->lsn('insert'));
 
 # ---- what processes do
 
-my ($session, $answers, $wrong, $statements, $truncating);
+my ($session, $answers, $wrong, $statements, $truncating, @examples);
 
 sub one_of { return $_[ rand @_ ]; }
 sub flag { return 'flag ' . (1 + int rand 12); }
@@ -126,7 +128,7 @@ sub compare
 		$statements++;
 		next unless $bad;
 		$wrong += $bad;
-		print "# wrong: $bad of $n, $what, $query: $example\n" if $wrong < 20;
+		push @examples, "$bad of $n, $what, $query: $example" if @examples < 20;
 	}
 	return;
 }
@@ -272,7 +274,7 @@ sub start
 	};
 	print "# $name: $@" unless $done;
 	open my $out, '>', "$dir/$$" or die;
-	print $out join ' ', $answers, $wrong, $statements;
+	print $out join "\n", "$answers $wrong $statements", @examples;
 	close $out;
 	# leave without PostgreSQL::Test::Cluster's END, which would stop servers
 	$session->disconnect if $session;
@@ -300,6 +302,7 @@ for my $turn (0, 1)
 		$name =~ s/ \d+$//;
 		open my $in, '<', "$dir/$pid" or next;
 		my @counts = split ' ', <$in>;
+		diag "$name: wrong: $_" for <$in>;
 		close $in;
 		$total{$name}[$_] += $counts[$_] for 0 .. 2;
 		$total{$name}[3] ||= $status;

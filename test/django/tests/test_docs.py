@@ -24,6 +24,14 @@ HERE = Path(__file__).resolve().parents[1]
 
 @tag("once")
 class Commands(TransactionTestCase):
+    def test_every_block(self):
+        """each Python block is a file that some test has imported"""
+        names = [re.match(r"# (\S+)\.py\n", block) for block in snippets.blocks("python")]
+        self.assertNotIn(None, names)
+        modules = {name[1].replace("/", ".") for name in names}
+        elsewhere = {"shop.tests", "flags.models", "flags.admin"}  # run by themselves, or in plain_tests
+        self.assertLessEqual(modules - elsewhere, {*sys.modules})
+
     def test_shell(self):
         """the shell commands, on a database that has the package and nothing of fflag"""
         self.assertEqual(snippets.blocks("sh")[0], "make && sudo make install\n")  # test/run has done that
