@@ -10,6 +10,11 @@
  * filter beyond.  The filter answers for nearly all who are not listed; who
  * passes it is looked up in the index.  Membership is exact in every case.
  *
+ * Why not the server's lib/bloomfilter.h: it looks at up to ten places all over
+ * its memory, and where that is larger than a core's cache each evaluation
+ * waits for one or two of them.  Here a user's bits share a cache line, which
+ * is on its way while MD5 is computed.
+ *
  * How long a list is, nobody knows before its end.  So reading is tried with a
  * limit that grows with the probes made: after p probes, up to
  * READ_PER_PROBE * p entries, and again when p has doubled.  An entry read is
@@ -20,11 +25,10 @@
  */
 #include "postgres.h"
 
-#include "lib/bloomfilter.h"
 #include "utils/memutils.h"
 
 #include "allowlist.h"
-#include "catalog.h"
+#include "snapshot.h"
 #include "strtab.h"
 
 /* FIRST_READING and READ_PER_PROBE are powers of two, and so every limit. */
@@ -32,8 +36,15 @@
 #define READ_PER_PROBE 4
 #define LONGEST_WHOLE 8192
 
+/*
+ * Bytes of filter for each entry that a list may have, which is two to four for
+ * each that it has.  At two, one in 350 of those not listed passes, at
+ * four, one in 4,000: less memory costs more probes.
+ */
+#define BYTES_FILTERED 2
+
 /* A filter for more would not fit into one palloc(). */
-#define LONGEST_FILTERED (INT64CONST(1) << 29)
+#define LONGEST_FILTERED (INT64CONST(1) << 28)
 
 typedef struct reading
 {
@@ -41,25 +52,47 @@ typedef struct reading
 	int64		limit;
 	int64		entries;
 	struct strtab_hash *members;	/* fill either this */
-	bloom_filter *filter;		/* or that */
+	fflag_filter_line *filter;	/* or that */
+	uint64		filter_mask;
 } reading;
+
+/* Four bits of a line, of nine bits of the hash each. */
+#define FILTER_BITS 4
+
+static void
+add_to_filter(fflag_filter_line *line, uint64 hash)
+{
+	for (int i = 0; i < FILTER_BITS; i++, hash >>= 9)
+		line->words[hash & 7] |= UINT64CONST(1) << (hash >> 3 & 63);
+}
+
+static inline bool
+passes_filter(const fflag_filter_line *line, uint64 hash)
+{
+	uint64		all = 1;
+
+	for (int i = 0; i < FILTER_BITS; i++, hash >>= 9)
+		all &= line->words[hash & 7] >> (hash >> 3 & 63);
+	return all;
+}
 
 static bool
 take_user(const char *user, int len, void *arg)
 {
 	reading    *r = arg;
+	uint64		hash = hash_bytes_extended((const unsigned char *) user, len, 0);
 
 	if (++r->entries > r->limit)
 		return false;
 	if (r->filter != NULL)
-		bloom_add_element(r->filter, (unsigned char *) user, len);
+		add_to_filter(fflag_filter_line_of(r->filter, r->filter_mask, hash), hash);
 	else
 	{
 		fflag_string key = {MemoryContextAlloc(r->cxt, Max(len, 1)), len};
 		bool		found;
 
 		memcpy((char *) key.data, user, len);
-		strtab_insert(r->members, key, &found);
+		strtab_insert_hash(r->members, key, (uint32) hash, &found);
 	}
 	return true;
 }
@@ -84,12 +117,14 @@ read_list(fflag_allowlist *list, fflag_source *source, int64 limit, Snapshot sna
 		r.members = strtab_create(r.cxt, 8, NULL);
 	else
 	{
-		/*
-		 * The list has more than limit / 2 entries, or the last attempt would
-		 * have reached its end: so that limit bytes are one to two an entry
-		 * (but bloom_create() takes a megabyte at least).
-		 */
-		r.filter = bloom_create(limit / 2, limit / 1024, 0);
+		/* the list has more than limit / 2 entries, or it would be read by now */
+		Size		lines = limit * BYTES_FILTERED / sizeof(fflag_filter_line);
+
+		/* begins where a cache line does */
+		r.filter = (fflag_filter_line *)
+			TYPEALIGN(sizeof(fflag_filter_line),
+					  palloc0((lines + 1) * sizeof(fflag_filter_line)));
+		r.filter_mask = lines - 1;
 	}
 	MemoryContextSwitchTo(caller);
 
@@ -101,6 +136,7 @@ read_list(fflag_allowlist *list, fflag_source *source, int64 limit, Snapshot sna
 		MemoryContextSetParent(r.cxt, cxt);
 		list->members = r.members;
 		list->filter = r.filter;
+		list->filter_mask = r.filter_mask;
 	}
 	else
 		MemoryContextDelete(r.cxt);
@@ -110,12 +146,13 @@ read_list(fflag_allowlist *list, fflag_source *source, int64 limit, Snapshot sna
 
 /*
  * Is the user, an id in canonical text and the database's encoding, on the
- * list?  The list's content must be that of the given snapshot; what is read
- * of it stays in children of cxt, and the caller forgets both together.
+ * list?  With the hash of fflag_allowlist_hash().  The list's content must be
+ * that of the active snapshot; what is read of it stays in children of cxt, and
+ * the caller forgets both together.
  */
 bool
-fflag_allowlist_has(fflag_allowlist *list, fflag_source *source, const char *user, int len,
-					Snapshot snapshot, MemoryContext cxt)
+fflag_allowlist_has(fflag_allowlist *list, fflag_source *source,
+					const char *user, int len, uint64 hash, MemoryContext cxt)
 {
 	if (!list->whole && list->filter == NULL &&
 		list->probes >= list->next_reading)
@@ -123,7 +160,7 @@ fflag_allowlist_has(fflag_allowlist *list, fflag_source *source, const char *use
 		int64		limit = Max(list->probes * READ_PER_PROBE, FIRST_READING);
 
 		if (limit <= LONGEST_FILTERED &&
-			!read_list(list, source, limit, snapshot, cxt))
+			!read_list(list, source, limit, fflag_active_snapshot(), cxt))
 			list->next_reading = Max(list->probes * 2,
 									 FIRST_READING / READ_PER_PROBE * 2);
 	}
@@ -133,15 +170,17 @@ fflag_allowlist_has(fflag_allowlist *list, fflag_source *source, const char *use
 		fflag_string key = {user, len};
 
 		return list->members != NULL &&
-			strtab_lookup(list->members, key) != NULL;
+			strtab_lookup_hash(list->members, key, (uint32) hash) != NULL;
 	}
 
 	if (list->filter != NULL &&
-		bloom_lacks_element(list->filter, (unsigned char *) user, len))
+		!passes_filter(fflag_filter_line_of(list->filter, list->filter_mask, hash),
+					   hash))
 		return false;
 
 	list->probes++;
-	return fflag_read_listed(source, list->flag_id, user, len, snapshot);
+	return fflag_read_listed(source, list->flag_id, user, len,
+							 fflag_active_snapshot());
 }
 
 /* Counting further would take longer than a better plan saves. */

@@ -7,7 +7,15 @@
 #ifndef FFLAG_ALLOWLIST_H
 #define FFLAG_ALLOWLIST_H
 
-#include "catalog.h"
+#include "common/hashfn.h"
+
+#include "read.h"
+
+/* A cache line's worth of a Bloom filter; a user has all its bits in one. */
+typedef struct fflag_filter_line
+{
+	uint64		words[8];
+} fflag_filter_line;
 
 /*
  * What a backend holds of one list.  All zero but for the id is a list that
@@ -18,15 +26,16 @@ typedef struct fflag_allowlist
 	fflag_string flag_id;
 	bool		whole;			/* members is the whole list */
 	struct strtab_hash *members;	/* NULL if there are none */
-	struct bloom_filter *filter;	/* excludes most of those not listed */
+	fflag_filter_line *filter;	/* excludes most of those not listed */
+	uint64		filter_mask;	/* its number of lines, less one */
 	int64		probes;			/* index probes so far */
 	int64		next_reading;	/* read the list after so many probes */
 	int64		counted;		/* entries, as counted for the planner, or -1 */
 } fflag_allowlist;
 
 extern bool fflag_allowlist_has(fflag_allowlist *list, fflag_source *source,
-								const char *user, int len,
-								Snapshot snapshot, MemoryContext cxt);
+								const char *user, int len, uint64 hash,
+								MemoryContext cxt);
 extern int64 fflag_allowlist_count(fflag_allowlist *list, fflag_source *source,
 								   Snapshot snapshot);
 
@@ -35,6 +44,28 @@ static inline bool
 fflag_allowlist_is_empty(const fflag_allowlist *list)
 {
 	return list->whole && list->members == NULL;
+}
+
+static inline fflag_filter_line *
+fflag_filter_line_of(fflag_filter_line *filter, uint64 mask, uint64 hash)
+{
+	return &filter[(hash >> 36) & mask];
+}
+
+/*
+ * The hash that fflag_allowlist_has() wants of a user.  Whoever has other work
+ * to do before that question gets it answered sooner: what has to come from
+ * memory is on its way.
+ */
+static inline uint64
+fflag_allowlist_hash(const fflag_allowlist *list, const char *user, int len)
+{
+	uint64		hash = hash_bytes_extended((const unsigned char *) user, len, 0);
+
+	if (list->filter != NULL)
+		__builtin_prefetch(fflag_filter_line_of(list->filter, list->filter_mask,
+												hash));
+	return hash;
 }
 
 #endif							/* FFLAG_ALLOWLIST_H */

@@ -53,8 +53,8 @@
 
 #include "allowlist.h"
 #include "cache.h"
-#include "catalog.h"
 #include "compat.h"
+#include "read.h"
 #include "strtab.h"
 #include "writer.h"
 
@@ -486,7 +486,7 @@ get_by_name(FmgrInfo *flinfo, Datum name_datum)
  * The flag of this name, a text, as the active snapshot sees it, cached.  The
  * caller is an SQL function whose first argument the name is, called through
  * flinfo, of which fn_extra is ours.  The result is valid until the next call
- * of this file by anybody, but for fflag_cache_listed().
+ * of this file by anybody, but for fflag_cache_list() and fflag_cache_listed().
  */
 const fflag_entry *
 fflag_cache_get(FmgrInfo *flinfo, Datum name)
@@ -592,21 +592,32 @@ use_list(const fflag_entry *entry)
 }
 
 /*
- * Is the user (canonical text, database encoding) on the allowlist of a flag
- * that one of the functions above has just returned?  Under the same snapshot.
+ * The allowlist of a flag that one of the functions above has just returned, or
+ * NULL if it is known to be empty.
+ */
+const fflag_allowlist *
+fflag_cache_list(const fflag_entry *entry)
+{
+	if (entry->nobody_listed &&
+		entry->list_generation == parts[LISTS].generation)
+		return NULL;
+	use_list(entry);
+	return entry->list;
+}
+
+/*
+ * Is the user (canonical text, database encoding, fflag_allowlist_hash()) on
+ * that list?  Under the same snapshot.
  */
 bool
-fflag_cache_listed(const fflag_entry *entry, const char *user, int len)
+fflag_cache_listed(const fflag_entry *entry, const char *user, int len,
+				   uint64 hash)
 {
 	cache_part *part = &parts[LISTS];
 	bool		listed;
 
-	if (entry->nobody_listed && entry->list_generation == part->generation)
-		return false;
-
 	use_list(entry);
-	listed = fflag_allowlist_has(entry->list, &source, user, len,
-								 fflag_active_snapshot(), part->cxt);
+	listed = fflag_allowlist_has(entry->list, &source, user, len, hash, part->cxt);
 	unconstify(fflag_entry *, entry)->nobody_listed =
 		fflag_allowlist_is_empty(entry->list);
 	return listed;

@@ -19,8 +19,8 @@
 #include "utils/lsyscache.h"
 #include "utils/tuplestore.h"
 
-#include "catalog.h"
 #include "compat.h"
+#include "read.h"
 #include "snapshot.h"
 
 #define MAX_ARGS 5

@@ -20,10 +20,11 @@
 #include "utils/numeric.h"
 #include "utils/tuplestore.h"
 
+#include "allowlist.h"
 #include "bucket.h"
 #include "cache.h"
-#include "catalog.h"
 #include "compat.h"
+#include "read.h"
 #include "rules.h"
 
 /* The overloads differ by the type of user_id only. */
@@ -70,16 +71,27 @@ static pg_noinline fflag_decision
 evaluate_with_id(const fflag_entry *entry, Datum id, user_type type,
 				 fflag_subject *subject)
 {
+	const fflag_allowlist *list = fflag_cache_list(entry);
 	user_text	user;
-	bool		listed;
+	uint64		hash = 0;
+	bool		listed = false;
 
 	format_user(id, type, &user);
-	listed = fflag_cache_listed(entry, user.data, user.len);
+	if (list != NULL)
+		hash = fflag_allowlist_hash(list, user.data, user.len);
 
 	subject->utf8_id = user.data;
 	subject->utf8_id_len = user.len;
 	if (type == USER_TEXT)
 		subject->utf8_id = fflag_to_utf8(user.data, &subject->utf8_id_len);
+
+	/* before the list is asked, which is still coming from memory */
+	if (list != NULL && entry->flag.rollout > 0)
+		subject->bucket = fflag_bucket_of(entry->flag.utf8_name,
+										  entry->flag.utf8_name_len,
+										  subject->utf8_id, subject->utf8_id_len);
+	if (list != NULL)
+		listed = fflag_cache_listed(entry, user.data, user.len, hash);
 	return fflag_decide(&entry->flag, subject,
 						listed ? FFLAG_LISTED_YES : FFLAG_LISTED_NO, false);
 }
@@ -312,7 +324,9 @@ evaluate_chunk(const fflag_entry *entry, const first_decisions *first,
 	fflag_bytes utf8[CHUNK];
 	int			buckets[CHUNK];
 	int			which[CHUNK];
+	uint64		hashes[CHUNK];
 	int			undecided = 0;
+	const fflag_allowlist *list;
 
 	for (int i = 0; i < count; i++)
 	{
@@ -337,6 +351,12 @@ evaluate_chunk(const fflag_entry *entry, const first_decisions *first,
 		which[undecided++] = i;
 	}
 
+	if (undecided == 0)
+		return;
+	list = fflag_cache_list(entry);
+	for (int k = 0; list != NULL && k < undecided; k++)
+		hashes[k] = fflag_allowlist_hash(list, texts[k].data, texts[k].len);
+
 	/* without a rollout nobody asks for them */
 	if (entry->flag.rollout > 0)
 		fflag_buckets_of(entry->flag.utf8_name, entry->flag.utf8_name_len,
@@ -345,7 +365,8 @@ evaluate_chunk(const fflag_entry *entry, const first_decisions *first,
 	for (int k = 0; k < undecided; k++)
 	{
 		fflag_subject subject = {.somebody = true,.is_staff = is_staff[k]};
-		bool		listed = fflag_cache_listed(entry, texts[k].data, texts[k].len);
+		bool		listed = list != NULL &&
+			fflag_cache_listed(entry, texts[k].data, texts[k].len, hashes[k]);
 
 		subject.bucket = entry->flag.rollout > 0 ? buckets[k] : -1;
 		answers[which[k]] =

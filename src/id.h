@@ -33,6 +33,13 @@ fflag_string_equal(fflag_string a, fflag_string b)
 	return a.len == b.len && memcmp(a.data, b.data, a.len) == 0;
 }
 
+/* Of the types below, is this one stored as text? */
+static inline bool
+fflag_is_text(Oid type)
+{
+	return type == TEXTOID || type == VARCHAROID;
+}
+
 /*
  * The canonical text of an id of type smallint, integer, bigint, uuid, text or
  * varchar: in room, which has FFLAG_ID_ROOM bytes, or that of the datum, which

@@ -27,7 +27,7 @@
 #include "utils/timestamp.h"
 
 #include "cache.h"
-#include "catalog.h"
+#include "read.h"
 
 static TriggerData *
 get_trigger_data(FunctionCallInfo fcinfo, const char *function)

@@ -6,7 +6,7 @@
 #
 #   perl bench.pl BINDIR MODULE   PGHOST, PGPORT and PGUSER say where; MODULE is
 #                                 test/module's
-#   BENCH_ROWS=1000000 BENCH_ROUNDS=7 BENCH_LIST=10000000 BENCH_SECONDS=3
+#   BENCH_ROWS=1000000 BENCH_ROUNDS=7 BENCH_LIST=10000000 BENCH_CLIENT_ROUNDS=31
 #
 use strict;
 use warnings;
@@ -16,9 +16,10 @@ use Time::HiRes qw(time sleep);
 my ($bindir, $module) = @ARGV;
 die "usage: bench.pl BINDIR MODULE\n" unless $module;
 my $rows = $ENV{BENCH_ROWS} // 1_000_000;
-my $rounds = $ENV{BENCH_ROUNDS} // 7;
+my $scan_rounds = $ENV{BENCH_ROUNDS} // 7;
+my $rounds = $scan_rounds;
 my $longest_list = $ENV{BENCH_LIST} // 10_000_000;
-my $seconds = $ENV{BENCH_SECONDS} // 3;
+my $client_rounds = $ENV{BENCH_CLIENT_ROUNDS} // 31;
 my $few = int($rows / 50);    # for references that take minutes otherwise
 
 my $db = connection();
@@ -44,13 +45,6 @@ sub progress
 progress('creating users');
 # the 128 bits in three parts; 50336 and 10656 are 2^96 and 2^48 mod 100000
 my $hash = sub {
-	my ($name, $id) = @_;
-	# the 128 bits in three parts; 50336 and 10656 are 2^96 and 2^48 mod 100000
-	return qq{(SELECT r % 100 * 1000 + r / 100 FROM (SELECT (('x0' || left(d, 8))::bit(40)::bigint % 100000 * 50336
-		+ ('x0' || substr(d, 9, 12))::bit(52)::bigint % 100000 * 10656
-		+ ('x0' || right(d, 12))::bit(52)::bigint) % 100000 AS r FROM md5($name || ':' || $id) AS d) AS h)};
-};
-$hash = sub {
 	my ($name, $id) = @_;
 	return qq{(SELECT r % 100 * 1000 + r / 100 FROM (SELECT (('x' || left(d, 8))::bit(32)::bigint % 100000 * 50336
 		+ ('x' || substr(d, 9, 12))::bit(48)::bigint % 100000 * 10656
@@ -114,7 +108,8 @@ my @missed;
 
 # case(name, ours, reference's name, reference, reach, how many times as much
 # work ours does, note): both are queries, or subs that return seconds.  The
-# ratio is ours to the reference's, and to reach means not to exceed.
+# ratio is ours to the reference's, and to reach means not to exceed.  Who goes
+# first alternates.
 sub case
 {
 	my ($name, $ours, $reference_name, $reference, $reach, $factor, $note) = @_;
@@ -124,8 +119,9 @@ sub case
 	for my $round (1 .. $rounds)
 	{
 		progress("$name: round $round of $rounds");
-		push @ours, seconds($ours);
+		push @ours, seconds($ours) if $round % 2;
 		push @theirs, seconds($reference) * $factor;
+		push @ours, seconds($ours) unless $round % 2;
 		push @ratios, $ours[-1] / $theirs[-1];
 	}
 	progress('') if -t STDERR;
@@ -225,6 +221,7 @@ my $dir = $ENV{TMPDIR} // '/tmp';
 sub script { my ($name, $text) = @_; open my $f, '>', "$dir/$name.sql" or die; print $f $text; close $f; return "$dir/$name.sql"; }
 my $evaluate = script('evaluate', "\\set id random(1, $rows)\n\\set staff random(0, 1)\nSELECT fflag_enabled('new_checkout', :id\::bigint, :staff\::int\::bool);\n");
 my $floor = script('floor', "\\set id random(1, $rows)\n\\set staff random(0, 1)\nSELECT :staff\::int\::bool;\n");
+my $constant = script('constant', "\\set id random(1, $rows)\n\\set staff random(0, 1)\nSELECT test_constant('new_checkout', :id\::bigint, :staff\::int\::bool, true);\n");
 
 # Seconds a thousand transactions
 sub pgbench
@@ -240,16 +237,20 @@ sub pgbench
 			while (1) { $w->do(q{UPDATE feature_flag SET enabled = NOT enabled WHERE name = 'off'}); sleep 0.1; }
 		}
 	}
-	my $output = `"$bindir/pgbench" -n -M prepared -f "$script" -c $clients -j 2 -T $seconds postgres 2>/dev/null`;
+	my $output = `"$bindir/pgbench" -n -M prepared -f "$script" -c $clients -j 2 -T 1 postgres 2>/dev/null`;
 	if ($writer) { kill KILL => $writer; waitpid $writer, 0; }
 	my ($tps) = $output =~ /tps = ([0-9.]+)/ or die "pgbench failed: $output";
 	return 1000 / $tps;
 }
 
+# rates wander more than scans do, so there are many short rounds of neighbours
+$rounds = $client_rounds;
 for my $clients (1, 32)
 {
 	case("prepared statement, $clients clients", sub { pgbench($evaluate, $clients) }, 'SELECT $1::bool', sub { pgbench($floor, $clients) }, 1 / 0.95, 1,
 		sub { sprintf '%.0f a second', 1000 / $_[0] });
+	case("prepared statement, $clients clients", sub { pgbench($evaluate, $clients) }, 'true in C, the same arguments', sub { pgbench($constant, $clients) }, undef, 1,
+		"$rounds rounds of a second");
 }
 case('the same, ten changes a second', sub { pgbench($evaluate, 8, 1) }, 'without changes', sub { pgbench($evaluate, 8, 0) }, 1 / 0.95);
 
@@ -269,6 +270,7 @@ sub first_call
 }
 case('first call on a new connection', sub { first_call(q{SELECT fflag_enabled('new_checkout', 1, false)}) }, 'PL/pgSQL, first call',
 	sub { first_call(q{SELECT plpgsql_enabled('new_checkout', 1, false)}) }, 1, 1, sub { sprintf '%.2f ms', $_[0] * 1e3 });
+$rounds = $scan_rounds;
 
 # ---- many flags
 

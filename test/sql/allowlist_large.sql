@@ -16,6 +16,6 @@ SELECT count(*) AS asked, count(*) FILTER (WHERE fflag_enabled('f', n)) AS liste
 	count(*) FILTER (WHERE fflag_enabled('f', n) IS DISTINCT FROM (n % 2 = 0)) AS wrong
 FROM generate_series(1, 700000) AS n;
 
--- some 2 MB a million entries
-SELECT bytes BETWEEN 1000000 AND 1300000 AS bounded FROM fflag_cache();
+-- two to four bytes an entry
+SELECT bytes BETWEEN 2000000 AND 2300000 AS bounded FROM fflag_cache();
 DROP EXTENSION fflag;

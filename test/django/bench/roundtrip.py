@@ -90,8 +90,7 @@ def in_one_call():
     return [request.is_enabled(flag, user=user) for flag in FIFTY]
 
 
-
-# who is asked for what, how, and how many checks that is
+# what is asked for, through what, how, and how many checks that is
 CASES = {
     "one flag": {
         "`fflag_enabled(...)` through the same cursor":
@@ -147,7 +146,8 @@ def measure():
     return [
         f"PostgreSQL {server} over a Unix socket, Django {django.__version__}, psycopg {psycopg.__version__},"
         f" Python {sys.version.split()[0]}, the cache in local memory."
-        f" `SELECT true` took {median(floors) * 1e6:.0f} µs; {ROUNDS} rounds.",
+        f" `SELECT true` took {median(floors) * 1e6:.0f} µs; {ROUNDS} rounds;"
+        f" {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}.",
         "",
         "| asked for | through | times `SELECT true`, median | middle half |",
         "|---|---|---|---|",

@@ -54,7 +54,11 @@ class Admin(TestCase):
         self.assertEqual(flag.allowlist, ["43"])
 
         Flag.objects.create(name="dark_mode")
-        for query, names in (("", {"new_checkout", "dark_mode"}), ("?q=dark", {"dark_mode"}), ("?enabled__exact=1", {"new_checkout"})):
+        for query, names in (
+            ("", {"new_checkout", "dark_mode"}),
+            ("?q=dark", {"dark_mode"}),
+            ("?enabled__exact=1", {"new_checkout"}),
+        ):
             response = self.client.get(f"/admin/flags/flag/{query}")
             self.assertEqual({flag.name for flag in response.context["cl"].queryset}, names)
 

@@ -3,7 +3,6 @@
 The server is the one that libpq's environment variables name.
 """
 import os
-from pathlib import Path
 
 SECRET_KEY = "for tests"
 DEBUG = True

@@ -198,7 +198,7 @@ class Shop(TestCase):
         Order.objects.create(customer_id=8, total=1000)
 
     def check_rpc(self):
-        """As PostgREST 12 writes it, with the JSON as a parameter."""
+        """In the form in which PostgREST writes it, with the JSON as a parameter; and by name alone."""
         query = """
             WITH pgrst_source AS (
               SELECT pgrst_call.pgrst_scalar

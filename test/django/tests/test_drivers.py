@@ -1,7 +1,6 @@
 """What drivers send for a user id; pgbouncer; async.  The other tests run with each driver as well."""
 import asyncio
 import os
-import pwd
 import shutil
 import subprocess
 import tempfile
