@@ -69,14 +69,18 @@ REVOKE ALL ON FUNCTION
 	@extschema@.fflag_detach()
 FROM PUBLIC;
 
--- who attaches tables puts triggers on them
-GRANT EXECUTE ON FUNCTION
-	@extschema@.fflag_attach(pg_catalog.regclass, pg_catalog.regclass, pg_catalog.name, pg_catalog.name, pg_catalog.name, pg_catalog.name, pg_catalog.name, pg_catalog.name, pg_catalog.name),
-	@extschema@.fflag_detach(),
-	@extschema@.fflag_invalidate()
-TO @extowner@ WITH GRANT OPTION;
-
-ALTER TABLE @extschema@.feature_flag_attachment OWNER TO @extowner@;
+-- All of it is for the owner of the flags, who need not be the one who runs this:
+-- pg_upgrade leaves extensions to superusers.  Who attaches tables puts triggers
+-- on them.
+DO LANGUAGE plpgsql $$
+DECLARE
+	owner pg_catalog.text := (SELECT relowner::pg_catalog.regrole FROM pg_catalog.pg_class
+		WHERE oid OPERATOR(pg_catalog.=) 'feature_flag'::pg_catalog.regclass);
+BEGIN
+	EXECUTE pg_catalog.format('GRANT EXECUTE ON FUNCTION fflag_attach, fflag_detach, fflag_invalidate TO %s WITH GRANT OPTION', owner);
+	EXECUTE pg_catalog.format('ALTER TABLE feature_flag_attachment OWNER TO %s', owner);
+END
+$$;
 
 -- Sessions that have cached flags do not know of this table, and will hear
 -- nothing of it, until they look again where flags are.  This, which changes
