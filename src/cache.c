@@ -50,6 +50,7 @@
 #include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
+#include "utils/syscache.h"
 
 #include "allowlist.h"
 #include "cache.h"
@@ -141,6 +142,16 @@ mark_dirty(Datum arg, Oid relid)
 }
 
 /*
+ * Syscache callback: roles or memberships have changed, and so perhaps whether
+ * the tables that are attached may still be shown.
+ */
+static void
+mark_roles_changed(Datum arg, int cacheid, uint32 hashvalue)
+{
+	mark_dirty(arg, source.tables[WHERE].relid);
+}
+
+/*
  * The server acts upon a message before it tells us: the description of a
  * relation that is in use is read anew, which may fail, because memory runs
  * out or somebody has locked a catalog for longer than lock_timeout.  Then the
@@ -206,6 +217,16 @@ fflag_cache_init(void)
 	if (registered == 1)
 	{
 		RegisterSubXactCallback(end_subtransaction, NULL);
+		registered++;
+	}
+	if (registered == 2)
+	{
+		CacheRegisterSyscacheCallback(AUTHOID, mark_roles_changed, (Datum) 0);
+		registered++;
+	}
+	if (registered == 3)
+	{
+		CacheRegisterSyscacheCallback(AUTHMEMROLEMEM, mark_roles_changed, (Datum) 0);
 		registered++;
 	}
 	RegisterXactCallback(end_transaction, NULL);

@@ -29,6 +29,8 @@
 #include "access/transam.h"
 #include "catalog/pg_index.h"
 #include "catalog/pg_inherits.h"
+#include "catalog/pg_language.h"
+#include "catalog/pg_proc.h"
 #include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
@@ -164,17 +166,30 @@ is_announced(Oid relid, Oid schema)
 		Trigger    *trigger = &rel->trigdesc->triggers[i];
 		const int16 events = TRIGGER_TYPE_BEFORE | TRIGGER_TYPE_ROW |
 			TRIGGER_TYPE_INSERT | TRIGGER_TYPE_UPDATE | TRIGGER_TYPE_DELETE;
+		Oid			tgfoid = trigger->tgfoid;
 		char	   *function;
 
 		if (trigger->tgenabled != TRIGGER_FIRES_ALWAYS ||
 			(trigger->tgtype & events) != events ||
-			trigger->tgqual != NULL || trigger->tgnattr > 0 ||
-			get_func_namespace(trigger->tgfoid) != schema)
+			trigger->tgqual != NULL || trigger->tgnattr > 0)
 			continue;
-		function = get_func_name(trigger->tgfoid);
+
+		/* a message that comes while looking these up may free *trigger */
+		if (get_func_namespace(tgfoid) != schema)
+			continue;
+		function = get_func_name(tgfoid);
 		if (function != NULL && strcmp(function, TRIGGER_FUNCTION) == 0)
 			found = true;
 	}
+
+	/*
+	 * What the transaction itself has created or truncated, TRUNCATE empties in
+	 * place.  That sends a message only for the sake of an index.
+	 */
+	if ((rel->rd_createSubid != InvalidSubTransactionId ||
+		 rel->rd_newRelfilelocatorSubid != InvalidSubTransactionId) &&
+		RelationGetIndexList(rel) == NIL)
+		found = false;
 	table_close(rel, AccessShareLock);
 	return found;
 }
@@ -277,18 +292,24 @@ read_attachment(fflag_source *source, Snapshot snapshot)
 	table_close(rel, AccessShareLock);
 }
 
-/* The table came with version 1.2, as did fflag_detach(). */
+/*
+ * The table came with version 1.2, as did fflag_detach().  Where an older version
+ * is installed, whoever may create tables in its schema could create one of this
+ * name, and say what the flags are; but not a function in C.
+ */
 static Oid
 locate_attachment(Oid schema)
 {
-	Oid			relid = get_relname_relid(FFLAG_ATTACHMENT_TABLE, schema);
+	HeapTuple	detach = SearchSysCache3(PROCNAMEARGSNSP,
+										 CStringGetDatum("fflag_detach"),
+										 PointerGetDatum(buildoidvector(NULL, 0)),
+										 ObjectIdGetDatum(schema));
+	bool		ours = HeapTupleIsValid(detach) &&
+		((Form_pg_proc) GETSTRUCT(detach))->prolang == ClanguageId;
 
-	if (!OidIsValid(relid) &&
-		SearchSysCacheExists3(PROCNAMEARGSNSP, CStringGetDatum("fflag_detach"),
-							  PointerGetDatum(buildoidvector(NULL, 0)),
-							  ObjectIdGetDatum(schema)))
-		(void) locate_table(schema, FFLAG_ATTACHMENT_TABLE);	/* complains */
-	return relid;
+	if (HeapTupleIsValid(detach))
+		ReleaseSysCache(detach);
+	return ours ? locate_table(schema, FFLAG_ATTACHMENT_TABLE) : InvalidOid;
 }
 
 /*
@@ -350,6 +371,15 @@ describe_column(fflag_source *source, Relation rel, fflag_column c)
 	Oid			type = InvalidOid;
 	AttrNumber	attnum = find_column(rel, name, &type);
 	StringInfoData types;
+
+	/* no row stores it: it would be read as null */
+	if (attnum != InvalidAttrNumber &&
+		TupleDescAttr(RelationGetDescr(rel), attnum - 1)->attgenerated == ATTRIBUTE_GENERATED_VIRTUAL)
+		ereport(ERROR,
+				errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				errmsg("column \"%s\" of table \"%s\" is generated when it is read",
+					   name, RelationGetRelationName(rel)),
+				errhint("Extension \"fflag\" needs one that is stored."));
 
 	source->attnums[c] = attnum;
 	source->types[c] = type;
@@ -472,8 +502,13 @@ are_comparable(Oid a, Oid b)
 }
 
 static void
-check_childless(Relation rel)
+check_attachable(Relation rel)
 {
+	if (!RelationIsPermanent(rel))
+		ereport(ERROR,
+				errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				errmsg("table \"%s\" is unlogged", RelationGetRelationName(rel)),
+				errhint("A crash empties it, and standbys cannot read it; use a permanent table."));
 	if (find_inheritance_children(RelationGetRelid(rel), NoLock) != NIL)
 		ereport(ERROR,
 				errcode(ERRCODE_WRONG_OBJECT_TYPE),
@@ -512,8 +547,8 @@ fflag_check_source(fflag_source *source)
 					   id, RelationGetRelationName(flags),
 					   format_type_be(source->types[FFLAG_COLUMN_ID])),
 				errhint("The former has to refer to the latter."));
-	check_childless(flags);
-	check_childless(users);
+	check_attachable(flags);
+	check_attachable(users);
 	if (!OidIsValid(source->tables[FFLAG_USERS].indexes[1]))
 		ereport(WARNING,
 				errmsg("table \"%s\" has no index on (\"%s\", \"%s\")",

@@ -21,6 +21,11 @@
 #include "varatt.h"
 #endif
 
+/* 16 renamed the number of the subtransaction that gave a table a new file */
+#if PG_VERSION_NUM < 160000
+#define rd_newRelfilelocatorSubid rd_newRelfilenodeSubid
+#endif
+
 /* 16 asks about the owner of any object with the same function */
 #if PG_VERSION_NUM >= 160000
 #define pg_class_ownercheck(relid, role) \
@@ -32,6 +37,11 @@
 #define MyLocalTransactionId (MyProc->vxid.lxid)
 #else
 #define MyLocalTransactionId (MyProc->lxid)
+#endif
+
+/* 18 has generated columns that are not stored */
+#if PG_VERSION_NUM < 180000
+#define ATTRIBUTE_GENERATED_VIRTUAL 'v'
 #endif
 
 /* 19 asks how elements are stored when an iteration begins, others each time */

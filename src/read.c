@@ -144,12 +144,20 @@ get_next(search *s)
 		{
 			bool		isnull;
 			Datum		value;
+			text	   *t;
+			bool		equal;
 
 			if (!fflag_is_text(s->source->types[s->first + i]))
 				continue;
 			value = heap_getattr(tuple, s->source->attnums[s->first + i],
 								 RelationGetDescr(s->rel), &isnull);
-			if (!fflag_string_equal(fflag_id_to_text(TEXTOID, value, NULL), s->keys[i]))
+			t = DatumGetTextPP(value);
+			equal = fflag_string_equal(fflag_id_to_text(TEXTOID, PointerGetDatum(t), NULL),
+									   s->keys[i]);
+			/* an allowlist may have millions of rows */
+			if ((Pointer) t != DatumGetPointer(value))
+				pfree(t);
+			if (!equal)
 				break;
 		}
 		if (i == s->nkeys)

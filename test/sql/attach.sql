@@ -150,6 +150,15 @@ INSERT INTO "Flag" VALUES ('f', true, false, 0), ('g', true, false, 12.5);
 INSERT INTO "Guest" VALUES ('f', 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'), ('g', 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a12');
 SELECT fflag_attach('"Flag"', '"Guest"', id => 'Key', name => 'Key', enabled => 'On', staff_only => 'Staff',
 	rollout_percentage => 'Share', flag_id => 'flag', user_id => 'guest');
+-- what a transaction has truncated, it truncates again without a message
+BEGIN;
+TRUNCATE "Guest";
+INSERT INTO "Guest" VALUES ('f', 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11');
+SELECT fflag_enabled('f', 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11');
+TRUNCATE "Guest";
+SELECT fflag_enabled('f', 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11');
+ROLLBACK;
+SELECT fflag_enabled('f', 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'), caching FROM fflag_cache();
 CREATE INDEX ON "Guest" (flag, guest);
 SELECT fflag_enabled('f', 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'), fflag_enabled('f', 'A0EEBC99-9c0b-4ef8-bb6d-6bb9bd380a11'::uuid),
 	fflag_enabled('f', 'A0EEBC99-9c0b-4ef8-bb6d-6bb9bd380a11'), fflag_enabled('f', 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a1'),
@@ -187,6 +196,22 @@ CREATE VIEW view_of_it AS TABLE flag;
 SELECT fflag_attach('view_of_it', 'flag_user');
 CREATE TEMP TABLE temporary (LIKE flag_user);
 SELECT fflag_attach('flag', 'temporary');
+CREATE UNLOGGED TABLE unlogged (LIKE flag_user);
+SELECT fflag_attach('flag', 'unlogged');
+-- PostgreSQL 18 has columns that no row stores
+DO $$
+BEGIN
+	IF current_setting('server_version_num')::int < 180000 THEN
+		RETURN;
+	END IF;
+	CREATE TABLE virtual (featureflag_id int, n int);
+	EXECUTE 'ALTER TABLE virtual ADD COLUMN user_id int GENERATED ALWAYS AS (n + 1) VIRTUAL';
+	PERFORM fflag_attach('flag', 'virtual');
+	RAISE 'a virtual column can be attached';
+EXCEPTION WHEN feature_not_supported THEN
+	NULL;
+END
+$$;
 CREATE TABLE parted (LIKE flag_user) PARTITION BY LIST (user_id);
 SELECT fflag_attach('flag', 'parted');
 SELECT fflag_attach('pg_class', 'flag_user');
@@ -229,11 +254,25 @@ ALTER TABLE flag DISABLE ROW LEVEL SECURITY;
 SELECT * FROM fflag_flags();
 REVOKE SELECT ON flag_user FROM regress_fflag_app;
 SELECT * FROM fflag_flags();
+-- nor what it might read only as a member of another, or by passing policies over
+GRANT SELECT ON flag_user TO regress_fflag_other;
+GRANT regress_fflag_other TO regress_fflag_app;
+SELECT fflag_detach();
+SELECT fflag_attach('flag', 'flag_user');
+SELECT fflag_enabled('any'), caching FROM fflag_cache();
+REVOKE regress_fflag_other FROM regress_fflag_app;
+SELECT * FROM fflag_flags();
+GRANT SELECT ON flag_user TO regress_fflag_app;
+ALTER TABLE flag ENABLE ROW LEVEL SECURITY;
+ALTER ROLE regress_fflag_app BYPASSRLS;
+SELECT * FROM fflag_flags();
+ALTER ROLE regress_fflag_app NOBYPASSRLS;
+SELECT * FROM fflag_flags();
 SELECT fflag_detach();
 SET client_min_messages = warning;
 DROP OWNED BY regress_fflag_app, regress_fflag_other CASCADE;
 DROP EXTENSION IF EXISTS fflag;
-DROP TABLE flag, flag_user, "Flag", "Guest", auth_user, parted CASCADE;
+DROP TABLE flag, flag_user, unlogged, "Flag", "Guest", auth_user, parted CASCADE;
 DROP SCHEMA moved;
 DROP DOMAIN percentage;
 DROP ROLE regress_fflag_app, regress_fflag_other;
