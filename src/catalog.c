@@ -467,9 +467,10 @@ find_index(Relation rel, int nkeys, const AttrNumber *attnums, const Oid *types,
 
 /*
  * Opens a table of the source, with AccessShareLock, and makes sure that what
- * the source says of it is true.  It remains so while the table is open: who holds the lock has seen the
- * messages of those who held a conflicting one, and those who change indexes
- * CONCURRENTLY wait for the lock before an index goes.
+ * the source says of it is true.  It remains so while the table is open: who
+ * holds the lock has seen the messages of those who held a conflicting one, and
+ * those who change indexes CONCURRENTLY wait for the lock before an index goes.
+ * (Not so on a standby, where any statement may find its index gone, and fail.)
  */
 Relation
 fflag_open_table(fflag_source *source, fflag_table_id which)
