@@ -1,0 +1,261 @@
+/*
+ * batch.c
+ *		The SQL functions that evaluate a flag for many users at once.
+ *
+ * The rules are asked once for each kind of user that they can tell apart
+ * without an id, and the hash for many users together; otherwise each answer is
+ * come by as in evaluate.c.
+ *
+ * Copyright (c) 2026, fflag contributors
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/arrayaccess.h"
+#include "utils/memutils.h"
+#include "utils/tuplestore.h"
+
+#include "allowlist.h"
+#include "bucket.h"
+#include "cache.h"
+#include "compat.h"
+#include "evaluate.h"
+#include "read.h"
+#include "rules.h"
+
+/* As many users as are evaluated together. */
+#define CHUNK 64
+
+/* How the elements of an array are stored. */
+typedef struct element_type
+{
+	int			len;
+	bool		byval;
+	char		align;
+} element_type;
+
+static const element_type user_elements[] = {
+	[USER_BIGINT] = {sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE},
+	[USER_UUID] = {UUID_LEN, false, TYPALIGN_CHAR},
+	[USER_TEXT] = {-1, false, TYPALIGN_INT},
+};
+
+static const element_type bool_elements = {sizeof(bool), true, TYPALIGN_CHAR};
+
+/* An array argument, read from its first element to its last. */
+typedef struct elements
+{
+	AnyArrayType *array;
+	int			count;
+	array_iter	iter;
+	int			next;
+} elements;
+
+static inline elements
+get_elements(Datum array, element_type type)
+{
+	elements	e = {.array = DatumGetAnyArrayP(array)};
+
+	e.count = ArrayGetNItems(AARR_NDIM(e.array), AARR_DIMS(e.array));
+	fflag_iter_setup(&e.iter, e.array, type);
+	return e;
+}
+
+static pg_attribute_always_inline Datum
+next_element(elements *e, element_type type, bool *isnull)
+{
+	return fflag_iter_next(&e->iter, isnull, e->next++, type);
+}
+
+/* What the rules say before they know the id: by somebody and is_staff. */
+typedef struct first_decisions
+{
+	fflag_decision of[2][2];
+} first_decisions;
+
+static first_decisions
+decide_without_id(const fflag_flag *flag)
+{
+	first_decisions first;
+
+	for (int i = 0; i < 4; i++)
+	{
+		fflag_subject subject = {.somebody = i / 2,.is_staff = i % 2};
+
+		first.of[i / 2][i % 2] =
+			fflag_decide(flag, &subject, FFLAG_LISTED_UNKNOWN, false);
+	}
+	return first;
+}
+
+/*
+ * Evaluates an entry for the next users, count of them and up to CHUNK.
+ * Leaves garbage in the current context.
+ */
+static pg_attribute_always_inline void
+evaluate_chunk(const fflag_entry *entry, const first_decisions *first,
+			   user_type type, elements *users, elements *staff, int count,
+			   bool *answers)
+{
+	bool		is_staff[CHUNK];
+	user_text	texts[CHUNK];
+	fflag_bytes utf8[CHUNK];
+	int			buckets[CHUNK];
+	int			which[CHUNK];
+	uint64		hashes[CHUNK];
+	int			undecided = 0;
+	const fflag_allowlist *list;
+
+	for (int i = 0; i < count; i++)
+	{
+		user_text  *text = &texts[undecided];
+		bool		nobody;
+		bool		unsaid = true;
+		Datum		id = next_element(users, user_elements[type], &nobody);
+		Datum		said = staff == NULL ? (Datum) 0 :
+			next_element(staff, bool_elements, &unsaid);
+		fflag_decision decision;
+
+		is_staff[undecided] = !unsaid && DatumGetBool(said);
+		decision = first->of[!nobody][is_staff[undecided]];
+		answers[i] = decision.enabled;
+		if (decision.rule != FFLAG_RULE_UNDECIDED)
+			continue;
+
+		format_user(id, type, text);
+		utf8[undecided] = (fflag_bytes) {text->data, text->len};
+		if (type == USER_TEXT)
+			utf8[undecided].data = fflag_to_utf8(text->data, &utf8[undecided].len);
+		which[undecided++] = i;
+	}
+
+	if (undecided == 0)
+		return;
+	list = fflag_cache_list(entry);
+	for (int k = 0; list != NULL && k < undecided; k++)
+		hashes[k] = fflag_allowlist_hash(list, texts[k].data, texts[k].len);
+
+	/* without a rollout nobody asks for them */
+	if (entry->flag.rollout > 0)
+		fflag_buckets_of(entry->flag.utf8_name, entry->flag.utf8_name_len,
+						 utf8, undecided, buckets);
+
+	for (int k = 0; k < undecided; k++)
+	{
+		fflag_subject subject = {.somebody = true,.is_staff = is_staff[k]};
+		bool		listed = list != NULL &&
+			fflag_cache_listed(entry, texts[k].data, texts[k].len, hashes[k]);
+
+		subject.bucket = entry->flag.rollout > 0 ? buckets[k] : -1;
+		answers[which[k]] =
+			fflag_decide(&entry->flag, &subject,
+						 listed ? FFLAG_LISTED_YES : FFLAG_LISTED_NO,
+						 false).enabled;
+	}
+}
+
+/* The answers for all users, in an array of users->count; reads both to the end. */
+static pg_attribute_always_inline bool *
+evaluate_all(FunctionCallInfo fcinfo, user_type type, elements *users,
+			 elements *staff, bool *answers)
+{
+	static const fflag_entry no_entry;
+	const fflag_entry *entry = &no_entry;
+	first_decisions first;
+	MemoryContext chunk = AllocSetContextCreate(CurrentMemoryContext,
+												"fflag chunk",
+												ALLOCSET_DEFAULT_SIZES);
+	MemoryContext caller = MemoryContextSwitchTo(chunk);
+
+	if (!PG_ARGISNULL(0))
+		entry = fflag_cache_get(fcinfo->flinfo, PG_GETARG_DATUM(0));
+	first = decide_without_id(&entry->flag);
+	for (int i = 0; i < users->count; i += CHUNK)
+	{
+		CHECK_FOR_INTERRUPTS();
+		evaluate_chunk(entry, &first, type, users, staff,
+					   Min(CHUNK, users->count - i), answers + i);
+		MemoryContextReset(chunk);
+	}
+	MemoryContextSwitchTo(caller);
+	MemoryContextDelete(chunk);
+	return answers;
+}
+
+/*
+ * fflag_enabled(name, user_ids[]) and
+ * fflag_enabled_all(name, user_ids[], is_staff boolean[])
+ * return boolean[], of the shape of user_ids
+ */
+static pg_attribute_always_inline Datum
+fflag_enabled_array(FunctionCallInfo fcinfo, user_type type)
+{
+	bool		has_staff = PG_NARGS() > 2 && !PG_ARGISNULL(2);
+	elements	users;
+	elements	staff;
+	ArrayType  *result;
+	Size		size;
+	int			ndim;
+
+	if (PG_ARGISNULL(1))
+		PG_RETURN_NULL();
+	users = get_elements(PG_GETARG_DATUM(1), user_elements[type]);
+	if (has_staff)
+	{
+		staff = get_elements(PG_GETARG_DATUM(2), bool_elements);
+		if (staff.count != users.count)
+			ereport(ERROR,
+					errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
+					errmsg("is_staff has %d elements, and user_ids %d",
+						   staff.count, users.count),
+					errhint("Give one element of is_staff for each user, or null if nobody is staff."));
+	}
+
+	/* built in place: elements of one byte, none of them null */
+	ndim = AARR_NDIM(users.array);
+	size = ARR_OVERHEAD_NONULLS(ndim) + users.count;
+	result = palloc0(size);
+	SET_VARSIZE(result, size);
+	result->ndim = ndim;
+	result->dataoffset = 0;
+	result->elemtype = BOOLOID;
+	memcpy(ARR_DIMS(result), AARR_DIMS(users.array), ndim * sizeof(int));
+	memcpy(ARR_LBOUND(result), AARR_LBOUND(users.array), ndim * sizeof(int));
+	evaluate_all(fcinfo, type, &users, has_staff ? &staff : NULL,
+				 (bool *) ARR_DATA_PTR(result));
+	PG_RETURN_ARRAYTYPE_P(result);
+}
+
+OVERLOADS(fflag_enabled_array);
+
+/* fflag_select(name, user_ids[]) returns setof user_id */
+static inline Datum
+fflag_select(FunctionCallInfo fcinfo, user_type type)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	elements	users;
+	elements	again;
+	bool	   *answers;
+
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
+	if (PG_ARGISNULL(1))
+		return (Datum) 0;
+	users = again = get_elements(PG_GETARG_DATUM(1), user_elements[type]);
+	answers = evaluate_all(fcinfo, type, &users, NULL,
+						   palloc(Max(users.count, 1)));
+	for (int i = 0; i < again.count; i++)
+	{
+		bool		isnull;
+		Datum		user = next_element(&again, user_elements[type], &isnull);
+
+		if (answers[i])
+			tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc,
+								 &user, &isnull);
+	}
+	return (Datum) 0;
+}
+
+OVERLOADS(fflag_select);
