@@ -12,6 +12,8 @@
  */
 #include "postgres.h"
 
+#include "access/table.h"
+#include "catalog/pg_inherits.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "fmgr.h"
@@ -19,10 +21,12 @@
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/rel.h"
 #include "utils/snapmgr.h"
 
 #include "catalog.h"
 #include "compat.h"
+#include "id.h"
 
 #define TRIGGER "fflag_invalidate"	/* and the function that it calls */
 
@@ -70,6 +74,72 @@ check_table(Oid relid, Oid schema)
 				errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				errmsg("table %s is extension \"fflag\"'s own", name),
 				errhint("It is read while nothing is attached."));
+}
+
+/* Ids of both types may have the same text. */
+static bool
+are_comparable(Oid a, Oid b)
+{
+	return fflag_is_text(a) == fflag_is_text(b) &&
+		(a == UUIDOID) == (b == UUIDOID);
+}
+
+static void
+check_attachable(Relation rel)
+{
+	if (!RelationIsPermanent(rel))
+		ereport(ERROR,
+				errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				errmsg("table \"%s\" is unlogged", RelationGetRelationName(rel)),
+				errhint("A crash empties it, and standbys cannot read it; use a permanent table."));
+	if (find_inheritance_children(RelationGetRelid(rel), NoLock) != NIL)
+		ereport(ERROR,
+				errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				errmsg("other tables inherit from table \"%s\"",
+					   RelationGetRelationName(rel)),
+				errhint("Their rows would not be read; attach a table without children."));
+}
+
+/*
+ * Refuses tables that evaluation could not read, or where it could not tell one
+ * flag from another.
+ */
+static void
+check_source(fflag_source *source)
+{
+	Relation	flags = fflag_open_table(source, FFLAG_FLAGS);
+	Relation	users = fflag_open_table(source, FFLAG_USERS);
+	const char *name = NameStr(source->columns[FFLAG_COLUMN_NAME]);
+	const char *id = NameStr(source->columns[FFLAG_COLUMN_ID]);
+	const char *flag_id = NameStr(source->columns[FFLAG_COLUMN_FLAG_ID]);
+
+	if (!OidIsValid(fflag_find_index(flags, 1, &source->attnums[FFLAG_COLUMN_NAME],
+									 &source->types[FFLAG_COLUMN_NAME], true)))
+		ereport(ERROR,
+				errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				errmsg("column \"%s\" of table \"%s\" is not unique",
+					   name, RelationGetRelationName(flags)),
+				errhint("Create a unique index on the column."));
+	if (!are_comparable(source->types[FFLAG_COLUMN_ID],
+						source->types[FFLAG_COLUMN_FLAG_ID]))
+		ereport(ERROR,
+				errcode(ERRCODE_DATATYPE_MISMATCH),
+				errmsg("column \"%s\" of table \"%s\" has type %s, and \"%s\" of \"%s\" type %s",
+					   flag_id, RelationGetRelationName(users),
+					   format_type_be(source->types[FFLAG_COLUMN_FLAG_ID]),
+					   id, RelationGetRelationName(flags),
+					   format_type_be(source->types[FFLAG_COLUMN_ID])),
+				errhint("The former has to refer to the latter."));
+	check_attachable(flags);
+	check_attachable(users);
+	if (!OidIsValid(source->tables[FFLAG_USERS].indexes[1]))
+		ereport(WARNING,
+				errmsg("table \"%s\" has no index on (\"%s\", \"%s\")",
+					   RelationGetRelationName(users), flag_id,
+					   NameStr(source->columns[FFLAG_COLUMN_USER_ID])),
+				errhint("Without one, looking up who is on a long allowlist reads the whole table."));
+	table_close(users, AccessShareLock);
+	table_close(flags, AccessShareLock);
 }
 
 static void
@@ -151,7 +221,7 @@ fflag_attach(PG_FUNCTION_ARGS)
 	/* now evaluation has to get along with it */
 	PushActiveSnapshot(GetTransactionSnapshot());
 	source = fflag_locate(schema, GetActiveSnapshot());
-	fflag_check_source(&source);
+	check_source(&source);
 	PopActiveSnapshot();
 	SPI_finish();
 	PG_RETURN_VOID();

@@ -28,7 +28,6 @@
 #include "access/table.h"
 #include "access/transam.h"
 #include "catalog/pg_index.h"
-#include "catalog/pg_inherits.h"
 #include "catalog/pg_language.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_trigger.h"
@@ -423,9 +422,9 @@ describe_column(fflag_source *source, Relation rel, fflag_column c)
  * index that is being built or rebuilt, or is too young for this transaction's
  * snapshots.  If unique, then it must be, in these columns.
  */
-static Oid
-find_index(Relation rel, int nkeys, const AttrNumber *attnums, const Oid *types,
-		   bool unique)
+Oid
+fflag_find_index(Relation rel, int nkeys, const AttrNumber *attnums,
+				 const Oid *types, bool unique)
 {
 	Oid			found = InvalidOid;
 	List	   *indexes = RelationGetIndexList(rel);
@@ -488,76 +487,11 @@ fflag_open_table(fflag_source *source, fflag_table_id which)
 			describe_column(source, rel, i);
 	}
 	for (int n = 1; n <= table->nkeys; n++)
-		table->indexes[n - 1] = find_index(rel, n, &source->attnums[table->key],
-										   &source->types[table->key], false);
+		table->indexes[n - 1] =
+			fflag_find_index(rel, n, &source->attnums[table->key],
+							 &source->types[table->key], false);
 	table->described = changes;
 	return rel;
-}
-
-/* Ids of both types may have the same text. */
-static bool
-are_comparable(Oid a, Oid b)
-{
-	return fflag_is_text(a) == fflag_is_text(b) &&
-		(a == UUIDOID) == (b == UUIDOID);
-}
-
-static void
-check_attachable(Relation rel)
-{
-	if (!RelationIsPermanent(rel))
-		ereport(ERROR,
-				errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				errmsg("table \"%s\" is unlogged", RelationGetRelationName(rel)),
-				errhint("A crash empties it, and standbys cannot read it; use a permanent table."));
-	if (find_inheritance_children(RelationGetRelid(rel), NoLock) != NIL)
-		ereport(ERROR,
-				errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				errmsg("other tables inherit from table \"%s\"",
-					   RelationGetRelationName(rel)),
-				errhint("Their rows would not be read; attach a table without children."));
-}
-
-/*
- * For fflag_attach(): refuses tables that evaluation could not read, or where it
- * could not tell one flag from another.
- */
-void
-fflag_check_source(fflag_source *source)
-{
-	Relation	flags = fflag_open_table(source, FFLAG_FLAGS);
-	Relation	users = fflag_open_table(source, FFLAG_USERS);
-	const char *name = NameStr(source->columns[FFLAG_COLUMN_NAME]);
-	const char *id = NameStr(source->columns[FFLAG_COLUMN_ID]);
-	const char *flag_id = NameStr(source->columns[FFLAG_COLUMN_FLAG_ID]);
-
-	if (!OidIsValid(find_index(flags, 1, &source->attnums[FFLAG_COLUMN_NAME],
-							   &source->types[FFLAG_COLUMN_NAME], true)))
-		ereport(ERROR,
-				errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				errmsg("column \"%s\" of table \"%s\" is not unique",
-					   name, RelationGetRelationName(flags)),
-				errhint("Create a unique index on the column."));
-	if (!are_comparable(source->types[FFLAG_COLUMN_ID],
-						source->types[FFLAG_COLUMN_FLAG_ID]))
-		ereport(ERROR,
-				errcode(ERRCODE_DATATYPE_MISMATCH),
-				errmsg("column \"%s\" of table \"%s\" has type %s, and \"%s\" of \"%s\" type %s",
-					   flag_id, RelationGetRelationName(users),
-					   format_type_be(source->types[FFLAG_COLUMN_FLAG_ID]),
-					   id, RelationGetRelationName(flags),
-					   format_type_be(source->types[FFLAG_COLUMN_ID])),
-				errhint("The former has to refer to the latter."));
-	check_attachable(flags);
-	check_attachable(users);
-	if (!OidIsValid(source->tables[FFLAG_USERS].indexes[1]))
-		ereport(WARNING,
-				errmsg("table \"%s\" has no index on (\"%s\", \"%s\")",
-					   RelationGetRelationName(users), flag_id,
-					   NameStr(source->columns[FFLAG_COLUMN_USER_ID])),
-				errhint("Without one, looking up who is on a long allowlist reads the whole table."));
-	table_close(users, AccessShareLock);
-	table_close(flags, AccessShareLock);
 }
 
 /* The planner's statistic of how many rows a table has; 0 if there is none. */

@@ -69,7 +69,8 @@ typedef struct fflag_source
 extern Oid	fflag_extension_schema(Oid function);
 extern fflag_source fflag_locate(Oid schema, Snapshot snapshot);
 extern Relation fflag_open_table(fflag_source *source, fflag_table_id which);
-extern void fflag_check_source(fflag_source *source);
+extern Oid	fflag_find_index(Relation rel, int nkeys, const AttrNumber *attnums,
+							 const Oid *types, bool unique);
 extern char *fflag_relation_name(Oid relid);
 extern char *fflag_table_in_sql(Oid schema, const char *table);
 extern const char *fflag_column_name(fflag_column column);
