@@ -38,8 +38,9 @@
 
 /*
  * Bytes of filter for each entry that a list may have, which is two to four for
- * each that it has.  At two, one in 350 of those not listed passes, at
- * four, one in 4,000: less memory costs more probes.
+ * each that it has.  Entries fall on lines by chance (the Poisson distribution),
+ * so that at two, one in 370 of those not listed is to be expected to pass, at
+ * four, one in 3,900: less memory costs more probes.
  */
 #define BYTES_FILTERED 2
 
