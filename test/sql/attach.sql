@@ -50,6 +50,10 @@ SELECT * FROM fflag_explain('too much', 7);
 SELECT fflag_enabled('new_checkout', '07'), fflag_enabled('new_checkout', ' 7'), fflag_enabled('new_checkout', '+7'), fflag_enabled('new_checkout', ''),
 	fflag_enabled('new_checkout', '99999999999999999999'), fflag_enabled('new_checkout', 4294967303), fflag_enabled('new_checkout', repeat('7', 100));
 TABLE feature_flag_attachment;
+-- the extension does not go without being told that the triggers go along
+\set VERBOSITY terse
+DROP EXTENSION fflag;
+\set VERBOSITY default
 
 -- changes are seen, and cached between
 UPDATE feature_flag_infra_featureflag SET rollout_percentage = 75 WHERE name = 'beta';
