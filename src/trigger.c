@@ -27,7 +27,7 @@
 #include "utils/timestamp.h"
 
 #include "cache.h"
-#include "read.h"
+#include "check.h"
 
 static TriggerData *
 get_trigger_data(FunctionCallInfo fcinfo, const char *function)
