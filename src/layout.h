@@ -37,7 +37,9 @@ typedef enum fflag_column
 
 typedef struct fflag_table
 {
-	Oid			relid;			/* FFLAG_ATTACHMENT: may be InvalidOid */
+	Oid			relid;
+	Oid			marker;			/* the relid in messages of changed rows, see
+								 * writer.c; InvalidOid if there are none */
 	fflag_column key;			/* rows are looked up by this column */
 	int			nkeys;			/* and those behind it, so many together */
 
