@@ -259,6 +259,44 @@ drop_content(fflag_table_id which)
 }
 
 /*
+ * Finds out where the snapshot sees the tables, and drops what rests on the
+ * answers of before.
+ */
+static void
+locate(Oid function, Snapshot snapshot)
+{
+	fflag_source old = source;
+	uint64		before = messages;
+
+	located = false;			/* an error leaves it so */
+	source = fflag_locate(fflag_extension_schema(function), snapshot);
+	for (int i = 0; i < FFLAG_TABLES; i++)
+	{
+		Oid			relid = source.tables[i].relid;
+
+		if (!tables[i].dirty && relid == old.tables[i].relid &&
+			source.tables[i].marker == old.tables[i].marker)
+			continue;
+		drop_content(i);
+
+		/*
+		 * What came while we were looking may be about what we had looked at
+		 * already, or about a table that was not ours yet: look again next
+		 * time.
+		 */
+		tables[i].dirty = messages != before;
+
+		/*
+		 * The fence comes after relid and marker are set, so that no message is
+		 * missed between, and must be fresh: for a relation that has no syscache,
+		 * as ours, this function takes a new snapshot at each call.
+		 */
+		tables[i].fence = fflag_identify(GetNonHistoricCatalogSnapshot(relid));
+	}
+	located = true;
+}
+
+/*
  * Makes the cache hold nothing that is not valid for the snapshot, and tags it
  * with that snapshot's identity.  The function is any of the extension's.  An
  * error leaves the cache untagged: the next call comes here again.
@@ -268,15 +306,11 @@ revalidate(Oid function, Snapshot snapshot)
 {
 	fflag_snapshot_id now = fflag_identify(snapshot);
 	Oid			known[FFLAG_TABLES];
-	Oid			markers[FFLAG_TABLES];
-	bool		locate = false;
+	bool		dirty = false;
 	bool		carry;
 
 	for (int i = 0; i < FFLAG_TABLES; i++)
-	{
 		known[i] = source.tables[i].relid;
-		markers[i] = source.tables[i].marker;
-	}
 
 	/*
 	 * A parallel worker's snapshot is the leader's, which its own ones cannot
@@ -296,40 +330,11 @@ revalidate(Oid function, Snapshot snapshot)
 	{
 		if (!carry || tables[i].dirty || !fflag_is_same_or_later(&tag, &tables[i].fence))
 			drop_content(i);
-		locate |= tables[i].dirty;
+		dirty |= tables[i].dirty;
 	}
 
-	if (locate || !located)
-	{
-		uint64		before = messages;
-
-		located = false;		/* an error leaves it so */
-		source = fflag_locate(fflag_extension_schema(function), snapshot);
-		for (int i = 0; i < FFLAG_TABLES; i++)
-		{
-			Oid			relid = source.tables[i].relid;
-
-			if (!tables[i].dirty && relid == known[i] &&
-				source.tables[i].marker == markers[i])
-				continue;
-			drop_content(i);
-
-			/*
-			 * What came while we were looking may be about what we had looked
-			 * at already, or about a table that was not ours yet: look again
-			 * next time.
-			 */
-			tables[i].dirty = messages != before;
-
-			/*
-			 * The fence comes after relid and marker are set, so that no message is
-			 * missed between, and must be fresh: for a relation that has no syscache,
-			 * as ours, this function takes a new snapshot at each call.
-			 */
-			tables[i].fence = fflag_identify(GetNonHistoricCatalogSnapshot(relid));
-		}
-		located = true;
-	}
+	if (dirty || !located)
+		locate(function, snapshot);
 
 	tag = now;
 	tagged = fflag_cache_setting && source.announced && !fflag_is_moving(&now);
