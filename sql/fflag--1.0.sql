@@ -59,9 +59,42 @@ COMMENT ON COLUMN @extschema@.feature_flag_user.flag_id IS 'the flag';
 COMMENT ON COLUMN @extschema@.feature_flag_user.user_id IS 'the user, an id in its canonical text form: 42, or a lower-case hyphenated uuid';
 COMMENT ON COLUMN @extschema@.feature_flag_user.created_at IS 'when the user was listed';
 
+CREATE TABLE @extschema@.feature_flag_attachment (
+	attached boolean NOT NULL DEFAULT true,
+	flags pg_catalog.regclass NOT NULL,
+	users pg_catalog.regclass NOT NULL,
+	flags_name pg_catalog.text NOT NULL,
+	users_name pg_catalog.text NOT NULL,
+	id pg_catalog.name NOT NULL,
+	name pg_catalog.name NOT NULL,
+	enabled pg_catalog.name NOT NULL,
+	staff_only pg_catalog.name NOT NULL,
+	rollout_percentage pg_catalog.name NOT NULL,
+	flag_id pg_catalog.name NOT NULL,
+	user_id pg_catalog.name NOT NULL,
+	CONSTRAINT feature_flag_attachment_pkey PRIMARY KEY (attached),
+	CONSTRAINT feature_flag_attachment_attached_check CHECK (attached)
+);
+
+COMMENT ON TABLE @extschema@.feature_flag_attachment IS
+'which tables flags are read from, if not the extension''s own; at most one row, kept by fflag_attach and fflag_detach';
+COMMENT ON COLUMN @extschema@.feature_flag_attachment.attached IS 'true, so that there is one row at most';
+COMMENT ON COLUMN @extschema@.feature_flag_attachment.flags IS 'the table that stands for feature_flag';
+COMMENT ON COLUMN @extschema@.feature_flag_attachment.users IS 'the table that stands for feature_flag_user';
+COMMENT ON COLUMN @extschema@.feature_flag_attachment.flags_name IS 'what the former was called when it was attached';
+COMMENT ON COLUMN @extschema@.feature_flag_attachment.users_name IS 'what the latter was called when it was attached';
+COMMENT ON COLUMN @extschema@.feature_flag_attachment.id IS 'what column id is called there';
+COMMENT ON COLUMN @extschema@.feature_flag_attachment.name IS 'what column name is called there';
+COMMENT ON COLUMN @extschema@.feature_flag_attachment.enabled IS 'what column enabled is called there';
+COMMENT ON COLUMN @extschema@.feature_flag_attachment.staff_only IS 'what column staff_only is called there';
+COMMENT ON COLUMN @extschema@.feature_flag_attachment.rollout_percentage IS 'what column rollout_percentage is called there';
+COMMENT ON COLUMN @extschema@.feature_flag_attachment.flag_id IS 'what column flag_id is called there';
+COMMENT ON COLUMN @extschema@.feature_flag_attachment.user_id IS 'what column user_id is called there';
+
 SELECT pg_catalog.pg_extension_config_dump('feature_flag', '');
 SELECT pg_catalog.pg_extension_config_dump('feature_flag_user', '');
 SELECT pg_catalog.pg_extension_config_dump('feature_flag_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('feature_flag_attachment', '');
 
 --
 -- Triggers
@@ -90,11 +123,27 @@ CREATE TRIGGER fflag_invalidate BEFORE INSERT OR UPDATE OR DELETE
 	ON @extschema@.feature_flag_user
 	FOR EACH ROW EXECUTE FUNCTION @extschema@.fflag_invalidate();
 
+CREATE TRIGGER fflag_invalidate BEFORE INSERT OR UPDATE OR DELETE
+	ON @extschema@.feature_flag_attachment
+	FOR EACH ROW EXECUTE FUNCTION @extschema@.fflag_invalidate();
+
 -- replicated changes count too
 ALTER TABLE @extschema@.feature_flag
 	ENABLE ALWAYS TRIGGER fflag_invalidate;
 ALTER TABLE @extschema@.feature_flag_user
 	ENABLE ALWAYS TRIGGER fflag_invalidate;
+ALTER TABLE @extschema@.feature_flag_attachment
+	ENABLE ALWAYS TRIGGER fflag_invalidate;
+
+--
+-- Planner
+--
+
+CREATE FUNCTION @extschema@.fflag_support(request internal) RETURNS internal
+LANGUAGE c VOLATILE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'fflag_support';
+COMMENT ON FUNCTION @extschema@.fflag_support(internal) IS
+'tells the planner how many rows fflag_enabled lets pass, and what it costs';
 
 --
 -- Evaluation.  The overloads differ by the type of user_id only; the text one
@@ -104,7 +153,7 @@ ALTER TABLE @extschema@.feature_flag_user
 CREATE FUNCTION @extschema@.fflag_enabled(name pg_catalog.text, user_id bigint,
 	is_staff boolean DEFAULT false, default_value boolean DEFAULT false)
 RETURNS boolean
-LANGUAGE c STABLE PARALLEL SAFE
+LANGUAGE c STABLE PARALLEL SAFE SUPPORT @extschema@.fflag_support
 AS 'MODULE_PATHNAME', 'fflag_enabled_bigint';
 COMMENT ON FUNCTION @extschema@.fflag_enabled(pg_catalog.text, bigint, boolean, boolean) IS
 'does the user get the feature? default_value if there is no such flag';
@@ -112,7 +161,7 @@ COMMENT ON FUNCTION @extschema@.fflag_enabled(pg_catalog.text, bigint, boolean, 
 CREATE FUNCTION @extschema@.fflag_enabled(name pg_catalog.text, user_id uuid,
 	is_staff boolean DEFAULT false, default_value boolean DEFAULT false)
 RETURNS boolean
-LANGUAGE c STABLE PARALLEL SAFE
+LANGUAGE c STABLE PARALLEL SAFE SUPPORT @extschema@.fflag_support
 AS 'MODULE_PATHNAME', 'fflag_enabled_uuid';
 COMMENT ON FUNCTION @extschema@.fflag_enabled(pg_catalog.text, uuid, boolean, boolean) IS
 'does the user get the feature? default_value if there is no such flag';
@@ -120,7 +169,7 @@ COMMENT ON FUNCTION @extschema@.fflag_enabled(pg_catalog.text, uuid, boolean, bo
 CREATE FUNCTION @extschema@.fflag_enabled(name pg_catalog.text, user_id pg_catalog.text DEFAULT NULL,
 	is_staff boolean DEFAULT false, default_value boolean DEFAULT false)
 RETURNS boolean
-LANGUAGE c STABLE PARALLEL SAFE
+LANGUAGE c STABLE PARALLEL SAFE SUPPORT @extschema@.fflag_support
 AS 'MODULE_PATHNAME', 'fflag_enabled_text';
 COMMENT ON FUNCTION @extschema@.fflag_enabled(pg_catalog.text, pg_catalog.text, boolean, boolean) IS
 'does the user get the feature? default_value if there is no such flag';
@@ -196,6 +245,82 @@ LANGUAGE c STABLE PARALLEL SAFE ROWS 50
 AS 'MODULE_PATHNAME', 'fflag_flags_text';
 COMMENT ON FUNCTION @extschema@.fflag_flags(pg_catalog.text, boolean) IS
 'all flags by name, with the answer of fflag_enabled for the user';
+
+--
+-- Evaluation for many users.  The form with is_staff has a name of its own:
+-- another fflag_enabled of three arguments would make calls with untyped ones
+-- ambiguous.
+--
+
+CREATE FUNCTION @extschema@.fflag_enabled(name pg_catalog.text, user_ids bigint[])
+RETURNS boolean[]
+LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'fflag_enabled_array_bigint';
+COMMENT ON FUNCTION @extschema@.fflag_enabled(pg_catalog.text, bigint[]) IS
+'which of the users get the feature? one answer for each, in their order';
+
+CREATE FUNCTION @extschema@.fflag_enabled_all(name pg_catalog.text, user_ids bigint[],
+	is_staff boolean[])
+RETURNS boolean[]
+LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'fflag_enabled_array_bigint';
+COMMENT ON FUNCTION @extschema@.fflag_enabled_all(pg_catalog.text, bigint[], boolean[]) IS
+'which of the users, some of them staff, get the feature? one answer for each, in their order';
+
+CREATE FUNCTION @extschema@.fflag_enabled(name pg_catalog.text, user_ids uuid[])
+RETURNS boolean[]
+LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'fflag_enabled_array_uuid';
+COMMENT ON FUNCTION @extschema@.fflag_enabled(pg_catalog.text, uuid[]) IS
+'which of the users get the feature? one answer for each, in their order';
+
+CREATE FUNCTION @extschema@.fflag_enabled_all(name pg_catalog.text, user_ids uuid[],
+	is_staff boolean[])
+RETURNS boolean[]
+LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'fflag_enabled_array_uuid';
+COMMENT ON FUNCTION @extschema@.fflag_enabled_all(pg_catalog.text, uuid[], boolean[]) IS
+'which of the users, some of them staff, get the feature? one answer for each, in their order';
+
+CREATE FUNCTION @extschema@.fflag_enabled(name pg_catalog.text, user_ids pg_catalog.text[])
+RETURNS boolean[]
+LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'fflag_enabled_array_text';
+COMMENT ON FUNCTION @extschema@.fflag_enabled(pg_catalog.text, pg_catalog.text[]) IS
+'which of the users get the feature? one answer for each, in their order';
+
+CREATE FUNCTION @extschema@.fflag_enabled_all(name pg_catalog.text, user_ids pg_catalog.text[],
+	is_staff boolean[])
+RETURNS boolean[]
+LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'fflag_enabled_array_text';
+COMMENT ON FUNCTION @extschema@.fflag_enabled_all(pg_catalog.text, pg_catalog.text[], boolean[]) IS
+'which of the users, some of them staff, get the feature? one answer for each, in their order';
+
+CREATE FUNCTION @extschema@.fflag_select(name pg_catalog.text, user_ids bigint[])
+RETURNS SETOF bigint
+LANGUAGE c STABLE PARALLEL SAFE ROWS 100
+AS 'MODULE_PATHNAME', 'fflag_select_bigint';
+COMMENT ON FUNCTION @extschema@.fflag_select(pg_catalog.text, bigint[]) IS
+'those of the users who get the feature, in their order';
+
+CREATE FUNCTION @extschema@.fflag_select(name pg_catalog.text, user_ids uuid[])
+RETURNS SETOF uuid
+LANGUAGE c STABLE PARALLEL SAFE ROWS 100
+AS 'MODULE_PATHNAME', 'fflag_select_uuid';
+COMMENT ON FUNCTION @extschema@.fflag_select(pg_catalog.text, uuid[]) IS
+'those of the users who get the feature, in their order';
+
+CREATE FUNCTION @extschema@.fflag_select(name pg_catalog.text, user_ids pg_catalog.text[])
+RETURNS SETOF pg_catalog.text
+LANGUAGE c STABLE PARALLEL SAFE ROWS 100
+AS 'MODULE_PATHNAME', 'fflag_select_text';
+COMMENT ON FUNCTION @extschema@.fflag_select(pg_catalog.text, pg_catalog.text[]) IS
+'those of the users who get the feature, in their order';
+
+--
+-- What a session caches
+--
 
 CREATE FUNCTION @extschema@.fflag_cache(
 	OUT caching boolean, OUT flags bigint, OUT unknown_names bigint,
@@ -292,6 +417,27 @@ COMMENT ON FUNCTION @extschema@.fflag_disallow(pg_catalog.text, pg_catalog.text[
 'takes users off the allowlist of a flag; returns how many were on it';
 
 --
+-- Reading flags from somebody else's tables
+--
+
+CREATE FUNCTION @extschema@.fflag_attach(flags pg_catalog.regclass, users pg_catalog.regclass,
+	id pg_catalog.name DEFAULT 'id', name pg_catalog.name DEFAULT 'name',
+	enabled pg_catalog.name DEFAULT 'enabled', staff_only pg_catalog.name DEFAULT 'staff_only',
+	rollout_percentage pg_catalog.name DEFAULT 'rollout_percentage',
+	flag_id pg_catalog.name DEFAULT 'featureflag_id', user_id pg_catalog.name DEFAULT 'user_id')
+RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'fflag_attach';
+COMMENT ON FUNCTION @extschema@.fflag_attach(pg_catalog.regclass, pg_catalog.regclass, pg_catalog.name, pg_catalog.name, pg_catalog.name, pg_catalog.name, pg_catalog.name, pg_catalog.name, pg_catalog.name) IS
+'from now on reads flags from these tables, in place; the other arguments say what the columns are called there';
+
+CREATE FUNCTION @extschema@.fflag_detach() RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'fflag_detach';
+COMMENT ON FUNCTION @extschema@.fflag_detach() IS
+'reads flags from the extension''s own tables again';
+
+--
 -- Privileges.  Everybody may evaluate; the rest is for whom the owner grants it
 -- to.  Whoever creates the extension, a superuser or not, gets the tables.
 --
@@ -315,6 +461,10 @@ REVOKE ALL ON FUNCTION
 	@extschema@.fflag_disallow(pg_catalog.text, bigint[]),
 	@extschema@.fflag_disallow(pg_catalog.text, uuid[]),
 	@extschema@.fflag_disallow(pg_catalog.text, pg_catalog.text[]),
+	@extschema@.fflag_attach(pg_catalog.regclass, pg_catalog.regclass, pg_catalog.name, pg_catalog.name,
+		pg_catalog.name, pg_catalog.name, pg_catalog.name, pg_catalog.name, pg_catalog.name),
+	@extschema@.fflag_detach(),
+	@extschema@.fflag_support(internal),
 	@extschema@.fflag_invalidate(),
 	@extschema@.fflag_check()
 FROM PUBLIC;
@@ -337,8 +487,13 @@ GRANT EXECUTE ON FUNCTION
 	@extschema@.fflag_allow(pg_catalog.text, pg_catalog.text[]),
 	@extschema@.fflag_disallow(pg_catalog.text, bigint[]),
 	@extschema@.fflag_disallow(pg_catalog.text, uuid[]),
-	@extschema@.fflag_disallow(pg_catalog.text, pg_catalog.text[])
+	@extschema@.fflag_disallow(pg_catalog.text, pg_catalog.text[]),
+	@extschema@.fflag_attach(pg_catalog.regclass, pg_catalog.regclass, pg_catalog.name, pg_catalog.name,
+		pg_catalog.name, pg_catalog.name, pg_catalog.name, pg_catalog.name, pg_catalog.name),
+	@extschema@.fflag_detach(),
+	@extschema@.fflag_invalidate()	-- fflag_attach puts it on tables, as its caller
 TO @extowner@ WITH GRANT OPTION;
 
 ALTER TABLE @extschema@.feature_flag OWNER TO @extowner@;
 ALTER TABLE @extschema@.feature_flag_user OWNER TO @extowner@;
+ALTER TABLE @extschema@.feature_flag_attachment OWNER TO @extowner@;

@@ -11,10 +11,10 @@
  * the active snapshot.  A change that is committed in mid-statement therefore
  * means nothing for that statement, which cannot see it.
  *
- * "Nothing can have changed" rests on relcache invalidation messages, which
- * the triggers in trigger.c queue with each change.  The messages alone are not
- * enough; these are the traps, each with a patch in test/naive that opens it
- * and a test that then fails:
+ * "Nothing can have changed" rests on relcache invalidation messages, of which
+ * the triggers in trigger.c queue one for each table that a transaction changes.
+ * The messages alone are not enough; these are the traps, each with a patch in
+ * test/naive that opens it and a test that then fails:
  *
  * - A message tells that something has changed, not that our snapshot sees it.
  *   Content loaded under an old snapshot after the message was consumed would
@@ -25,8 +25,12 @@
  *   that is us.
  *
  * - A committing backend becomes visible to snapshots first and sends its
- *   messages a moment later.  Until then it holds a lock (a standby: is still
+ *   messages a moment later.  Meanwhile it holds a lock (a standby: is still
  *   replaying the commit record), and who sees either loads anew.
+ *
+ * - The one message tells the writer's own session of its first command only.
+ *   So nothing that this session has loaded before its last write is carried
+ *   to another command.
  *
  * - When a subtransaction rolls back, the next snapshot may look exactly like
  *   the last one.
@@ -132,7 +136,8 @@ mark_dirty(Datum arg, Oid relid)
 	messages++;
 	for (int i = 0; i < PARTS; i++)
 	{
-		if (relid == InvalidOid || relid == source.tables[i].relid)
+		if (relid == InvalidOid || relid == source.tables[i].relid ||
+			relid == source.tables[i].marker)
 		{
 			parts[i].dirty = true;
 			source.tables[i].changes++;
@@ -177,6 +182,7 @@ end_subtransaction(SubXactEvent event, SubTransactionId subid,
 {
 	if (event == SUBXACT_EVENT_ABORT_SUB)
 	{
+		fflag_forget_announced(subid);
 		tagged = false;
 		mistrust_messages();
 	}
@@ -185,6 +191,8 @@ end_subtransaction(SubXactEvent event, SubTransactionId subid,
 static void
 end_transaction(XactEvent event, void *arg)
 {
+	if (event == XACT_EVENT_PRE_COMMIT || event == XACT_EVENT_PRE_PREPARE)
+		fflag_begin_commit();
 	if (event == XACT_EVENT_ABORT)
 		mistrust_messages();
 }
@@ -293,11 +301,15 @@ revalidate(FmgrInfo *flinfo, Snapshot snapshot)
 {
 	fflag_snapshot_id now = fflag_identify(snapshot);
 	Oid			known[PARTS];
+	Oid			markers[PARTS];
 	bool		locate = false;
 	bool		carry;
 
 	for (int i = 0; i < PARTS; i++)
+	{
 		known[i] = source.tables[i].relid;
+		markers[i] = source.tables[i].marker;
+	}
 
 	/*
 	 * A parallel worker's snapshot is the leader's, which its own ones cannot
@@ -305,6 +317,7 @@ revalidate(FmgrInfo *flinfo, Snapshot snapshot)
 	 */
 	carry = tagged && fflag_cache_setting && !IsParallelWorker() &&
 		fflag_is_not_before(&now, &tag) && !fflag_is_moving(&now) &&
+		!fflag_has_written_between(&tag, &now) &&
 		(fflag_sees_same(&now, &tag) ||
 		 !fflag_is_commit_under_way(snapshot, known, PARTS));
 	tagged = false;
@@ -329,7 +342,8 @@ revalidate(FmgrInfo *flinfo, Snapshot snapshot)
 		{
 			Oid			relid = source.tables[i].relid;
 
-			if (!parts[i].dirty && relid == known[i])
+			if (!parts[i].dirty && relid == known[i] &&
+				source.tables[i].marker == markers[i])
 				continue;
 			drop_content(i);
 
@@ -341,8 +355,8 @@ revalidate(FmgrInfo *flinfo, Snapshot snapshot)
 			parts[i].dirty = messages != before;
 
 			/*
-			 * The fence comes after relid is set, so that no message is missed
-			 * between, and must be fresh: for a relation that has no syscache,
+			 * The fence comes after relid and marker are set, so that no message is
+			 * missed between, and must be fresh: for a relation that has no syscache,
 			 * as ours, this function takes a new snapshot at each call.
 			 */
 			parts[i].fence = fflag_identify(GetNonHistoricCatalogSnapshot(relid));
@@ -659,8 +673,8 @@ fflag_cache_count_listed(const fflag_entry *entry)
 }
 
 /*
- * Makes a plan depend on the flag tables: their relcache messages invalidate it
- * if it is kept.
+ * Makes a plan depend on the flag tables: messages about the tables and their
+ * rows invalidate it if it is kept.
  */
 void
 fflag_cache_add_dependency(PlannerGlobal *glob)
@@ -670,9 +684,11 @@ fflag_cache_add_dependency(PlannerGlobal *glob)
 
 	for (int i = 0; i < PARTS; i++)
 	{
-		if (OidIsValid(source.tables[i].relid))
+		glob->relationOids = list_append_unique_oid(glob->relationOids,
+													source.tables[i].relid);
+		if (OidIsValid(source.tables[i].marker))
 			glob->relationOids = list_append_unique_oid(glob->relationOids,
-														source.tables[i].relid);
+														source.tables[i].marker);
 	}
 	MemoryContextSwitchTo(caller);
 }

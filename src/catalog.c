@@ -28,8 +28,6 @@
 #include "access/table.h"
 #include "access/transam.h"
 #include "catalog/pg_index.h"
-#include "catalog/pg_language.h"
-#include "catalog/pg_proc.h"
 #include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
@@ -150,21 +148,22 @@ open_table(Oid relid)
 }
 
 /*
- * Does an enabled trigger announce every changed row, replicated ones too?
- * ALTER TABLE ... ENABLE TRIGGER, which a restore with --disable-triggers
- * runs, leaves triggers that do not fire for replicas.
+ * The trigger that announces every changed row of a table, replicated ones too,
+ * or InvalidOid.  ALTER TABLE ... ENABLE TRIGGER, which a restore with
+ * --disable-triggers runs, leaves triggers that do not fire for replicas.
  */
-static bool
-is_announced(Oid relid, Oid schema)
+static Oid
+find_marker(Oid relid, Oid schema)
 {
 	Relation	rel = open_table(relid);
-	bool		found = false;
+	Oid			found = InvalidOid;
 
 	for (int i = 0; rel->trigdesc != NULL && i < rel->trigdesc->numtriggers; i++)
 	{
 		Trigger    *trigger = &rel->trigdesc->triggers[i];
 		const int16 events = TRIGGER_TYPE_BEFORE | TRIGGER_TYPE_ROW |
 			TRIGGER_TYPE_INSERT | TRIGGER_TYPE_UPDATE | TRIGGER_TYPE_DELETE;
+		Oid			tgoid = trigger->tgoid;
 		Oid			tgfoid = trigger->tgfoid;
 		char	   *function;
 
@@ -178,7 +177,7 @@ is_announced(Oid relid, Oid schema)
 			continue;
 		function = get_func_name(tgfoid);
 		if (function != NULL && strcmp(function, TRIGGER_FUNCTION) == 0)
-			found = true;
+			found = tgoid;
 	}
 
 	/*
@@ -188,7 +187,7 @@ is_announced(Oid relid, Oid schema)
 	if ((rel->rd_createSubid != InvalidSubTransactionId ||
 		 rel->rd_newRelfilelocatorSubid != InvalidSubTransactionId) &&
 		RelationGetIndexList(rel) == NIL)
-		found = false;
+		found = InvalidOid;
 	table_close(rel, AccessShareLock);
 	return found;
 }
@@ -292,26 +291,6 @@ read_attachment(fflag_source *source, Snapshot snapshot)
 }
 
 /*
- * The table came with version 1.2, as did fflag_detach().  Where an older version
- * is installed, whoever may create tables in its schema could create one of this
- * name, and say what the flags are; but not a function in C.
- */
-static Oid
-locate_attachment(Oid schema)
-{
-	HeapTuple	detach = SearchSysCache3(PROCNAMEARGSNSP,
-										 CStringGetDatum("fflag_detach"),
-										 PointerGetDatum(buildoidvector(NULL, 0)),
-										 ObjectIdGetDatum(schema));
-	bool		ours = HeapTupleIsValid(detach) &&
-		((Form_pg_proc) GETSTRUCT(detach))->prolang == ClanguageId;
-
-	if (HeapTupleIsValid(detach))
-		ReleaseSysCache(detach);
-	return ours ? locate_table(schema, FFLAG_ATTACHMENT_TABLE) : InvalidOid;
-}
-
-/*
  * Where the flags are, as the snapshot sees it, and whether a cache of their
  * content can be kept up to date.  All of this may change; whoever keeps the
  * answer has to ask again after each relcache message of one of the tables.
@@ -324,9 +303,9 @@ fflag_locate(Oid schema, Snapshot snapshot)
 		.tables[FFLAG_USERS] = {.key = FFLAG_COLUMN_FLAG_ID,.nkeys = 2}
 	};
 
-	source.tables[FFLAG_ATTACHMENT].relid = locate_attachment(schema);
-	if (OidIsValid(source.tables[FFLAG_ATTACHMENT].relid))
-		read_attachment(&source, snapshot);
+	source.tables[FFLAG_ATTACHMENT].relid =
+		locate_table(schema, FFLAG_ATTACHMENT_TABLE);
+	read_attachment(&source, snapshot);
 	if (!source.attached)
 	{
 		source.tables[FFLAG_FLAGS].relid = locate_table(schema, FFLAG_FLAGS_TABLE);
@@ -341,7 +320,8 @@ fflag_locate(Oid schema, Snapshot snapshot)
 		fflag_table *table = &source.tables[i];
 
 		table->changes = 1;
-		if (OidIsValid(table->relid) && !is_announced(table->relid, schema))
+		table->marker = find_marker(table->relid, schema);
+		if (!OidIsValid(table->marker))
 			source.announced = false;
 	}
 	return source;

@@ -42,7 +42,9 @@ typedef enum fflag_column
 
 typedef struct fflag_table
 {
-	Oid			relid;			/* FFLAG_ATTACHMENT: may be InvalidOid */
+	Oid			relid;
+	Oid			marker;			/* the relid in messages of changed rows, see
+								 * trigger.c; InvalidOid if there are none */
 	fflag_column key;			/* the first column by which rows are looked up */
 	int			nkeys;			/* and how many columns that are */
 	uint64		changes;		/* for the owner of the fflag_source to increase,

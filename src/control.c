@@ -198,6 +198,22 @@ fflag_register(PG_FUNCTION_ARGS)
 	PG_RETURN_BOOL(register_flag(fcinfo, PG_GETARG_DATUM(0), name));
 }
 
+typedef struct name_to_register
+{
+	char	   *name;
+	int			position;		/* in the argument */
+} name_to_register;
+
+static int
+compare_names(const void *a, const void *b)
+{
+	const name_to_register *x = a;
+	const name_to_register *y = b;
+	int			order = strcmp(x->name, y->name);
+
+	return order != 0 ? order : x->position - y->position;
+}
+
 /* the same for names text[], returns setof (name, created) */
 PG_FUNCTION_INFO_V1(fflag_register_all);
 
@@ -208,21 +224,37 @@ fflag_register_all(PG_FUNCTION_ARGS)
 	Datum	   *names;
 	bool	   *isnull;
 	int			count;
+	name_to_register *order;
+	bool	   *created;
 
 	InitMaterializedSRF(fcinfo, 0);
 	if (PG_ARGISNULL(0))
 		fflag_check_name(NULL);
 	deconstruct_array(PG_GETARG_ARRAYTYPE_P(0), TEXTOID, -1, false,
 					  TYPALIGN_INT, &names, &isnull, &count);
+	order = palloc(sizeof(*order) * count);
+	created = palloc(sizeof(*created) * count);
 	for (int i = 0; i < count; i++)
 	{
-		char	   *name = isnull[i] ? NULL : TextDatumGetCString(names[i]);
-		Datum		values[2];
+		order[i].name = isnull[i] ? NULL : TextDatumGetCString(names[i]);
+		order[i].position = i;
+		fflag_check_name(order[i].name);
+	}
+
+	/*
+	 * Whoever registers a name waits for whoever has registered it and not
+	 * committed yet.  In one order, so that no two wait for each other.
+	 */
+	qsort(order, count, sizeof(*order), compare_names);
+	for (int i = 0; i < count; i++)
+		created[order[i].position] =
+			register_flag(fcinfo, names[order[i].position], order[i].name);
+
+	for (int i = 0; i < count; i++)
+	{
+		Datum		values[2] = {names[i], BoolGetDatum(created[i])};
 		bool		nulls[2] = {false};
 
-		fflag_check_name(name);
-		values[0] = names[i];
-		values[1] = BoolGetDatum(register_flag(fcinfo, names[i], name));
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 	}
 	return (Datum) 0;
@@ -231,6 +263,10 @@ fflag_register_all(PG_FUNCTION_ARGS)
 /*
  * Runs a command on the allowlist of the flag of argument 0: $1 is the flag's
  * id, $2 the array of user ids of argument 1, of whichever overload.
+ *
+ * The command must touch rows in an order that the array's does not change, or
+ * two sessions with the same users could wait for each other: INSERT sorts them,
+ * DELETE goes by the index or the table.
  */
 static Datum
 edit_allowlist(FunctionCallInfo fcinfo, const char *command)
@@ -267,6 +303,7 @@ fflag_allow(PG_FUNCTION_ARGS)
 						  "INSERT INTO %s (flag_id, user_id)"
 						  " SELECT $1, u.id"
 						  " FROM pg_catalog.unnest($2::pg_catalog.text[]) AS u (id)"
+						  " ORDER BY u.id COLLATE pg_catalog.\"C\""
 						  " ON CONFLICT DO NOTHING");
 }
 

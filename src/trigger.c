@@ -2,7 +2,7 @@
  * trigger.c
  *		The triggers of the flag tables.
  *
- * fflag_invalidate() announces each changed row to all caches.  It fires BEFORE
+ * fflag_invalidate() announces to all caches that rows change.  It fires BEFORE
  * ROW, so that a message is queued before any code can see the change (an
  * AFTER trigger would let a user's trigger cache a row that is rolled back a
  * moment later), and ENABLE ALWAYS, because replication changes rows as well.
@@ -22,12 +22,12 @@
 #include "commands/trigger.h"
 #include "executor/spi.h"
 #include "utils/builtins.h"
-#include "utils/inval.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"
 
 #include "cache.h"
 #include "read.h"
+#include "writer.h"
 
 static TriggerData *
 get_trigger_data(FunctionCallInfo fcinfo, const char *function)
@@ -57,8 +57,8 @@ fflag_invalidate(PG_FUNCTION_ARGS)
 {
 	TriggerData *data = get_trigger_data(fcinfo, "fflag_invalidate");
 
+	fflag_announce(data->tg_trigger->tgoid);
 	fflag_cache_begin_write();
-	CacheInvalidateRelcache(data->tg_relation);
 	return PointerGetDatum(new_tuple(data));
 }
 

@@ -2,19 +2,32 @@
  * writer.c
  *		Transactions that write flags, as their readers have to know of them.
  *
+ * A transaction announces its changes with one message for each table, however
+ * many rows and commands there are.  The message says that a relation has changed
+ * whose OID is that of the table's trigger, the marker; there is no such
+ * relation.  A message about the table itself would do as well, but makes each
+ * session that has the table open read its description anew; while it does so it
+ * accepts the next message, and many of them overflow the stack, which takes the
+ * server down.  (Should there be a relation with that OID, as there may be after
+ * four billion objects, only its description is read anew.)
+ *
  * Two moments matter to a cache: when a statement has written some of its rows
  * and not yet the others, and when a transaction has become visible and has not
- * yet sent its invalidation messages.  This file tells of both.
+ * yet sent its message.  This file tells of both.
  *
  * Copyright (c) 2026, fflag contributors
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "access/xact.h"
 #include "access/xlogrecovery.h"
+#include "catalog/pg_class.h"
 #include "catalog/pg_extension.h"
 #include "miscadmin.h"
 #include "storage/lock.h"
+#include "utils/inval.h"
+#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 
 #include "compat.h"
@@ -25,11 +38,32 @@ static struct
 {
 	LocalTransactionId lxid;
 	TimestampTz command;
-	CommandId	curcid;
+	CommandId	curcid;			/* of the first statement of that command */
+	CommandId	last;			/* of the last row written */
 }			writing;
 
 /*
- * The lock that writers hold from before their first change until after their
+ * Which markers this transaction has announced: in a subtransaction that is still
+ * open, or that has become part of its parent, which counts the same.  There are
+ * three triggers, and two more when tables are attached; what finds no room is
+ * announced again.
+ */
+#define MARKERS 8
+
+static struct
+{
+	Oid			marker;
+	LocalTransactionId lxid;
+	SubTransactionId subid;
+}			announced[MARKERS];
+static int	next_announced = 0;
+
+/* the last transaction that has announced something, or begun to commit */
+static LocalTransactionId announcing = InvalidLocalTransactionId;
+static LocalTransactionId committing = InvalidLocalTransactionId;
+
+/*
+ * The lock that a writer holds from before it becomes visible until after its
  * messages are out.  Only we know it: there is no extension with OID 0.
  * Writers do not conflict with each other, and readers only look whether it
  * is held; so nobody waits for longer than such a look takes.
@@ -41,6 +75,80 @@ write_lock(void)
 
 	SET_LOCKTAG_OBJECT(lock, MyDatabaseId, ExtensionRelationId, InvalidOid, 0);
 	return lock;
+}
+
+/* Until the transaction ends; one that is prepared keeps the lock. */
+static void
+take_write_lock(void)
+{
+	LOCKTAG		lock = write_lock();
+	ResourceOwner caller = CurrentResourceOwner;
+
+	CurrentResourceOwner = TopTransactionResourceOwner;
+	(void) LockAcquire(&lock, RowExclusiveLock, false, false);
+	CurrentResourceOwner = caller;
+}
+
+/*
+ * Queues the message of a marker, unless the transaction has done so before.  It
+ * goes out with the commit.
+ */
+void
+fflag_announce(Oid marker)
+{
+	HeapTupleData tuple = {0};
+
+	for (int i = 0; i < MARKERS; i++)
+	{
+		if (announced[i].marker == marker &&
+			announced[i].lxid == MyLocalTransactionId)
+			return;
+	}
+
+	/* what writes while the transaction commits, another one's callback, say */
+	announcing = MyLocalTransactionId;
+	if (committing == MyLocalTransactionId)
+		take_write_lock();
+
+	/* the function that takes a relid insists that there is such a relation */
+	tuple.t_data = palloc0(MAXALIGN(SizeofHeapTupleHeader) +
+						   sizeof(FormData_pg_class));
+	tuple.t_data->t_hoff = MAXALIGN(SizeofHeapTupleHeader);
+	((Form_pg_class) GETSTRUCT(&tuple))->oid = marker;
+	CacheInvalidateRelcacheByTuple(&tuple);
+	pfree(tuple.t_data);
+
+	announced[next_announced].marker = marker;
+	announced[next_announced].lxid = MyLocalTransactionId;
+	announced[next_announced].subid = GetCurrentSubTransactionId();
+	next_announced = (next_announced + 1) % MARKERS;
+}
+
+/*
+ * Called when a subtransaction is rolled back, and with it those that have become
+ * part of it, whose numbers are higher; and all messages that they had queued.
+ */
+void
+fflag_forget_announced(SubTransactionId aborted)
+{
+	for (int i = 0; i < MARKERS; i++)
+	{
+		if (announced[i].subid >= aborted)
+			announced[i].marker = InvalidOid;
+	}
+}
+
+/*
+ * Called when a transaction is about to commit or to be prepared.  If what it has
+ * announced has been rolled back with a subtransaction, it takes the lock
+ * nevertheless, which only makes readers load that look at this very moment.
+ */
+void
+fflag_begin_commit(void)
+{
+	committing = MyLocalTransactionId;
+	if (announcing == MyLocalTransactionId)
+		take_write_lock();
 }
 
 /*
@@ -55,13 +163,10 @@ write_lock(void)
 void
 fflag_begin_write(void)
 {
-	LOCKTAG		lock = write_lock();
 	CommandId	curcid = FirstCommandId;
 
 	if (ActiveSnapshotSet())
 		curcid = GetActiveSnapshot()->curcid;
-
-	(void) LockAcquire(&lock, RowExclusiveLock, false, false);
 
 	if (writing.lxid != MyLocalTransactionId ||
 		writing.command != GetCurrentStatementStartTimestamp() ||
@@ -71,6 +176,18 @@ fflag_begin_write(void)
 		writing.command = GetCurrentStatementStartTimestamp();
 		writing.curcid = curcid;
 	}
+	writing.last = GetCurrentCommandId(false);
+}
+
+/*
+ * Has this transaction written rows that one of two snapshots may see and the
+ * other not?  It has announced them once, so that no message tells.
+ */
+bool
+fflag_has_written_between(const fflag_snapshot_id *a, const fflag_snapshot_id *b)
+{
+	return writing.lxid == a->lxid && writing.lxid == b->lxid &&
+		a->curcid <= writing.last && a->curcid != b->curcid;
 }
 
 /* Might the statement that writes show more rows to this snapshot later? */

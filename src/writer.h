@@ -9,7 +9,12 @@
 
 #include "snapshot.h"
 
+extern void fflag_announce(Oid marker);
+extern void fflag_forget_announced(SubTransactionId aborted);
+extern void fflag_begin_commit(void);
 extern void fflag_begin_write(void);
+extern bool fflag_has_written_between(const fflag_snapshot_id *a,
+									  const fflag_snapshot_id *b);
 extern bool fflag_is_moving(const fflag_snapshot_id *s);
 extern bool fflag_is_commit_under_way(Snapshot snapshot, const Oid *tables,
 									  int count);

@@ -11,6 +11,8 @@ use FflagTest;
 use Test::More;
 use Time::HiRes 'sleep';
 
+use constant LOADS => q{SELECT loads FROM fflag_cache()};
+
 my $module = "$FindBin::RealBin/../module";
 system_or_bail('make', '-s', '-C', $module, 'with_llvm=no');
 
@@ -68,6 +70,23 @@ delayed_commit(q{ALTER TABLE feature_flag DISABLE TRIGGER fflag_invalidate;
 	ALTER TABLE feature_flag ENABLE ALWAYS TRIGGER fflag_invalidate},
 	q{(SELECT enabled FROM feature_flag WHERE name = 'f')}, 'f', 'triggers disabled');
 
+# one who has not committed hides nobody who does
+my $idle = session($node);
+$idle->do('BEGIN');
+$idle->do(q{UPDATE feature_flag SET description = 'idle' WHERE name = 'g'});
+delayed_commit(q{UPDATE feature_flag SET enabled = NOT enabled WHERE name = 'f'},
+	q{(SELECT enabled FROM feature_flag WHERE name = 'f')}, 'f', 'beside an idle writer');
+$idle->do('ROLLBACK');
+$idle->disconnect;
+
+# nor does a savepoint that is rolled back, before or after
+delayed_commit(q{SAVEPOINT a; UPDATE feature_flag SET enabled = NOT enabled; ROLLBACK TO a;
+	UPDATE feature_flag SET enabled = NOT enabled WHERE name = 'f'},
+	q{(SELECT enabled FROM feature_flag WHERE name = 'f')}, 'f', 'rolled back before');
+delayed_commit(q{SAVEPOINT a; UPDATE feature_flag SET enabled = NOT enabled WHERE name = 'f'; RELEASE a;
+	SAVEPOINT b; UPDATE feature_flag SET description = 'b'; ROLLBACK TO b},
+	q{(SELECT enabled FROM feature_flag WHERE name = 'f')}, 'f', 'rolled back after');
+
 # PREPARE TRANSACTION makes the own transaction, which a snapshot leaves out,
 # one of the others: as many are running as before, but not the same
 $writer->do(q{UPDATE feature_flag SET enabled = false WHERE name = 'f'});
@@ -90,14 +109,17 @@ is(join(' ', $reader->selectrow_array($both)), '1 1', 'PREPARE TRANSACTION: afte
 $other->disconnect;
 
 # while somebody has written and not committed, readers are right as well, and
-# nobody waits
+# nobody waits or loads anew
+ask($reader, q{SELECT fflag_enabled('g', 1)});
 $writer->do('BEGIN');
 $writer->do(q{UPDATE feature_flag SET enabled = false});
+my $loads = ask($reader, LOADS);
 for (1 .. 3)
 {
 	$node->safe_psql('postgres', 'INSERT INTO other VALUES (1)');
 	is(ask($reader, q{SELECT fflag_enabled('g', 1)}), 1, 'a writer has not committed');
 }
+is(ask($reader, LOADS), $loads, 'and makes nobody load');
 $writer->do('COMMIT');
 is(ask($reader, q{SELECT fflag_enabled('g', 1)}), 0, 'and now has');
 

@@ -10,12 +10,13 @@ use PostgreSQL::Test::Utils;
 use FflagTest;
 use Test::More;
 
+my ($current, @versions) = versions();
+plan skip_all => "$current is the first version" if @versions == 1;
+
 my $node = PostgreSQL::Test::Cluster->new('node');
 $node->init;
 $node->start;
 
-my ($current, @versions) = versions();
-cmp_ok(scalar @versions, '>', 1, "versions: @versions");
 
 $node->safe_psql('postgres', 'CREATE ROLE regress_fflag_owner LOGIN');
 my $superuser = ask(session($node), 'SELECT current_user');
@@ -38,19 +39,6 @@ for ([ $superuser, $superuser ], [ 'regress_fflag_owner', 'regress_fflag_owner' 
 		$session->do(q{SELECT fflag_register('f', true, 0), fflag_allow('f', 1)});
 		$open->do(q{PREPARE p AS SELECT count(*) FROM generate_series(1, 10) AS n WHERE fflag_enabled('f', n)});
 		is(ask($open, 'EXECUTE p'), 1, "$owner, $version, $upgrader: a session has evaluated");
-		if ($version lt '1.2')
-		{
-			# whoever may create tables there does not say what the flags are
-			my $columns = join(', ', map { "$_ name" } qw(id name enabled staff_only rollout_percentage flag_id user_id));
-			$session->do(qq{CREATE TABLE mine (id int, name text, enabled boolean, staff_only boolean, rollout_percentage int, flag_id int, user_id int);
-				CREATE TABLE feature_flag_attachment (flags regclass, users regclass, flags_name text, users_name text, $columns);
-				INSERT INTO feature_flag_attachment VALUES ('mine', 'mine', 'mine', 'mine',
-					'id', 'name', 'enabled', 'staff_only', 'rollout_percentage', 'flag_id', 'user_id')});
-			my $another = session($node, dbname => 'upgraded', user => $owner);
-			is(ask($another, q{SELECT fflag_enabled('f', 1)}), 1, "$owner, $version, $upgrader: a table of a later version's name means nothing");
-			$another->disconnect;
-			$session->do('DROP TABLE feature_flag_attachment, mine');
-		}
 		$node->safe_psql('upgraded', 'ALTER EXTENSION fflag UPDATE', extra_params => [ '-U', $upgrader ]);
 		is(ask($open, 'EXECUTE p'), 1, "$owner, $version, $upgrader: and does so after the upgrade");
 		is(catalog($session), $expected, "$owner, $version, $upgrader: upgraded is the same as fresh");
