@@ -28,6 +28,7 @@
 #include "utils/memutils.h"
 
 #include "allowlist.h"
+#include "read.h"
 #include "snapshot.h"
 #include "strtab.h"
 
@@ -78,10 +79,11 @@ passes_filter(const fflag_filter_line *line, uint64 hash)
 }
 
 static bool
-take_user(const char *user, int len, void *arg)
+take_user(fflag_string user, void *arg)
 {
 	reading    *r = arg;
-	uint64		hash = hash_bytes_extended((const unsigned char *) user, len, 0);
+	uint64		hash = hash_bytes_extended((const unsigned char *) user.data,
+										   user.len, 0);
 
 	if (++r->entries > r->limit)
 		return false;
@@ -89,11 +91,12 @@ take_user(const char *user, int len, void *arg)
 		add_to_filter(fflag_filter_line_of(r->filter, r->filter_mask, hash), hash);
 	else
 	{
-		fflag_string key = {MemoryContextAlloc(r->cxt, Max(len, 1)), len};
+		char	   *copy = MemoryContextAlloc(r->cxt, Max(user.len, 1));
 		bool		found;
 
-		memcpy((char *) key.data, user, len);
-		strtab_insert_hash(r->members, key, (uint32) hash, &found);
+		memcpy(copy, user.data, user.len);
+		strtab_insert_hash(r->members, fflag_string_make(copy, user.len),
+						   (uint32) hash, &found);
 	}
 	return true;
 }
@@ -101,11 +104,11 @@ take_user(const char *user, int len, void *arg)
 /*
  * Reads the list, if it has at most limit entries, in place of what is held
  * of it.  An error leaves the list as it was: everything is built in a context
- * of the caller's, which moves over to cxt only when it is complete.
+ * of the caller's, which moves over to the list's only when it is complete.
  */
 static bool
-read_list(fflag_allowlist *list, fflag_source *source, int64 limit, Snapshot snapshot,
-		  MemoryContext cxt)
+read_list(fflag_allowlist *list, fflag_source *source, int64 limit,
+		  Snapshot snapshot)
 {
 	reading		r = {.limit = limit};
 	MemoryContext caller;
@@ -134,7 +137,7 @@ read_list(fflag_allowlist *list, fflag_source *source, int64 limit, Snapshot sna
 	complete = r.entries <= limit;
 	if (complete && r.entries > 0)
 	{
-		MemoryContextSetParent(r.cxt, cxt);
+		MemoryContextSetParent(r.cxt, list->cxt);
 		list->members = r.members;
 		list->filter = r.filter;
 		list->filter_mask = r.filter_mask;
@@ -146,14 +149,14 @@ read_list(fflag_allowlist *list, fflag_source *source, int64 limit, Snapshot sna
 }
 
 /*
- * Is the user, an id in canonical text and the database's encoding, on the
- * list?  With the hash of fflag_allowlist_hash().  The list's content must be
- * that of the active snapshot; what is read of it stays in children of cxt, and
- * the caller forgets both together.
+ * Is the user, an id in canonical text, on the list?  With the hash of
+ * fflag_allowlist_hash().  The list's content must be that of the active
+ * snapshot; what is read of it stays in children of list->cxt, and the caller
+ * forgets both together.  May read the table, as fflag_read_listed() does.
  */
 bool
 fflag_allowlist_has(fflag_allowlist *list, fflag_source *source,
-					const char *user, int len, uint64 hash, MemoryContext cxt)
+					fflag_string user, uint64 hash)
 {
 	if (!list->whole && list->filter == NULL &&
 		list->probes >= list->next_reading)
@@ -161,18 +164,14 @@ fflag_allowlist_has(fflag_allowlist *list, fflag_source *source,
 		int64		limit = Max(list->probes * READ_PER_PROBE, FIRST_READING);
 
 		if (limit <= LONGEST_FILTERED &&
-			!read_list(list, source, limit, fflag_active_snapshot(), cxt))
+			!read_list(list, source, limit, fflag_active_snapshot()))
 			list->next_reading = Max(list->probes * 2,
 									 FIRST_READING / READ_PER_PROBE * 2);
 	}
 
 	if (list->whole)
-	{
-		fflag_string key = {user, len};
-
 		return list->members != NULL &&
-			strtab_lookup_hash(list->members, key, (uint32) hash) != NULL;
-	}
+			strtab_lookup_hash(list->members, user, (uint32) hash) != NULL;
 
 	if (list->filter != NULL &&
 		!passes_filter(fflag_filter_line_of(list->filter, list->filter_mask, hash),
@@ -180,7 +179,7 @@ fflag_allowlist_has(fflag_allowlist *list, fflag_source *source,
 		return false;
 
 	list->probes++;
-	return fflag_read_listed(source, list->flag_id, user, len,
+	return fflag_read_listed(source, list->flag_id, user,
 							 fflag_active_snapshot());
 }
 
@@ -188,7 +187,7 @@ fflag_allowlist_has(fflag_allowlist *list, fflag_source *source,
 #define MOST_COUNTED 10000
 
 static bool
-count_user(const char *user, int len, void *arg)
+count_user(fflag_string user, void *arg)
 {
 	return ++*(int64 *) arg < MOST_COUNTED;
 }

@@ -8,8 +8,10 @@
 #define FFLAG_ALLOWLIST_H
 
 #include "common/hashfn.h"
+#include "utils/snapshot.h"
 
-#include "read.h"
+#include "fflag_string.h"
+#include "layout.h"
 
 /* A cache line's worth of a Bloom filter; a user has all its bits in one. */
 typedef struct fflag_filter_line
@@ -18,12 +20,13 @@ typedef struct fflag_filter_line
 } fflag_filter_line;
 
 /*
- * What a backend holds of one list.  All zero but for the id is a list that
- * has not been looked at, with counted = -1.
+ * What a backend holds of one list.  Of one that has not been looked at,
+ * flag_id and cxt are set, counted is -1 and the rest zero.
  */
 typedef struct fflag_allowlist
 {
 	fflag_string flag_id;
+	MemoryContext cxt;			/* what is read of the list goes into children */
 	bool		whole;			/* members is the whole list */
 	struct strtab_hash *members;	/* NULL if there are none */
 	fflag_filter_line *filter;	/* excludes most of those not listed */
@@ -34,8 +37,7 @@ typedef struct fflag_allowlist
 } fflag_allowlist;
 
 extern bool fflag_allowlist_has(fflag_allowlist *list, fflag_source *source,
-								const char *user, int len, uint64 hash,
-								MemoryContext cxt);
+								fflag_string user, uint64 hash);
 extern int64 fflag_allowlist_count(fflag_allowlist *list, fflag_source *source,
 								   Snapshot snapshot);
 
@@ -58,9 +60,10 @@ fflag_filter_line_of(fflag_filter_line *filter, uint64 mask, uint64 hash)
  * memory is on its way.
  */
 static inline uint64
-fflag_allowlist_hash(const fflag_allowlist *list, const char *user, int len)
+fflag_allowlist_hash(const fflag_allowlist *list, fflag_string user)
 {
-	uint64		hash = hash_bytes_extended((const unsigned char *) user, len, 0);
+	uint64		hash = hash_bytes_extended((const unsigned char *) user.data,
+										   user.len, 0);
 
 	if (list->filter != NULL)
 		__builtin_prefetch(fflag_filter_line_of(list->filter, list->filter_mask,

@@ -27,23 +27,14 @@
 #include "catalog.h"
 #include "compat.h"
 #include "id.h"
+#include "layout.h"
+#include "spi.h"
 
 #define TRIGGER "fflag_invalidate"	/* and the function that it calls */
 
 /* The arguments: two tables, and what the columns are called in them. */
 #define FIRST_COLUMN 2
 #define ATTACH_ARGS (FIRST_COLUMN + FFLAG_COLUMNS)
-
-static void
-run(const char *command, int nargs, Oid *types, Datum *values)
-{
-	int			rc = SPI_execute_with_args(command, nargs, types, values, NULL,
-										   false, 0);
-
-	if (rc < 0)
-		elog(ERROR, "SPI_execute_with_args failed: %s",
-			 SPI_result_code_string(rc));
-}
 
 static const char *
 argument_name(int n)
@@ -147,15 +138,15 @@ add_trigger(Oid schema, Oid relid)
 {
 	char	   *table = fflag_relation_name(relid);
 
-	run(psprintf("CREATE OR REPLACE TRIGGER " TRIGGER
-				 " BEFORE INSERT OR UPDATE OR DELETE ON %s"
-				 " FOR EACH ROW EXECUTE FUNCTION %s()",
-				 table,
-				 quote_qualified_identifier(get_namespace_name(schema), TRIGGER)),
-		0, NULL, NULL);
+	fflag_run(psprintf("CREATE OR REPLACE TRIGGER " TRIGGER
+					   " BEFORE INSERT OR UPDATE OR DELETE ON %s"
+					   " FOR EACH ROW EXECUTE FUNCTION %s()",
+					   table,
+					   quote_qualified_identifier(get_namespace_name(schema), TRIGGER)),
+			  0, NULL, NULL);
 	/* replicated changes count too */
-	run(psprintf("ALTER TABLE %s ENABLE ALWAYS TRIGGER " TRIGGER, table),
-		0, NULL, NULL);
+	fflag_run(psprintf("ALTER TABLE %s ENABLE ALWAYS TRIGGER " TRIGGER, table),
+			  0, NULL, NULL);
 }
 
 /*
@@ -208,8 +199,7 @@ fflag_attach(PG_FUNCTION_ARGS)
 					 params.data, ATTACH_ARGS + 1, ATTACH_ARGS + 2);
 
 	SPI_connect();
-	run(insert.data, ATTACH_ARGS + 2, types, values);
-	if (SPI_processed == 0)
+	if (fflag_run(insert.data, ATTACH_ARGS + 2, types, values) == 0)
 		ereport(ERROR,
 				errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				errmsg("flags are already read from attached tables"),
@@ -238,9 +228,8 @@ fflag_detach(PG_FUNCTION_ARGS)
 	Oid			relids[FIRST_COLUMN];
 
 	SPI_connect();
-	run(psprintf("DELETE FROM %s RETURNING flags, users", attachment),
-		0, NULL, NULL);
-	if (SPI_processed == 0)
+	if (fflag_run(psprintf("DELETE FROM %s RETURNING flags, users", attachment),
+				  0, NULL, NULL) == 0)
 		ereport(ERROR,
 				errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				errmsg("no tables are attached"),
@@ -258,8 +247,8 @@ fflag_detach(PG_FUNCTION_ARGS)
 		char	   *table = fflag_relation_name(relids[i]);
 
 		if (table != NULL)
-			run(psprintf("DROP TRIGGER IF EXISTS " TRIGGER " ON %s", table),
-				0, NULL, NULL);
+			fflag_run(psprintf("DROP TRIGGER IF EXISTS " TRIGGER " ON %s", table),
+					  0, NULL, NULL);
 	}
 	SPI_finish();
 	PG_RETURN_VOID();

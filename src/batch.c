@@ -22,8 +22,7 @@
 #include "bucket.h"
 #include "cache.h"
 #include "compat.h"
-#include "evaluate.h"
-#include "read.h"
+#include "overloads.h"
 #include "rules.h"
 
 /* As many users as are evaluated together. */
@@ -101,8 +100,9 @@ evaluate_chunk(const fflag_entry *entry, const first_decisions *first,
 			   bool *answers)
 {
 	bool		is_staff[CHUNK];
-	user_text	texts[CHUNK];
-	fflag_bytes utf8[CHUNK];
+	char		rooms[CHUNK][FFLAG_ID_ROOM];
+	fflag_string texts[CHUNK];
+	fflag_string utf8[CHUNK];
 	int			buckets[CHUNK];
 	int			which[CHUNK];
 	uint64		hashes[CHUNK];
@@ -111,7 +111,7 @@ evaluate_chunk(const fflag_entry *entry, const first_decisions *first,
 
 	for (int i = 0; i < count; i++)
 	{
-		user_text  *text = &texts[undecided];
+		fflag_string text;
 		bool		nobody;
 		bool		unsaid = true;
 		Datum		id = next_element(users, user_elements[type], &nobody);
@@ -125,10 +125,9 @@ evaluate_chunk(const fflag_entry *entry, const first_decisions *first,
 		if (decision.rule != FFLAG_RULE_UNDECIDED)
 			continue;
 
-		format_user(id, type, text);
-		utf8[undecided] = (fflag_bytes) {text->data, text->len};
-		if (type == USER_TEXT)
-			utf8[undecided].data = fflag_to_utf8(text->data, &utf8[undecided].len);
+		text = user_to_text(id, type, rooms[undecided]);
+		texts[undecided] = text;
+		utf8[undecided] = type == USER_TEXT ? fflag_to_utf8(text) : text;
 		which[undecided++] = i;
 	}
 
@@ -136,18 +135,17 @@ evaluate_chunk(const fflag_entry *entry, const first_decisions *first,
 		return;
 	list = fflag_cache_list(entry);
 	for (int k = 0; list != NULL && k < undecided; k++)
-		hashes[k] = fflag_allowlist_hash(list, texts[k].data, texts[k].len);
+		hashes[k] = fflag_allowlist_hash(list, texts[k]);
 
 	/* without a rollout nobody asks for them */
 	if (entry->flag.rollout > 0)
-		fflag_buckets_of(entry->flag.utf8_name, entry->flag.utf8_name_len,
-						 utf8, undecided, buckets);
+		fflag_buckets_of(entry->flag.utf8_name, utf8, undecided, buckets);
 
 	for (int k = 0; k < undecided; k++)
 	{
 		fflag_subject subject = {.somebody = true,.is_staff = is_staff[k]};
 		bool		listed = list != NULL &&
-			fflag_cache_listed(entry, texts[k].data, texts[k].len, hashes[k]);
+			fflag_cache_listed(entry, texts[k], hashes[k]);
 
 		subject.bucket = entry->flag.rollout > 0 ? buckets[k] : -1;
 		answers[which[k]] =
@@ -229,7 +227,9 @@ fflag_enabled_array(FunctionCallInfo fcinfo, user_type type)
 	PG_RETURN_ARRAYTYPE_P(result);
 }
 
-OVERLOADS(fflag_enabled_array);
+OVERLOADS(fflag_enabled_array,
+		  fflag_enabled_array_bigint, fflag_enabled_array_uuid,
+		  fflag_enabled_array_text);
 
 /* fflag_select(name, user_ids[]) returns setof user_id */
 static inline Datum
@@ -258,4 +258,5 @@ fflag_select(FunctionCallInfo fcinfo, user_type type)
 	return (Datum) 0;
 }
 
-OVERLOADS(fflag_select);
+OVERLOADS(fflag_select,
+		  fflag_select_bigint, fflag_select_uuid, fflag_select_text);

@@ -41,11 +41,10 @@ bucket_of_digest(uint32_t a, uint32_t b, uint32_t c, uint32_t d)
  * user id in its canonical text form.
  */
 int
-fflag_bucket_of(const char *name, size_t name_len,
-				const char *user, size_t user_len)
+fflag_bucket_of(fflag_string utf8_name, fflag_string utf8_user)
 {
 	uint32_t	digest[4];
 
-	fflag_md5_pair(name, name_len, user, user_len, digest);
+	fflag_md5_pair(utf8_name, utf8_user, digest);
 	return bucket_of_digest(digest[0], digest[1], digest[2], digest[3]);
 }

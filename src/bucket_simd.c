@@ -6,14 +6,12 @@
  * the words of MOST_LANES messages are laid side by side, and vector
  * instructions do a step of 4, 8 or 16 of them at a time, as wide as the
  * processor has them (found out at the first call).  The template is
- * bucket_lanes.h; a message of more than one block goes through bucket.c.
+ * bucket_template.h; a message of more than one block goes through bucket.c.
  *
  * Plain C without PostgreSQL headers: test/unit runs this file alone.
  *
  * Copyright (c) 2026, fflag contributors
  */
-#include <string.h>
-
 #include "bucket.h"
 #include "md5.h"
 #include "md5_steps.h"
@@ -36,7 +34,7 @@ typedef void (*hash_lanes) (uint32_t words[16][MOST_LANES], int lane,
 #define TARGET
 #define LANES 4
 #define HASH_LANES hash_4
-#include "bucket_lanes.h"
+#include "bucket_template.h"
 #undef TARGET
 #undef LANES
 #undef HASH_LANES
@@ -45,7 +43,7 @@ typedef void (*hash_lanes) (uint32_t words[16][MOST_LANES], int lane,
 #define TARGET __attribute__((target("avx2")))
 #define LANES 8
 #define HASH_LANES hash_8
-#include "bucket_lanes.h"
+#include "bucket_template.h"
 #undef TARGET
 #undef LANES
 #undef HASH_LANES
@@ -53,7 +51,7 @@ typedef void (*hash_lanes) (uint32_t words[16][MOST_LANES], int lane,
 #define TARGET __attribute__((target("avx512f")))
 #define LANES 16
 #define HASH_LANES hash_16
-#include "bucket_lanes.h"
+#include "bucket_template.h"
 #undef TARGET
 #undef LANES
 #undef HASH_LANES
@@ -113,22 +111,15 @@ is_long(size_t prefix, size_t user_len)
 	return prefix >= FFLAG_MD5_ROOM || user_len >= FFLAG_MD5_ROOM - prefix;
 }
 
-static inline uint32_t
-load_le32(const unsigned char *p)
-{
-	return p[0] | (uint32_t) p[1] << 8 | (uint32_t) p[2] << 16 |
-		(uint32_t) p[3] << 24;
-}
-
 /* What fflag_bucket_of() returns, for n users at once. */
 void
-fflag_buckets_of(const char *name, size_t name_len,
-				 const fflag_bytes *users, size_t n, int *buckets)
+fflag_buckets_of(fflag_string utf8_name, const fflag_string *utf8_users,
+				 size_t n, int *buckets)
 {
 	uint32_t	words[16][MOST_LANES] = {0};
 	unsigned char blocks[MOST_LANES][FFLAG_MD5_BLOCK] = {0};
 	unsigned char start[FFLAG_MD5_BLOCK] = {0};
-	size_t		prefix = name_len + 1;
+	size_t		prefix = utf8_name.len + 1;
 	size_t		first = prefix / 4; /* the words before are the same for all */
 	size_t		longest = 0;
 
@@ -137,8 +128,8 @@ fflag_buckets_of(const char *name, size_t name_len,
 
 	if (prefix < FFLAG_MD5_ROOM)
 	{
-		memcpy(start, name, name_len);
-		start[name_len] = ':';
+		memcpy(start, utf8_name.data, utf8_name.len);
+		start[utf8_name.len] = ':';
 		for (size_t k = 0; k < first; k++)
 			for (int i = 0; i < MOST_LANES; i++)
 				words[k][i] = load_le32(start + 4 * k);
@@ -151,12 +142,13 @@ fflag_buckets_of(const char *name, size_t name_len,
 
 		for (int i = 0; i < lanes; i++)
 		{
-			size_t		len = prefix + users[i].len;
+			fflag_string user = utf8_users[i];
+			size_t		len = prefix + user.len;
 
-			if (is_long(prefix, users[i].len))
+			if (is_long(prefix, user.len))
 				continue;
 			memcpy(blocks[i], start, FFLAG_MD5_BLOCK);
-			memcpy(blocks[i] + prefix, users[i].data, users[i].len);
+			memcpy(blocks[i] + prefix, user.data, user.len);
 			blocks[i][len] = 0x80;
 			words[14][i] = (uint32_t) len * 8;
 			if (len > longest)
@@ -176,9 +168,9 @@ fflag_buckets_of(const char *name, size_t name_len,
 			chosen->hash(words, lane, of_lane);
 
 		for (int i = 0; i < lanes; i++)
-			buckets[i] = !is_long(prefix, users[i].len) ? of_lane[i] :
-				fflag_bucket_of(name, name_len, users[i].data, users[i].len);
-		users += lanes;
+			buckets[i] = !is_long(prefix, utf8_users[i].len) ? of_lane[i] :
+				fflag_bucket_of(utf8_name, utf8_users[i]);
+		utf8_users += lanes;
 		buckets += lanes;
 		n -= lanes;
 	}

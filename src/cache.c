@@ -58,41 +58,28 @@
 
 #include "allowlist.h"
 #include "cache.h"
+#include "catalog.h"
 #include "compat.h"
+#include "id.h"
 #include "read.h"
-#include "strtab.h"
 #include "writer.h"
 
 /*
- * Names that no flag has are remembered too, but anybody can make them up, so
- * that their number and length are bounded: together to some 700 kB.
+ * For each table, whether the content that comes from it is still valid.  That of
+ * FFLAG_ATTACHMENT is "source"; dropping it drops the others, which entry.c keeps.
  */
-#define MAX_UNKNOWN_NAMES 1024
-#define MAX_UNKNOWN_LENGTH 600	/* bytes; varchar(150) in UTF-8 is no longer */
-
-/*
- * The cache has a part for each table, which are invalidated separately.  That
- * of the attachment is where the tables are, "source", so that the other two
- * rest upon it.
- */
-#define WHERE FFLAG_ATTACHMENT
-#define FLAGS FFLAG_FLAGS
-#define LISTS FFLAG_USERS
-#define PARTS FFLAG_TABLES
-
-typedef struct cache_part
+typedef struct table_state
 {
-	bool		dirty;			/* a message about its table came */
-	fflag_snapshot_id fence;			/* taken after the last one */
-	MemoryContext cxt;			/* holds the content */
-	uint64		generation;		/* changes when pointers into it die; not 0 */
-} cache_part;
+	bool		dirty;			/* a message about the table came */
+	fflag_snapshot_id fence;	/* taken after the last one */
+	uint64		generation;		/* changes when pointers to content die; not 0 */
+} table_state;
 
 /* Which entry a call site used last, in its fn_extra. */
 typedef struct call_site
 {
 	bool		constant;		/* the name is the same at every call */
-	uint64		generation;		/* of FLAGS */
+	uint64		generation;		/* of FFLAG_FLAGS */
 	const fflag_entry *entry;
 } call_site;
 
@@ -100,21 +87,11 @@ bool		fflag_cache_setting = true;
 
 static bool tagged = false;		/* is the content valid for tag? */
 static fflag_snapshot_id tag;
-static cache_part parts[PARTS];
+static table_state tables[FFLAG_TABLES];
 
 /* the tables' relids are set from the first revalidation on */
 static fflag_source source;
 static bool located = false;	/* is it what the tag's snapshot sees? */
-
-/* in parts[FLAGS].cxt */
-static struct strtab_hash *flags;
-static struct strtab_hash *unknown_names;
-static MemoryContext unknown_cxt;
-static const fflag_entry **all_flags;	/* by name; NULL: not all are loaded */
-static int	n_all_flags;
-
-/* in parts[LISTS].cxt, by the flag's id */
-static struct strtab_hash *lists;
 
 /* all relcache messages so far; those for other relations count as well */
 static uint64 messages;
@@ -134,13 +111,13 @@ static void
 mark_dirty(Datum arg, Oid relid)
 {
 	messages++;
-	for (int i = 0; i < PARTS; i++)
+	for (int i = 0; i < FFLAG_TABLES; i++)
 	{
 		if (relid == InvalidOid || relid == source.tables[i].relid ||
 			relid == source.tables[i].marker)
 		{
-			parts[i].dirty = true;
-			source.tables[i].changes++;
+			tables[i].dirty = true;
+			fflag_outdate_layout(&source, i);
 			invalidations++;
 		}
 	}
@@ -153,7 +130,7 @@ mark_dirty(Datum arg, Oid relid)
 static void
 mark_roles_changed(Datum arg, int cacheid, uint32 hashvalue)
 {
-	mark_dirty(arg, source.tables[WHERE].relid);
+	mark_dirty(arg, source.tables[FFLAG_ATTACHMENT].relid);
 }
 
 /*
@@ -204,18 +181,13 @@ end_transaction(XactEvent event, void *arg)
 void
 fflag_cache_init(void)
 {
-	static const char *const names[PARTS] = {
-		"fflag attachment", "fflag flags", "fflag lists"
-	};
 	static int	registered = 0;
 
-	for (int i = 0; i < PARTS; i++)
+	fflag_entries_init();
+	for (int i = 0; i < FFLAG_TABLES; i++)
 	{
-		if (parts[i].cxt == NULL)
-			parts[i].cxt = AllocSetContextCreateInternal(TopMemoryContext, names[i],
-														 ALLOCSET_SMALL_SIZES);
-		parts[i].dirty = true;
-		parts[i].generation = 1;
+		tables[i].dirty = true;
+		tables[i].generation = 1;
 	}
 	if (registered == 0)
 	{
@@ -253,7 +225,7 @@ is_tag(Snapshot snapshot)
 		snapshot->takenDuringRecovery == tag.recovery;
 }
 
-/* Called by the trigger before a row of either table changes. */
+/* Called by the trigger before a row of one of the tables changes. */
 void
 fflag_cache_begin_write(void)
 {
@@ -269,43 +241,38 @@ fflag_cache_begin_write(void)
 static void
 drop_content(fflag_table_id which)
 {
-	MemoryContextReset(parts[which].cxt);
-	parts[which].generation++;
+	tables[which].generation++;
 	switch (which)
 	{
-		case WHERE:
+		case FFLAG_ATTACHMENT:
 			located = false;
-			drop_content(FLAGS);
-			drop_content(LISTS);
+			drop_content(FFLAG_FLAGS);
+			drop_content(FFLAG_USERS);
 			break;
-		case FLAGS:
-			flags = NULL;
-			unknown_names = NULL;
-			unknown_cxt = NULL;
-			all_flags = NULL;
-			n_all_flags = 0;
+		case FFLAG_FLAGS:
+			fflag_entries_forget_flags();
 			break;
-		case LISTS:
-			lists = NULL;
+		case FFLAG_USERS:
+			fflag_entries_forget_allowlists();
 			break;
 	}
 }
 
 /*
  * Makes the cache hold nothing that is not valid for the snapshot, and tags it
- * with that snapshot's identity.  An error leaves it untagged: the next call
- * comes here again.
+ * with that snapshot's identity.  The function is any of the extension's.  An
+ * error leaves the cache untagged: the next call comes here again.
  */
 static void
-revalidate(FmgrInfo *flinfo, Snapshot snapshot)
+revalidate(Oid function, Snapshot snapshot)
 {
 	fflag_snapshot_id now = fflag_identify(snapshot);
-	Oid			known[PARTS];
-	Oid			markers[PARTS];
+	Oid			known[FFLAG_TABLES];
+	Oid			markers[FFLAG_TABLES];
 	bool		locate = false;
 	bool		carry;
 
-	for (int i = 0; i < PARTS; i++)
+	for (int i = 0; i < FFLAG_TABLES; i++)
 	{
 		known[i] = source.tables[i].relid;
 		markers[i] = source.tables[i].marker;
@@ -316,20 +283,20 @@ revalidate(FmgrInfo *flinfo, Snapshot snapshot)
 	 * be compared with.  Look for commits under way before accepting messages.
 	 */
 	carry = tagged && fflag_cache_setting && !IsParallelWorker() &&
-		fflag_is_not_before(&now, &tag) && !fflag_is_moving(&now) &&
+		fflag_is_same_or_later(&now, &tag) && !fflag_is_moving(&now) &&
 		!fflag_has_written_between(&tag, &now) &&
 		(fflag_sees_same(&now, &tag) ||
-		 !fflag_is_commit_under_way(snapshot, known, PARTS));
+		 !fflag_is_commit_under_way(snapshot, known, FFLAG_TABLES));
 	tagged = false;
 
 	AcceptInvalidationMessages();
 	accepted = SharedInvalidMessageCounter;
 
-	for (int i = 0; i < PARTS; i++)
+	for (int i = 0; i < FFLAG_TABLES; i++)
 	{
-		if (!carry || parts[i].dirty || !fflag_is_not_before(&tag, &parts[i].fence))
+		if (!carry || tables[i].dirty || !fflag_is_same_or_later(&tag, &tables[i].fence))
 			drop_content(i);
-		locate |= parts[i].dirty;
+		locate |= tables[i].dirty;
 	}
 
 	if (locate || !located)
@@ -337,12 +304,12 @@ revalidate(FmgrInfo *flinfo, Snapshot snapshot)
 		uint64		before = messages;
 
 		located = false;		/* an error leaves it so */
-		source = fflag_locate(fflag_extension_schema(flinfo->fn_oid), snapshot);
-		for (int i = 0; i < PARTS; i++)
+		source = fflag_locate(fflag_extension_schema(function), snapshot);
+		for (int i = 0; i < FFLAG_TABLES; i++)
 		{
 			Oid			relid = source.tables[i].relid;
 
-			if (!parts[i].dirty && relid == known[i] &&
+			if (!tables[i].dirty && relid == known[i] &&
 				source.tables[i].marker == markers[i])
 				continue;
 			drop_content(i);
@@ -352,14 +319,14 @@ revalidate(FmgrInfo *flinfo, Snapshot snapshot)
 			 * at already, or about a table that was not ours yet: look again
 			 * next time.
 			 */
-			parts[i].dirty = messages != before;
+			tables[i].dirty = messages != before;
 
 			/*
 			 * The fence comes after relid and marker are set, so that no message is
 			 * missed between, and must be fresh: for a relation that has no syscache,
 			 * as ours, this function takes a new snapshot at each call.
 			 */
-			parts[i].fence = fflag_identify(GetNonHistoricCatalogSnapshot(relid));
+			tables[i].fence = fflag_identify(GetNonHistoricCatalogSnapshot(relid));
 		}
 		located = true;
 	}
@@ -368,104 +335,32 @@ revalidate(FmgrInfo *flinfo, Snapshot snapshot)
 	tagged = fflag_cache_setting && source.announced && !fflag_is_moving(&now);
 }
 
-/* Room for an entry, its two names and its id, in the context given. */
-static fflag_entry *
-make_entry(MemoryContext cxt, const char *name, int len, const fflag_row *row)
-{
-	size_t		utf8_len = row ? row->flag.utf8_name_len : 0;
-	size_t		id_len = row ? row->id.len : 0;
-	fflag_entry *entry =
-		MemoryContextAllocZero(cxt, offsetof(fflag_entry, name) +
-							   len + utf8_len + id_len);
-
-	memcpy(entry->name, name, len);
-	entry->name_len = len;
-	if (row != NULL)
-	{
-		memcpy(entry->name + len, row->flag.utf8_name, utf8_len);
-		entry->flag = row->flag;
-		entry->flag.utf8_name = entry->name + len;
-		entry->id = (fflag_string) {entry->name + len + utf8_len, id_len};
-		memcpy(entry->name + len + utf8_len, row->id.data, id_len);
-	}
-	return entry;
-}
-
-static void
-remember(struct strtab_hash *tab, fflag_entry *entry)
-{
-	fflag_string key = {entry->name, entry->name_len};
-	bool		found;
-
-	strtab_insert(tab, key, &found)->value = entry;
-}
-
+/* The entry of a name, from the cache, which must be valid, or from the table. */
 static const fflag_entry *
-remember_flag(const char *name, int len, const fflag_row *row)
+find_or_load(fflag_string name, Snapshot snapshot)
 {
-	fflag_entry *entry;
-
-	if (flags == NULL)
-		flags = strtab_create(parts[FLAGS].cxt, 16, NULL);
-	entry = make_entry(parts[FLAGS].cxt, name, len, row);
-	remember(flags, entry);
-	return entry;
-}
-
-static const fflag_entry *
-remember_unknown(const char *name, int len)
-{
-	static const fflag_entry unknown = {.name_len = -1};	/* equals no name */
-	fflag_entry *entry;
-
-	if (len > MAX_UNKNOWN_LENGTH)
-		return &unknown;
-
-	if (unknown_names != NULL && unknown_names->members >= MAX_UNKNOWN_NAMES)
-	{
-		unknown_names = NULL;
-		MemoryContextReset(unknown_cxt);
-		parts[FLAGS].generation++;
-	}
-	if (unknown_cxt == NULL)
-		unknown_cxt = AllocSetContextCreate(parts[FLAGS].cxt,
-											"fflag unknown names",
-											ALLOCSET_SMALL_SIZES);
-	if (unknown_names == NULL)
-		unknown_names = strtab_create(unknown_cxt, 16, NULL);
-	entry = make_entry(unknown_cxt, name, len, NULL);
-	remember(unknown_names, entry);
-	return entry;
-}
-
-/* The entry of a name, from the cache or from the table. */
-static const fflag_entry *
-find_or_load(const char *name, int len, Snapshot snapshot)
-{
-	fflag_string key = {name, len};
-	fflag_string_slot *slot = NULL;
-	const fflag_entry *entry;
+	const fflag_entry *entry = fflag_entries_find(name);
 	fflag_row	row;
 	bool		was_tagged;
+	bool		forgotten = false;	/* entries that call sites may point to */
+	int			count;
 
-	if (flags != NULL)
-		slot = strtab_lookup(flags, key);
-	if (slot == NULL && unknown_names != NULL)
-		slot = strtab_lookup(unknown_names, key);
-	if (slot != NULL)
+	if (entry != NULL)
 	{
 		hits++;
-		return slot->value;
+		return entry;
 	}
 
 	loads++;
 	was_tagged = tagged;
 	tagged = false;				/* an error leaves it so, and all is dropped */
-	if (all_flags == NULL &&
-		fflag_read_flag(&source, key, snapshot, &row))
-		entry = remember_flag(name, len, &row);
+	if (fflag_entries_all(&count) == NULL &&
+		fflag_read_flag(&source, name, snapshot, &row))
+		entry = fflag_entries_add_flag(&row);
 	else
-		entry = remember_unknown(name, len);
+		entry = fflag_entries_add_unknown(name, &forgotten);
+	if (forgotten)
+		tables[FFLAG_FLAGS].generation++;
 	tagged = was_tagged;
 	return entry;
 }
@@ -491,12 +386,10 @@ get_by_name(FmgrInfo *flinfo, Datum name_datum)
 {
 	call_site  *site = flinfo->fn_extra;
 	Snapshot	snapshot = fflag_active_snapshot();
-	text	   *name_text = DatumGetTextPP(name_datum);
-	const char *name = VARDATA_ANY(name_text);
-	int			len = VARSIZE_ANY_EXHDR(name_text);
+	fflag_string name = fflag_string_of_text(DatumGetTextPP(name_datum));
 
 	if (!is_tag(snapshot))
-		revalidate(flinfo, snapshot);
+		revalidate(flinfo->fn_oid, snapshot);
 
 	if (site == NULL)
 	{
@@ -504,24 +397,27 @@ get_by_name(FmgrInfo *flinfo, Datum name_datum)
 			MemoryContextAllocZero(flinfo->fn_mcxt, sizeof(call_site));
 		site->constant = has_constant_name(flinfo);
 	}
-	else if (site->generation == parts[FLAGS].generation &&
-			 site->entry->name_len == len &&
-			 memcmp(site->entry->name, name, len) == 0)
+	else if (site->generation == tables[FFLAG_FLAGS].generation &&
+			 fflag_string_equal(site->entry->name, name))
 	{
 		hits++;
 		return site->entry;
 	}
 
-	site->entry = find_or_load(name, len, snapshot);
-	site->generation = parts[FLAGS].generation;
+	site->entry = find_or_load(name, snapshot);
+	site->generation = tables[FFLAG_FLAGS].generation;
 	return site->entry;
 }
 
 /*
  * The flag of this name, a text, as the active snapshot sees it, cached.  The
- * caller is an SQL function whose first argument the name is, called through
- * flinfo, of which fn_extra is ours.  The result is valid until the next call
- * of this file by anybody, but for fflag_cache_list() and fflag_cache_listed().
+ * caller is an SQL function whose first argument is the name, called through
+ * flinfo; fn_extra belongs to this file.  The result is valid until the next call
+ * of this file by anybody, but for the functions that take it.
+ *
+ * Throws if there is no active snapshot.  If the flag has to be read, that takes
+ * AccessShareLock on the tables for a moment, leaves garbage in the current memory
+ * context, and throws what fflag_locate() and fflag_read_flag() do.
  */
 const fflag_entry *
 fflag_cache_get(FmgrInfo *flinfo, Datum name)
@@ -529,7 +425,7 @@ fflag_cache_get(FmgrInfo *flinfo, Datum name)
 	const call_site *site = flinfo->fn_extra;
 
 	if (likely(site != NULL && site->constant &&
-			   site->generation == parts[FLAGS].generation &&
+			   site->generation == tables[FFLAG_FLAGS].generation &&
 			   ActiveSnapshotSet() && is_tag(GetActiveSnapshot())))
 	{
 		hits++;
@@ -538,61 +434,50 @@ fflag_cache_get(FmgrInfo *flinfo, Datum name)
 	return get_by_name(flinfo, name);
 }
 
-static bool
-take_flag(const fflag_row *row, void *arg)
-{
-	loads++;
-	if (flags == NULL || strtab_lookup(flags, row->name) == NULL)
-		remember_flag(row->name.data, row->name.len, row);
-	return true;
-}
-
-/* Bytewise, which is how the name column is collated. */
-static int
-compare_names(const void *a, const void *b)
-{
-	const fflag_entry *x = *(const fflag_entry *const *) a;
-	const fflag_entry *y = *(const fflag_entry *const *) b;
-	int			order = memcmp(x->name, y->name, Min(x->name_len, y->name_len));
-
-	return order != 0 ? order : x->name_len - y->name_len;
-}
-
-/* All flags as the active snapshot sees them, by name; else as above. */
-const fflag_entry *const *
-fflag_cache_get_all(FmgrInfo *flinfo, int *count)
+/*
+ * The same for who has no call site: the function is any of the extension's, and
+ * the name is looked up at each call.
+ */
+const fflag_entry *
+fflag_cache_find(Oid function, Datum name)
 {
 	Snapshot	snapshot = fflag_active_snapshot();
 
 	if (!is_tag(snapshot))
-		revalidate(flinfo, snapshot);
+		revalidate(function, snapshot);
+	return find_or_load(fflag_string_of_text(DatumGetTextPP(name)), snapshot);
+}
 
-	if (all_flags == NULL)
+static bool
+take_flag(const fflag_row *row, void *arg)
+{
+	loads++;
+	fflag_entries_add_flag(row);
+	return true;
+}
+
+/*
+ * All flags as the active snapshot sees them, by name; else as
+ * fflag_cache_find().
+ */
+const fflag_entry *const *
+fflag_cache_get_all(Oid function, int *count)
+{
+	Snapshot	snapshot = fflag_active_snapshot();
+
+	if (!is_tag(snapshot))
+		revalidate(function, snapshot);
+
+	if (fflag_entries_all(count) == NULL)
 	{
-		const fflag_entry **sorted;
-		strtab_iterator it;
-		fflag_string_slot *slot;
 		bool		was_tagged = tagged;
-		int			n = 0;
 
 		tagged = false;			/* as in find_or_load() */
 		fflag_read_flags(&source, snapshot, take_flag, NULL);
-		sorted = MemoryContextAllocHuge(parts[FLAGS].cxt,
-										sizeof(*sorted) *
-										(flags ? flags->members + 1 : 1));
-		if (flags != NULL)
-		{
-			strtab_start_iterate(flags, &it);
-			while ((slot = strtab_iterate(flags, &it)) != NULL)
-				sorted[n++] = slot->value;
-			qsort(sorted, n, sizeof(*sorted), compare_names);
-		}
-		all_flags = sorted;
-		n_all_flags = n;
+		fflag_entries_complete();
 		tagged = was_tagged;
 	}
-	*count = n_all_flags;
-	return all_flags;
+	return fflag_entries_all(count);
 }
 
 /* Makes entry->list the flag's list, if it is not yet or any more. */
@@ -600,30 +485,13 @@ static void
 use_list(const fflag_entry *entry)
 {
 	fflag_entry *ours = unconstify(fflag_entry *, entry);
-	cache_part *part = &parts[LISTS];
-	fflag_string_slot *slot;
-	bool		found;
+	uint64		generation = tables[FFLAG_USERS].generation;
 
-	if (entry->list_generation == part->generation)
+	if (entry->list_generation == generation)
 		return;
-
-	if (lists == NULL)
-		lists = strtab_create(part->cxt, 64, NULL);
-	slot = strtab_lookup(lists, entry->id);
-	if (slot == NULL)
-	{
-		fflag_allowlist *list =
-			MemoryContextAllocZero(part->cxt, sizeof(*list) + entry->id.len);
-
-		list->flag_id = (fflag_string) {(char *) (list + 1), entry->id.len};
-		memcpy(list + 1, entry->id.data, entry->id.len);
-		list->counted = -1;
-		slot = strtab_insert(lists, list->flag_id, &found);
-		slot->value = list;
-	}
-	ours->list = slot->value;
+	ours->list = fflag_entries_allowlist(entry->id);
 	ours->nobody_listed = false;
-	ours->list_generation = part->generation;
+	ours->list_generation = generation;
 }
 
 /*
@@ -634,25 +502,24 @@ const fflag_allowlist *
 fflag_cache_list(const fflag_entry *entry)
 {
 	if (entry->nobody_listed &&
-		entry->list_generation == parts[LISTS].generation)
+		entry->list_generation == tables[FFLAG_USERS].generation)
 		return NULL;
 	use_list(entry);
 	return entry->list;
 }
 
 /*
- * Is the user (canonical text, database encoding, fflag_allowlist_hash()) on
- * that list?  Under the same snapshot.
+ * Is the user, an id in canonical text with its fflag_allowlist_hash(), on that
+ * list?  Under the same snapshot.  Locks, garbage and errors as of
+ * fflag_cache_get().
  */
 bool
-fflag_cache_listed(const fflag_entry *entry, const char *user, int len,
-				   uint64 hash)
+fflag_cache_listed(const fflag_entry *entry, fflag_string user, uint64 hash)
 {
-	cache_part *part = &parts[LISTS];
 	bool		listed;
 
 	use_list(entry);
-	listed = fflag_allowlist_has(entry->list, &source, user, len, hash, part->cxt);
+	listed = fflag_allowlist_has(entry->list, &source, user, hash);
 	unconstify(fflag_entry *, entry)->nobody_listed =
 		fflag_allowlist_is_empty(entry->list);
 	return listed;
@@ -682,7 +549,7 @@ fflag_cache_add_dependency(PlannerGlobal *glob)
 	/* the current context may be one that GEQO throws away between two tries */
 	MemoryContext caller = MemoryContextSwitchTo(GetMemoryChunkContext(glob));
 
-	for (int i = 0; i < PARTS; i++)
+	for (int i = 0; i < FFLAG_TABLES; i++)
 	{
 		glob->relationOids = list_append_unique_oid(glob->relationOids,
 													source.tables[i].relid);
@@ -697,16 +564,12 @@ fflag_cache_add_dependency(PlannerGlobal *glob)
 fflag_cache_stats
 fflag_cache_get_stats(void)
 {
-	return (fflag_cache_stats)
-	{
-		.caching = fflag_cache_setting && (source.announced || !located),
-		.flags = flags ? flags->members : 0,
-		.unknown_names = unknown_names ? unknown_names->members : 0,
-		.allowlists = lists ? lists->members : 0,
-		.bytes = MemoryContextMemAllocated(parts[FLAGS].cxt, true) +
-			MemoryContextMemAllocated(parts[LISTS].cxt, true),
-		.hits = hits,
-		.loads = loads,
-		.invalidations = invalidations
-	};
+	fflag_cache_stats stats;
+
+	stats.caching = fflag_cache_setting && (source.announced || !located);
+	stats.held = fflag_entries_count();
+	stats.hits = hits;
+	stats.loads = loads;
+	stats.invalidations = invalidations;
+	return stats;
 }

@@ -5,16 +5,12 @@
  * The extension's own tables live in the schema of the function that is called,
  * wherever the user has put the extension.  One of them says whether flags are
  * read from the other two or from tables that fflag_attach() has named, and
- * what the columns are called there.  An fflag_source holds all this; its owner
- * counts the relcache messages of the tables in it, and what had been found out
- * about a table before the last one is found out again.
+ * what the columns are called there.  An fflag_source holds all this; what the
+ * tables look like is for layout.c.
  *
  * Neither privileges nor row-level security on the tables apply to the caller.
  * That is the point: evaluation needs EXECUTE only.  Of attached tables it shows
  * what the owner of the extension's tables may see, as a view would.
- *
- * Owners may alter their tables, so columns are looked up by name and their
- * types checked.
  *
  * All of this needs an active transaction and takes AccessShareLock on the
  * tables while it looks.
@@ -26,8 +22,6 @@
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
-#include "access/transam.h"
-#include "catalog/pg_index.h"
 #include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
@@ -37,44 +31,17 @@
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/rls.h"
-#include "utils/snapmgr.h"
 #include "utils/syscache.h"
-#include "utils/typcache.h"
 
 #include "catalog.h"
 #include "compat.h"
-#include "id.h"
 
 #define TRIGGER_FUNCTION "fflag_invalidate"
 
-/* The types that columns may have; the end is InvalidOid. */
-static const Oid id_types[] = {
-	INT2OID, INT4OID, INT8OID, UUIDOID, TEXTOID, VARCHAROID, InvalidOid
-};
-static const Oid name_types[] = {TEXTOID, VARCHAROID, InvalidOid};
-static const Oid boolean_types[] = {BOOLOID, InvalidOid};
-static const Oid rollout_types[] = {
-	INT2OID, INT4OID, INT8OID, NUMERICOID, InvalidOid
-};
-
-/* The columns, as they are in our own tables. */
-static const struct
-{
-	const char *name;
-	fflag_table_id table;
-	Oid			type;
-	const Oid  *attached_types; /* what it may be in an attached table */
-}			columns[FFLAG_COLUMNS] = {
-	[FFLAG_COLUMN_ID] = {"id", FFLAG_FLAGS, INT8OID, id_types},
-	[FFLAG_COLUMN_NAME] = {"name", FFLAG_FLAGS, TEXTOID, name_types},
-	[FFLAG_COLUMN_ENABLED] = {"enabled", FFLAG_FLAGS, BOOLOID, boolean_types},
-	[FFLAG_COLUMN_STAFF_ONLY] = {"staff_only", FFLAG_FLAGS, BOOLOID, boolean_types},
-	[FFLAG_COLUMN_ROLLOUT] = {"rollout_percentage", FFLAG_FLAGS, NUMERICOID, rollout_types},
-	[FFLAG_COLUMN_FLAG_ID] = {"flag_id", FFLAG_USERS, INT8OID, id_types},
-	[FFLAG_COLUMN_USER_ID] = {"user_id", FFLAG_USERS, TEXTOID, id_types}
-};
-
-/* The schema in which the extension lives, given one of its functions. */
+/*
+ * The schema in which the extension lives, given one of its functions.  Throws
+ * if the function is gone.
+ */
 Oid
 fflag_extension_schema(Oid function)
 {
@@ -102,7 +69,10 @@ locate_table(Oid schema, const char *name)
 	return relid;
 }
 
-/* A table's qualified name, quoted for use in SQL; NULL if there is none. */
+/*
+ * A table's qualified name, quoted for use in SQL, in the current memory context;
+ * NULL if there is no such table.
+ */
 char *
 fflag_relation_name(Oid relid)
 {
@@ -113,38 +83,11 @@ fflag_relation_name(Oid relid)
 								   name);
 }
 
-/* The same of one of our own tables. */
+/* The same of one of our own tables; throws if it is gone. */
 char *
 fflag_table_in_sql(Oid schema, const char *table)
 {
 	return fflag_relation_name(locate_table(schema, table));
-}
-
-static Relation
-open_table(Oid relid)
-{
-	Relation	rel = try_table_open(relid, AccessShareLock);
-
-	if (rel == NULL)
-		ereport(ERROR,
-				errcode(ERRCODE_UNDEFINED_TABLE),
-				errmsg("a table of extension \"fflag\" has just been dropped"),
-				errhint("Run the statement again."));
-	if (rel->rd_rel->relkind != RELKIND_RELATION)
-		ereport(ERROR,
-				errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				errmsg("\"%s\" is not an ordinary table",
-					   RelationGetRelationName(rel)),
-				errhint("Extension \"fflag\" needs the table that it created under this name, or attached."));
-	if (!RelationIsPermanent(rel) &&
-		(RelationUsesLocalBuffers(rel) || RecoveryInProgress()))
-		ereport(ERROR,
-				errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				errmsg("flags cannot be read from table \"%s\", which is %s",
-					   RelationGetRelationName(rel),
-					   RelationUsesLocalBuffers(rel) ? "temporary" : "unlogged"),
-				errhint("Use a permanent table."));
-	return rel;
 }
 
 /*
@@ -155,7 +98,7 @@ open_table(Oid relid)
 static Oid
 find_marker(Oid relid, Oid schema)
 {
-	Relation	rel = open_table(relid);
+	Relation	rel = fflag_open_relation(relid);
 	Oid			found = InvalidOid;
 
 	for (int i = 0; rel->trigdesc != NULL && i < rel->trigdesc->numtriggers; i++)
@@ -192,30 +135,12 @@ find_marker(Oid relid, Oid schema)
 	return found;
 }
 
-/* A column of the table, by name; *type is its type less domains. */
-static AttrNumber
-find_column(Relation rel, const char *name, Oid *type)
-{
-	TupleDesc	desc = RelationGetDescr(rel);
-
-	for (int i = 0; i < desc->natts; i++)
-	{
-		Form_pg_attribute att = TupleDescAttr(desc, i);
-
-		if (att->attisdropped || strcmp(NameStr(att->attname), name) != 0)
-			continue;
-		*type = getBaseType(att->atttypid);
-		return att->attnum;
-	}
-	return InvalidAttrNumber;
-}
-
 /* Where a value is in the row of FFLAG_ATTACHMENT. */
 static Datum
 get_attachment(Relation rel, HeapTuple tuple, const char *column, Oid type)
 {
 	Oid			found;
-	AttrNumber	attnum = find_column(rel, column, &found);
+	AttrNumber	attnum = fflag_find_column(rel, column, &found);
 	bool		isnull = true;
 	Datum		value = 0;
 
@@ -261,7 +186,7 @@ check_attached(Oid relid, const char *name, Oid owner)
 static void
 read_attachment(fflag_source *source, Snapshot snapshot)
 {
-	Relation	rel = open_table(source->tables[FFLAG_ATTACHMENT].relid);
+	Relation	rel = fflag_open_relation(source->tables[FFLAG_ATTACHMENT].relid);
 	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, snapshot,
 										  0, NULL);
 	HeapTuple	tuple = systable_getnext(scan);
@@ -277,7 +202,7 @@ read_attachment(fflag_source *source, Snapshot snapshot)
 			DatumGetObjectId(get_attachment(rel, tuple, "users", REGCLASSOID));
 		for (int i = 0; i < FFLAG_COLUMNS; i++)
 			source->columns[i] =
-				*DatumGetName(get_attachment(rel, tuple, columns[i].name, NAMEOID));
+				*DatumGetName(get_attachment(rel, tuple, fflag_column_name(i), NAMEOID));
 
 		check_attached(source->tables[FFLAG_FLAGS].relid,
 					   TextDatumGetCString(get_attachment(rel, tuple, "flags_name", TEXTOID)),
@@ -294,14 +219,12 @@ read_attachment(fflag_source *source, Snapshot snapshot)
  * Where the flags are, as the snapshot sees it, and whether a cache of their
  * content can be kept up to date.  All of this may change; whoever keeps the
  * answer has to ask again after each relcache message of one of the tables.
+ * Throws if a table is missing, cannot be read, or may not be.
  */
 fflag_source
 fflag_locate(Oid schema, Snapshot snapshot)
 {
-	fflag_source source = {
-		.tables[FFLAG_FLAGS] = {.key = FFLAG_COLUMN_NAME,.nkeys = 1},
-		.tables[FFLAG_USERS] = {.key = FFLAG_COLUMN_FLAG_ID,.nkeys = 2}
-	};
+	fflag_source source = fflag_new_source();
 
 	source.tables[FFLAG_ATTACHMENT].relid =
 		locate_table(schema, FFLAG_ATTACHMENT_TABLE);
@@ -310,8 +233,6 @@ fflag_locate(Oid schema, Snapshot snapshot)
 	{
 		source.tables[FFLAG_FLAGS].relid = locate_table(schema, FFLAG_FLAGS_TABLE);
 		source.tables[FFLAG_USERS].relid = locate_table(schema, FFLAG_USERS_TABLE);
-		for (int i = 0; i < FFLAG_COLUMNS; i++)
-			namestrcpy(&source.columns[i], columns[i].name);
 	}
 
 	source.announced = true;
@@ -319,168 +240,9 @@ fflag_locate(Oid schema, Snapshot snapshot)
 	{
 		fflag_table *table = &source.tables[i];
 
-		table->changes = 1;
 		table->marker = find_marker(table->relid, schema);
 		if (!OidIsValid(table->marker))
 			source.announced = false;
 	}
 	return source;
-}
-
-/* What a column of our own tables is called; and an argument of fflag_attach(). */
-const char *
-fflag_column_name(fflag_column column)
-{
-	return columns[column].name;
-}
-
-static bool
-is_one_of(Oid type, const Oid *types)
-{
-	while (OidIsValid(*types) && *types != type)
-		types++;
-	return *types == type;
-}
-
-/* Finds a column of the source and checks its type. */
-static void
-describe_column(fflag_source *source, Relation rel, fflag_column c)
-{
-	const char *name = NameStr(source->columns[c]);
-	Oid			type = InvalidOid;
-	AttrNumber	attnum = find_column(rel, name, &type);
-	StringInfoData types;
-
-	/* no row stores it: it would be read as null */
-	if (attnum != InvalidAttrNumber &&
-		TupleDescAttr(RelationGetDescr(rel), attnum - 1)->attgenerated == ATTRIBUTE_GENERATED_VIRTUAL)
-		ereport(ERROR,
-				errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				errmsg("column \"%s\" of table \"%s\" is generated when it is read",
-					   name, RelationGetRelationName(rel)),
-				errhint("Extension \"fflag\" needs one that is stored."));
-
-	source->attnums[c] = attnum;
-	source->types[c] = type;
-	if (attnum != InvalidAttrNumber &&
-		(source->attached ? is_one_of(type, columns[c].attached_types) :
-		 type == columns[c].type || (type == VARCHAROID && columns[c].type == TEXTOID)))
-		return;
-
-	initStringInfo(&types);
-	if (source->attached)
-	{
-		for (const Oid *t = columns[c].attached_types; OidIsValid(*t); t++)
-			appendStringInfo(&types, "%s%s",
-							 t == columns[c].attached_types ? "" :
-							 OidIsValid(t[1]) ? ", " : " or ", format_type_be(*t));
-	}
-	else
-		appendStringInfoString(&types, format_type_be(columns[c].type));
-
-	if (attnum == InvalidAttrNumber)
-		ereport(ERROR,
-				errcode(ERRCODE_UNDEFINED_COLUMN),
-				errmsg("column \"%s\" of table \"%s\" does not exist",
-					   name, RelationGetRelationName(rel)),
-				source->attached ?
-				errhint("Name the column with argument \"%s\" of fflag_attach(); it has type %s.",
-						columns[c].name, types.data) :
-				errhint("Extension \"fflag\" needs it, with type %s; put it back with ALTER TABLE.",
-						types.data));
-	ereport(ERROR,
-			errcode(ERRCODE_DATATYPE_MISMATCH),
-			errmsg("column \"%s\" of table \"%s\" has type %s",
-				   name, RelationGetRelationName(rel), format_type_be(type)),
-			errhint("Extension \"fflag\" needs type %s; change it %swith ALTER TABLE.",
-					types.data, source->attached ? "" : "back "));
-}
-
-/*
- * A btree index that begins with the given columns, ordered as their types are
- * by default, or InvalidOid.  What the planner would not use, we do not: an
- * index that is being built or rebuilt, or is too young for this transaction's
- * snapshots.  If unique, then it must be, in these columns.
- */
-Oid
-fflag_find_index(Relation rel, int nkeys, const AttrNumber *attnums,
-				 const Oid *types, bool unique)
-{
-	Oid			found = InvalidOid;
-	List	   *indexes = RelationGetIndexList(rel);
-	ListCell   *lc;
-
-	foreach(lc, indexes)
-	{
-		Relation	index = index_open(lfirst_oid(lc), AccessShareLock);
-		Form_pg_index form = index->rd_index;
-
-		/* a predicate is not even looked at: that would run its functions */
-		bool		usable = form->indisvalid &&
-			form->indnkeyatts >= nkeys &&
-			(!unique || (form->indisunique && form->indnkeyatts == nkeys)) &&
-			heap_attisnull(index->rd_indextuple, Anum_pg_index_indpred, NULL) &&
-			(!form->indcheckxmin ||
-			 TransactionIdPrecedes(HeapTupleHeaderGetXmin(index->rd_indextuple->t_data),
-								   TransactionXmin));
-
-		for (int i = 0; usable && i < nkeys; i++)
-		{
-			Form_pg_attribute att =
-				TupleDescAttr(RelationGetDescr(rel), attnums[i] - 1);
-
-			usable = form->indkey.values[i] == attnums[i] &&
-				index->rd_opfamily[i] ==
-				lookup_type_cache(types[i], TYPECACHE_BTREE_OPFAMILY)->btree_opf &&
-				index->rd_indcollation[i] == att->attcollation;
-		}
-		if (usable)
-			found = RelationGetRelid(index);
-		index_close(index, AccessShareLock);
-		if (usable)
-			break;
-	}
-	list_free(indexes);
-	return found;
-}
-
-/*
- * Opens a table of the source, with AccessShareLock, and makes sure that what
- * the source says of it is true.  It remains so while the table is open: who
- * holds the lock has seen the messages of those who held a conflicting one, and
- * those who change indexes CONCURRENTLY wait for the lock before an index goes.
- * (Not so on a standby, where any statement may find its index gone, and fail.)
- */
-Relation
-fflag_open_table(fflag_source *source, fflag_table_id which)
-{
-	fflag_table *table = &source->tables[which];
-	Relation	rel = open_table(table->relid);
-	uint64		changes = table->changes;
-
-	if (table->described == changes)
-		return rel;
-
-	for (int i = 0; i < FFLAG_COLUMNS; i++)
-	{
-		if (columns[i].table == which)
-			describe_column(source, rel, i);
-	}
-	for (int n = 1; n <= table->nkeys; n++)
-		table->indexes[n - 1] =
-			fflag_find_index(rel, n, &source->attnums[table->key],
-							 &source->types[table->key], false);
-	table->described = changes;
-	return rel;
-}
-
-/* The planner's statistic of how many rows a table has; 0 if there is none. */
-int64
-fflag_estimate_rows(Oid relid)
-{
-	Relation	rel = open_table(relid);
-	float4		rows = rel->rd_rel->reltuples;
-
-	table_close(rel, AccessShareLock);
-	return rows > 0 ? (int64) rows : 0;
 }

@@ -19,9 +19,11 @@
 #include "utils/lsyscache.h"
 #include "utils/tuplestore.h"
 
+#include "catalog.h"
+#include "check.h"
 #include "compat.h"
-#include "read.h"
 #include "snapshot.h"
+#include "spi.h"
 
 #define MAX_ARGS 5
 
@@ -46,21 +48,16 @@ check_not_attached(Oid schema)
  * first one, a type passed by value.
  */
 static uint64
-run(FunctionCallInfo fcinfo, const char *command, const char *table,
-	int nargs, Oid *types, Datum *values, Datum *result)
+run_on_table(FunctionCallInfo fcinfo, const char *command, const char *table,
+			 int nargs, Oid *types, Datum *values, Datum *result)
 {
 	Oid			schema = fflag_extension_schema(fcinfo->flinfo->fn_oid);
 	char	   *sql = psprintf(command, fflag_table_in_sql(schema, table));
 	uint64		processed;
-	int			rc;
 
 	check_not_attached(schema);
 	SPI_connect();
-	rc = SPI_execute_with_args(sql, nargs, types, values, NULL, false, 0);
-	if (rc < 0)
-		elog(ERROR, "SPI_execute_with_args failed: %s",
-			 SPI_result_code_string(rc));
-	processed = SPI_processed;
+	processed = fflag_run(sql, nargs, types, values);
 	if (result != NULL && processed > 0)
 	{
 		bool		isnull;
@@ -111,7 +108,8 @@ update_flag(FunctionCallInfo fcinfo, const char *command, Oid type, Datum value)
 	Oid			types[] = {TEXTOID, type};
 	Datum		values[] = {PG_GETARG_DATUM(0), value};
 
-	if (run(fcinfo, command, FFLAG_FLAGS_TABLE, 2, types, values, NULL) == 0)
+	if (run_on_table(fcinfo, command, FFLAG_FLAGS_TABLE, 2, types, values,
+					 NULL) == 0)
 		complain_unknown(name);
 }
 
@@ -177,11 +175,11 @@ register_flag(FunctionCallInfo fcinfo, Datum name_datum, const char *name)
 	}
 	fflag_check_percentage(values[2], name);
 
-	return run(fcinfo,
-			   "INSERT INTO %s"
-			   " (name, enabled, rollout_percentage, staff_only, description)"
-			   " VALUES ($1, $2, $3, $4, $5) ON CONFLICT (name) DO NOTHING",
-			   FFLAG_FLAGS_TABLE, MAX_ARGS, types, values, NULL) > 0;
+	return run_on_table(fcinfo,
+						"INSERT INTO %s"
+						" (name, enabled, rollout_percentage, staff_only, description)"
+						" VALUES ($1, $2, $3, $4, $5) ON CONFLICT (name) DO NOTHING",
+						FFLAG_FLAGS_TABLE, MAX_ARGS, types, values, NULL) > 0;
 }
 
 /*
@@ -281,16 +279,17 @@ edit_allowlist(FunctionCallInfo fcinfo, const char *command)
 	users = PG_GETARG_ARRAYTYPE_P(1);
 	check_not_null(array_contains_nulls(users), "listed user id", name);
 
-	if (run(fcinfo, "SELECT id FROM %s WHERE name OPERATOR(pg_catalog.=) $1",
-			FFLAG_FLAGS_TABLE, 1, types, values, &id) == 0)
+	if (run_on_table(fcinfo,
+					 "SELECT id FROM %s WHERE name OPERATOR(pg_catalog.=) $1",
+					 FFLAG_FLAGS_TABLE, 1, types, values, &id) == 0)
 		complain_unknown(name);
 
 	types[0] = INT8OID;
 	values[0] = id;
 	types[1] = get_array_type(ARR_ELEMTYPE(users));
 	values[1] = PointerGetDatum(users);
-	PG_RETURN_INT64(run(fcinfo, command, FFLAG_USERS_TABLE, 2, types, values,
-						NULL));
+	PG_RETURN_INT64(run_on_table(fcinfo, command, FFLAG_USERS_TABLE, 2, types,
+								 values, NULL));
 }
 
 /* fflag_allow(name, VARIADIC user_ids) returns bigint */

@@ -23,8 +23,7 @@
 #include "bucket.h"
 #include "cache.h"
 #include "compat.h"
-#include "evaluate.h"
-#include "read.h"
+#include "overloads.h"
 #include "rules.h"
 
 /* The rest of evaluate_entry(), out of line to keep its beginning short. */
@@ -33,26 +32,22 @@ evaluate_with_id(const fflag_entry *entry, Datum id, user_type type,
 				 fflag_subject *subject)
 {
 	const fflag_allowlist *list = fflag_cache_list(entry);
-	user_text	user;
+	char		room[FFLAG_ID_ROOM];
+	fflag_string user = user_to_text(id, type, room);
 	uint64		hash = 0;
 	bool		listed = false;
 
-	format_user(id, type, &user);
 	if (list != NULL)
-		hash = fflag_allowlist_hash(list, user.data, user.len);
+		hash = fflag_allowlist_hash(list, user);
 
-	subject->utf8_id = user.data;
-	subject->utf8_id_len = user.len;
-	if (type == USER_TEXT)
-		subject->utf8_id = fflag_to_utf8(user.data, &subject->utf8_id_len);
+	subject->utf8_id = type == USER_TEXT ? fflag_to_utf8(user) : user;
 
 	/* before the list is asked, which is still coming from memory */
 	if (list != NULL && entry->flag.rollout > 0)
 		subject->bucket = fflag_bucket_of(entry->flag.utf8_name,
-										  entry->flag.utf8_name_len,
-										  subject->utf8_id, subject->utf8_id_len);
+										  subject->utf8_id);
 	if (list != NULL)
-		listed = fflag_cache_listed(entry, user.data, user.len, hash);
+		listed = fflag_cache_listed(entry, user, hash);
 	return fflag_decide(&entry->flag, subject,
 						listed ? FFLAG_LISTED_YES : FFLAG_LISTED_NO, false);
 }
@@ -106,20 +101,18 @@ fflag_enabled(FunctionCallInfo fcinfo, user_type type)
 	PG_RETURN_BOOL(evaluate(fcinfo, type, &flag).enabled);
 }
 
-OVERLOADS(fflag_enabled);
+OVERLOADS(fflag_enabled,
+		  fflag_enabled_bigint, fflag_enabled_uuid, fflag_enabled_text);
 
 static int
 get_bucket(FunctionCallInfo fcinfo, user_type type)
 {
 	text	   *name = PG_GETARG_TEXT_PP(0);
-	size_t		name_len = VARSIZE_ANY_EXHDR(name);
-	const char *utf8_name = fflag_to_utf8(VARDATA_ANY(name), &name_len);
-	user_text	user;
-	const char *utf8_user;
+	char		room[FFLAG_ID_ROOM];
+	fflag_string user = user_to_text(PG_GETARG_DATUM(1), type, room);
 
-	format_user(PG_GETARG_DATUM(1), type, &user);
-	utf8_user = fflag_to_utf8(user.data, &user.len);
-	return fflag_bucket_of(utf8_name, name_len, utf8_user, user.len);
+	return fflag_bucket_of(fflag_to_utf8(fflag_string_of_text(name)),
+						   fflag_to_utf8(user));
 }
 
 /* fflag_bucket(name, user_id) returns integer; strict */
@@ -129,7 +122,8 @@ fflag_bucket(FunctionCallInfo fcinfo, user_type type)
 	PG_RETURN_INT32(get_bucket(fcinfo, type));
 }
 
-OVERLOADS(fflag_bucket);
+OVERLOADS(fflag_bucket,
+		  fflag_bucket_bigint, fflag_bucket_uuid, fflag_bucket_text);
 
 /*
  * fflag_explain(name, user_id, is_staff, default_value)
@@ -164,7 +158,8 @@ fflag_explain(FunctionCallInfo fcinfo, user_type type)
 													  values, nulls)));
 }
 
-OVERLOADS(fflag_explain);
+OVERLOADS(fflag_explain,
+		  fflag_explain_bigint, fflag_explain_uuid, fflag_explain_text);
 
 /* fflag_flags(user_id, is_staff) returns setof (name, enabled) */
 static inline Datum
@@ -178,7 +173,7 @@ fflag_flags(FunctionCallInfo fcinfo, user_type type)
 	MemoryContext per_flag;
 
 	InitMaterializedSRF(fcinfo, 0);
-	entries = fflag_cache_get_all(fcinfo->flinfo, &count);
+	entries = fflag_cache_get_all(fcinfo->flinfo->fn_oid, &count);
 	if (type == USER_TEXT && !user.isnull)
 		user.value = PointerGetDatum(DatumGetTextPP(user.value));
 
@@ -191,8 +186,8 @@ fflag_flags(FunctionCallInfo fcinfo, user_type type)
 		bool		nulls[2] = {false};
 
 		CHECK_FOR_INTERRUPTS();
-		values[0] = PointerGetDatum(cstring_to_text_with_len(entries[i]->name,
-															 entries[i]->name_len));
+		values[0] = PointerGetDatum(cstring_to_text_with_len(entries[i]->name.data,
+															 entries[i]->name.len));
 		values[1] = BoolGetDatum(evaluate_entry(entries[i], user, type,
 												!PG_ARGISNULL(1) && PG_GETARG_BOOL(1),
 												false).enabled);
@@ -204,30 +199,5 @@ fflag_flags(FunctionCallInfo fcinfo, user_type type)
 	return (Datum) 0;
 }
 
-OVERLOADS(fflag_flags);
-
-/* fflag_cache() returns one row, see fflag_cache_stats */
-PG_FUNCTION_INFO_V1(fflag_cache);
-
-Datum
-fflag_cache(PG_FUNCTION_ARGS)
-{
-	fflag_cache_stats stats = fflag_cache_get_stats();
-	TupleDesc	desc;
-	Datum		values[8];
-	bool		nulls[8] = {false};
-
-	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
-
-	values[0] = BoolGetDatum(stats.caching);
-	values[1] = Int64GetDatum(stats.flags);
-	values[2] = Int64GetDatum(stats.unknown_names);
-	values[3] = Int64GetDatum(stats.allowlists);
-	values[4] = Int64GetDatum(stats.bytes);
-	values[5] = Int64GetDatum(stats.hits);
-	values[6] = Int64GetDatum(stats.loads);
-	values[7] = Int64GetDatum(stats.invalidations);
-	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc),
-													  values, nulls)));
-}
+OVERLOADS(fflag_flags,
+		  fflag_flags_bigint, fflag_flags_uuid, fflag_flags_text);

@@ -16,21 +16,16 @@
 #include "utils/uuid.h"
 
 #include "compat.h"
-
-/* Bytes, not terminated; in the database's encoding unless said otherwise. */
-typedef struct fflag_string
-{
-	const char *data;
-	int			len;
-} fflag_string;
+#include "fflag_string.h"
 
 /* enough for a uuid, and for any integer with the terminator of pg_lltoa() */
 #define FFLAG_ID_ROOM (2 * UUID_LEN + 4)
 
-static inline bool
-fflag_string_equal(fflag_string a, fflag_string b)
+/* A text's bytes, without its header. */
+static inline fflag_string
+fflag_string_of_text(const text *t)
 {
-	return a.len == b.len && memcmp(a.data, b.data, a.len) == 0;
+	return fflag_string_make(VARDATA_ANY(t), VARSIZE_ANY_EXHDR(t));
 }
 
 /* Of the types below, is this one stored as text? */
@@ -49,11 +44,11 @@ static inline fflag_string
 fflag_id_to_text(Oid type, Datum id, char *room)
 {
 	if (type == INT8OID)
-		return (fflag_string) {room, pg_lltoa(DatumGetInt64(id), room)};
+		return fflag_string_make(room, pg_lltoa(DatumGetInt64(id), room));
 	else if (type == INT4OID)
-		return (fflag_string) {room, pg_ltoa(DatumGetInt32(id), room)};
+		return fflag_string_make(room, pg_ltoa(DatumGetInt32(id), room));
 	else if (type == INT2OID)
-		return (fflag_string) {room, pg_ltoa(DatumGetInt16(id), room)};
+		return fflag_string_make(room, pg_ltoa(DatumGetInt16(id), room));
 	else if (type == UUIDOID)
 	{
 		static const char hex[] = "0123456789abcdef";
@@ -67,14 +62,13 @@ fflag_id_to_text(Oid type, Datum id, char *room)
 			*p++ = hex[byte[i] >> 4];
 			*p++ = hex[byte[i] & 0xf];
 		}
-		return (fflag_string) {room, p - room};
+		return fflag_string_make(room, p - room);
 	}
 	else
-	{
-		text	   *t = DatumGetTextPP(id);
-
-		return (fflag_string) {VARDATA_ANY(t), VARSIZE_ANY_EXHDR(t)};
-	}
+		return fflag_string_of_text(DatumGetTextPP(id));
 }
+
+extern bool fflag_id_from_text(Oid type, fflag_string text, Datum *id);
+extern fflag_string fflag_to_utf8(fflag_string s);
 
 #endif							/* FFLAG_ID_H */

@@ -13,22 +13,8 @@
  *
  * Copyright (c) 2026, fflag contributors
  */
-#include <string.h>
-
 #include "md5.h"
 #include "md5_steps.h"
-
-static inline uint32_t
-load_le32(const unsigned char *p)
-{
-	uint32_t	word;
-
-	memcpy(&word, p, sizeof(word));
-#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-	word = __builtin_bswap32(word);
-#endif
-	return word;
-}
 
 static void
 hash_block(uint32_t state[4], const unsigned char *block)
@@ -62,18 +48,18 @@ store_bit_length(unsigned char *block, size_t bytes)
 /* Appends to the block being filled, hashing it whenever it is full. */
 static size_t
 feed(uint32_t state[4], unsigned char *block, size_t fill,
-	 const char *data, size_t len)
+	 fflag_string s)
 {
-	while (len > 0)
+	while (s.len > 0)
 	{
 		size_t		n = FFLAG_MD5_BLOCK - fill;
 
-		if (n > len)
-			n = len;
-		memcpy(block + fill, data, n);
+		if (n > s.len)
+			n = s.len;
+		memcpy(block + fill, s.data, n);
 		fill += n;
-		data += n;
-		len -= n;
+		s.data += n;
+		s.len -= n;
 		if (fill == FFLAG_MD5_BLOCK)
 		{
 			hash_block(state, block);
@@ -88,27 +74,26 @@ feed(uint32_t state[4], unsigned char *block, size_t fill,
  * four state words: the digest's bytes are theirs, each in little-endian order.
  */
 void
-fflag_md5_pair(const char *name, size_t name_len,
-			   const char *user, size_t user_len, uint32_t digest[4])
+fflag_md5_pair(fflag_string name, fflag_string user, uint32_t digest[4])
 {
 	unsigned char block[FFLAG_MD5_BLOCK] = {0};
-	size_t		len = name_len + 1 + user_len;
+	size_t		len = name.len + 1 + user.len;
 	size_t		fill;
 
 	memcpy(digest, initial_state, sizeof(initial_state));
 
 	if (len < FFLAG_MD5_ROOM)
 	{
-		memcpy(block, name, name_len);
-		block[name_len] = ':';
-		memcpy(block + name_len + 1, user, user_len);
+		memcpy(block, name.data, name.len);
+		block[name.len] = ':';
+		memcpy(block + name.len + 1, user.data, user.len);
 		fill = len;
 	}
 	else
 	{
-		fill = feed(digest, block, 0, name, name_len);
-		fill = feed(digest, block, fill, ":", 1);
-		fill = feed(digest, block, fill, user, user_len);
+		fill = feed(digest, block, 0, name);
+		fill = feed(digest, block, fill, fflag_string_make(":", 1));
+		fill = feed(digest, block, fill, user);
 		memset(block + fill, 0, FFLAG_MD5_BLOCK - fill);
 	}
 

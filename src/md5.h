@@ -7,16 +7,16 @@
 #ifndef FFLAG_MD5_H
 #define FFLAG_MD5_H
 
-#include <stddef.h>
 #include <stdint.h>
+
+#include "fflag_string.h"
 
 #define FFLAG_MD5_BLOCK 64
 
 /* bytes of the last block that the 64-bit message length leaves free */
 #define FFLAG_MD5_ROOM (FFLAG_MD5_BLOCK - 8)
 
-extern void fflag_md5_pair(const char *name, size_t name_len,
-						   const char *user, size_t user_len,
+extern void fflag_md5_pair(fflag_string name, fflag_string user,
 						   uint32_t digest[4]);
 
 #endif							/* FFLAG_MD5_H */

@@ -1,8 +1,9 @@
 /*
  * md5_steps.h
- *		The 64 steps of MD5 (RFC 1321, 3.4), for integers and vectors alike.
+ *		What the two implementations of MD5 (RFC 1321) have in common: the start,
+ *		the words of a block, and the 64 steps, for integers and vectors alike.
  *
- * They work on an array m, the sixteen words of a block, in the caller.
+ * The steps work on an array m, the sixteen words of a block, in the caller.
  *
  * Copyright (c) 2026, fflag contributors
  */
@@ -10,11 +11,25 @@
 #define FFLAG_MD5_STEPS_H
 
 #include <stdint.h>
+#include <string.h>
 
 /* RFC 1321, 3.3 */
 static const uint32_t initial_state[4] = {
 	0x67452301, 0xefcdab89, 0x98badcfe, 0x10325476
 };
+
+/* A word of a block: RFC 1321, 2 */
+static inline uint32_t
+load_le32(const unsigned char *p)
+{
+	uint32_t	word;
+
+	memcpy(&word, p, sizeof(word));
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+	word = __builtin_bswap32(word);
+#endif
+	return word;
+}
 
 /*
  * RFC 1321, 3.4.  F and G are written with one operation less than in the

@@ -1,87 +1,36 @@
 /*
  * read.c
- *		Reading flags and allowlists, and what may be in them.
+ *		Reading flags and allowlists.
  *
  * Rows are read with the server's own scan routines and under the snapshot
  * that the caller names.  No SQL is run: nothing depends on a search_path.  Ids
  * and names are compared by their canonical text.
  *
- * All of this needs an active transaction and takes AccessShareLock on the
- * tables while it reads.  Results are in the current memory context.
+ * All of this needs an active transaction, takes AccessShareLock on the tables
+ * while it reads, and throws what fflag_open_table() does or, with the flag's
+ * name, for a value that no flag can have.  Results are in the current memory
+ * context.
  *
  * Copyright (c) 2026, fflag contributors
  */
 #include "postgres.h"
-
-#include <ctype.h>
 
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/stratnum.h"
 #include "access/table.h"
 #include "catalog/pg_type.h"
-#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
-#include "utils/numeric.h"
 #include "utils/rel.h"
 #include "utils/typcache.h"
 
 #include "bucket.h"
+#include "check.h"
 #include "compat.h"
+#include "id.h"
 #include "read.h"
-
-/*
- * The id of this canonical text as a value of a column's type; false if none of
- * the type's values has this text.
- */
-static bool
-key_from_text(Oid type, const char *text, int len, Datum *key)
-{
-	char		room[FFLAG_ID_ROOM + 1];
-	char		again[FFLAG_ID_ROOM];
-
-	if (fflag_is_text(type))
-	{
-		*key = PointerGetDatum(cstring_to_text_with_len(text, len));
-		return true;
-	}
-
-	if (len > FFLAG_ID_ROOM)
-		return false;
-	memcpy(room, text, len);
-	room[len] = '\0';
-	if (type == UUIDOID)
-	{
-		/* what uuid_in() would complain of is no uuid */
-		for (int i = 0; i < FFLAG_ID_ROOM; i++)
-		{
-			if (i == 8 || i == 13 || i == 18 || i == 23 ?
-				room[i] != '-' : !isxdigit((unsigned char) room[i]))
-				return false;
-		}
-		*key = DirectFunctionCall1(uuid_in, CStringGetDatum(room));
-	}
-	else
-	{
-		char	   *end;
-		long long	n;
-
-		errno = 0;
-		n = strtoll(room, &end, 10);
-		if (errno != 0 || *end != '\0' ||
-			(type == INT4OID && n != (int32) n) ||
-			(type == INT2OID && n != (int16) n))
-			return false;
-		*key = type == INT8OID ? Int64GetDatum(n) :
-			type == INT4OID ? Int32GetDatum((int32) n) : Int16GetDatum((int16) n);
-	}
-
-	/* 042 is not what a cast gives for any of them */
-	return fflag_string_equal(fflag_id_to_text(type, *key, again),
-							  (fflag_string) {text, len});
-}
 
 /* A search by key, see begin_search(). */
 typedef struct search
@@ -114,7 +63,7 @@ begin_search(fflag_source *source, fflag_table_id which, Relation rel, int nkeys
 		Oid			type = source->types[s.first + i];
 		Datum		key;
 
-		if (!key_from_text(type, keys[i].data, keys[i].len, &key))
+		if (!fflag_id_from_text(type, keys[i], &key))
 			return s;
 		s.keys[i] = keys[i];
 		ScanKeyEntryInitializeWithInfo(&scankeys[i], 0, attnum,
@@ -152,8 +101,7 @@ get_next(search *s)
 			value = heap_getattr(tuple, s->source->attnums[s->first + i],
 								 RelationGetDescr(s->rel), &isnull);
 			t = DatumGetTextPP(value);
-			equal = fflag_string_equal(fflag_id_to_text(TEXTOID, PointerGetDatum(t), NULL),
-									   s->keys[i]);
+			equal = fflag_string_equal(fflag_string_of_text(t), s->keys[i]);
 			/* an allowlist may have millions of rows */
 			if ((Pointer) t != DatumGetPointer(value))
 				pfree(t);
@@ -173,24 +121,6 @@ end_search(search *s)
 		systable_endscan(s->scan);
 }
 
-/*
- * Text in UTF-8, which is what gets hashed; *len is updated.  In a database
- * that knows of no encoding, the bytes as they are.
- */
-const char *
-fflag_to_utf8(const char *text, size_t *len)
-{
-	char	   *utf8;
-
-	if (GetDatabaseEncoding() == PG_UTF8 ||
-		GetDatabaseEncoding() == PG_SQL_ASCII)
-		return text;
-	utf8 = pg_server_to_any(text, (int) *len, PG_UTF8);
-	if (utf8 != text)
-		*len = strlen(utf8);
-	return utf8;
-}
-
 static Datum
 get_column(const fflag_source *source, Relation rel, HeapTuple tuple,
 		   fflag_column column, const char *flag)
@@ -206,67 +136,6 @@ get_column(const fflag_source *source, Relation rel, HeapTuple tuple,
 					   NameStr(source->columns[column]), flag),
 				errhint("Set it, and put the column's NOT NULL constraint back."));
 	return value;
-}
-
-/*
- * A percentage in thousandths, exactly: what cannot be represented is refused,
- * whether somebody is about to write it or it has slipped into the table.
- */
-int
-fflag_check_percentage(Datum percentage, const char *flag)
-{
-	Numeric		value = DatumGetNumeric(percentage);
-	Datum		zero = NumericGetDatum(int64_to_numeric(0));
-	Datum		full = NumericGetDatum(int64_to_numeric(FFLAG_BUCKETS));
-	Datum		scale = NumericGetDatum(int64_to_numeric(FFLAG_BUCKETS / 100));
-	Datum		scaled;
-
-	/* NaN sorts above all numbers */
-	scaled = numeric_is_inf(value) ? percentage :
-		DirectFunctionCall2(numeric_mul, percentage, scale);
-	if (!DatumGetBool(DirectFunctionCall2(numeric_ge, scaled, zero)) ||
-		!DatumGetBool(DirectFunctionCall2(numeric_le, scaled, full)) ||
-		!DatumGetBool(DirectFunctionCall2(numeric_eq, scaled,
-										  DirectFunctionCall2(numeric_trunc, scaled,
-															  Int32GetDatum(0)))))
-		ereport(ERROR,
-				errcode(ERRCODE_CHECK_VIOLATION),
-				errmsg("invalid rollout_percentage %s for flag \"%s\"",
-					   DatumGetCString(DirectFunctionCall1(numeric_out, percentage)),
-					   flag),
-				errhint("A rollout_percentage is a number from 0 to 100 with at most three decimals."));
-	return DatumGetInt32(DirectFunctionCall1(numeric_int4, scaled));
-}
-
-/* Refuses what cannot be a flag's name; NULL too. */
-void
-fflag_check_name(const char *name)
-{
-	size_t		len;
-
-	if (name == NULL)
-		ereport(ERROR,
-				errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				errmsg("flag name must not be null"),
-				errhint("Give the flag a name of 1 to %d characters.",
-						FFLAG_NAME_LENGTH));
-	if (name[0] == '\0')
-		ereport(ERROR,
-				errcode(ERRCODE_CHECK_VIOLATION),
-				errmsg("flag name \"\" is empty"),
-				errhint("Give the flag a name of 1 to %d characters.",
-						FFLAG_NAME_LENGTH));
-	if (pg_mbstrlen(name) > FFLAG_NAME_LENGTH)
-		ereport(ERROR,
-				errcode(ERRCODE_STRING_DATA_RIGHT_TRUNCATION),
-				errmsg("flag name \"%s\" is too long", name),
-				errdetail("It has %d characters.", pg_mbstrlen(name)),
-				errhint("Give the flag a name of 1 to %d characters.",
-						FFLAG_NAME_LENGTH));
-
-	/* a name that cannot be hashed must not get into the table */
-	len = strlen(name);
-	(void) fflag_to_utf8(name, &len);
 }
 
 /*
@@ -301,12 +170,11 @@ read_row(const fflag_source *source, Relation rel, HeapTuple tuple,
 {
 	Datum		name_datum = get_column(source, rel, tuple, FFLAG_COLUMN_NAME, "");
 	char	   *name = TextDatumGetCString(name_datum);
-	size_t		utf8_len = strlen(name);
 
 	row->id = fflag_id_to_text(source->types[FFLAG_COLUMN_ID],
 							   get_column(source, rel, tuple, FFLAG_COLUMN_ID, name),
 							   palloc(FFLAG_ID_ROOM));
-	row->name = (fflag_string) {name, utf8_len};
+	row->name = fflag_string_make(name, strlen(name));
 	row->flag.known = true;
 	row->flag.enabled =
 		DatumGetBool(get_column(source, rel, tuple, FFLAG_COLUMN_ENABLED, name));
@@ -315,11 +183,10 @@ read_row(const fflag_source *source, Relation rel, HeapTuple tuple,
 	row->flag.rollout =
 		read_rollout(source,
 					 get_column(source, rel, tuple, FFLAG_COLUMN_ROLLOUT, name), name);
-	row->flag.utf8_name = fflag_to_utf8(name, &utf8_len);
-	row->flag.utf8_name_len = utf8_len;
+	row->flag.utf8_name = fflag_to_utf8(row->name);
 }
 
-/* Reads the flag of a name; false if there is none. */
+/* Reads the flag of a name into *row; false if there is none. */
 bool
 fflag_read_flag(fflag_source *source, fflag_string name, Snapshot snapshot,
 				fflag_row *row)
@@ -359,13 +226,13 @@ fflag_read_flags(fflag_source *source, Snapshot snapshot,
 	table_close(rel, AccessShareLock);
 }
 
-/* Is the user on the flag's allowlist? */
+/* Is the user on the flag's allowlist?  Both ids are canonical texts. */
 bool
 fflag_read_listed(fflag_source *source, fflag_string flag_id,
-				  const char *user, int len, Snapshot snapshot)
+				  fflag_string user, Snapshot snapshot)
 {
 	Relation	rel = fflag_open_table(source, FFLAG_USERS);
-	fflag_string keys[] = {flag_id, {user, len}};
+	fflag_string keys[] = {flag_id, user};
 	search		s = begin_search(source, FFLAG_USERS, rel, 2, keys, snapshot);
 	bool		listed = HeapTupleIsValid(get_next(&s));
 
@@ -374,7 +241,10 @@ fflag_read_listed(fflag_source *source, fflag_string flag_id,
 	return listed;
 }
 
-/* Reads a flag's allowlist until its end or until sink has had enough. */
+/*
+ * Reads a flag's allowlist until its end or until sink has had enough.  The user
+ * that sink gets is valid during that call only.
+ */
 void
 fflag_read_allowlist(fflag_source *source, fflag_string flag_id,
 					 Snapshot snapshot, fflag_user_sink sink, void *arg)
@@ -397,12 +267,12 @@ fflag_read_allowlist(fflag_source *source, fflag_string flag_id,
 		bool		more;
 
 		CHECK_FOR_INTERRUPTS();
-		if (isnull)				/* nobody is never listed */
+		if (isnull)				/* a NULL user is never listed */
 			continue;
 		caller = MemoryContextSwitchTo(per_user);
 		user = fflag_id_to_text(source->types[FFLAG_COLUMN_USER_ID], datum, room);
 		MemoryContextSwitchTo(caller);
-		more = sink(user.data, user.len, arg);
+		more = sink(user, arg);
 		MemoryContextReset(per_user);
 		if (!more)
 			break;

@@ -16,12 +16,14 @@
 static inline fflag_decision
 decision(bool enabled, fflag_rule rule)
 {
-	return (fflag_decision) {.enabled = enabled,.rule = rule};
+	fflag_decision d = {enabled, rule};
+
+	return d;
 }
 
 /*
- * Decides whether the user gets the feature.  Nobody is never staff, never on
- * an allowlist and never in a partial rollout.
+ * Decides whether the user gets the feature.  A NULL user is never staff, listed
+ * or in a partial rollout.  default_value is the answer for an unknown flag.
  */
 fflag_decision
 fflag_decide(const fflag_flag *flag, const fflag_subject *user,
@@ -59,12 +61,11 @@ fflag_decide(const fflag_flag *flag, const fflag_subject *user,
 
 	bucket = user->bucket;
 	if (bucket < 0)
-		bucket = fflag_bucket_of(flag->utf8_name, flag->utf8_name_len,
-								 user->utf8_id, user->utf8_id_len);
+		bucket = fflag_bucket_of(flag->utf8_name, user->utf8_id);
 	return decision(bucket < flag->rollout, FFLAG_RULE_ROLLOUT);
 }
 
-/* The rule's name in fflag_explain(). */
+/* The name in fflag_explain() of a rule other than FFLAG_RULE_UNDECIDED. */
 const char *
 fflag_rule_name(fflag_rule rule)
 {

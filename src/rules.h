@@ -7,8 +7,7 @@
 #ifndef FFLAG_RULES_H
 #define FFLAG_RULES_H
 
-#include <stdbool.h>
-#include <stddef.h>
+#include "fflag_string.h"
 
 /* What the rules need to know of a flag; all zero is an unknown flag. */
 typedef struct fflag_flag
@@ -17,22 +16,16 @@ typedef struct fflag_flag
 	bool		enabled;
 	bool		staff_only;
 	int			rollout;		/* thousandths of a percent, 0 to 100000 */
-	const char *utf8_name;
-	size_t		utf8_name_len;
+	fflag_string utf8_name;
 } fflag_flag;
 
-/*
- * And of a user.  The id is the canonical text in UTF-8; it is read only once
- * the allowlist has been looked up, and need not be there before.  Nor later, if
- * the bucket is, as it may be where many users are asked for at once.
- */
+/* And of a user.  With FFLAG_LISTED_UNKNOWN id and bucket are not read. */
 typedef struct fflag_subject
 {
 	bool		somebody;		/* false: user_id was NULL */
 	bool		is_staff;
-	const char *utf8_id;
-	size_t		utf8_id_len;
 	int			bucket;			/* -1 if it has to be computed */
+	fflag_string utf8_id;		/* canonical text; read only if bucket is -1 */
 } fflag_subject;
 
 /* Is the user on the flag's allowlist? */

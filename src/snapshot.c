@@ -37,26 +37,23 @@ fflag_snapshot_id
 fflag_identify(Snapshot snapshot)
 {
 	TransactionId own = GetTopTransactionIdIfAny();
-	int64		running;
+	fflag_snapshot_id id;
 
 	/* during recovery all running transactions are listed as subtransactions */
 	if (snapshot->takenDuringRecovery)
-		running = snapshot->subxcnt;
+		id.running = snapshot->subxcnt;
 	else
-		running = (int64) snapshot->xcnt +
+		id.running = (int64) snapshot->xcnt +
 			(TransactionIdIsValid(own) &&
 			 TransactionIdPrecedes(own, snapshot->xmax));
 
-	return (fflag_snapshot_id)
-	{
-		.xmax = snapshot->xmax,
-		.xcnt = snapshot->xcnt,
-		.subxcnt = snapshot->subxcnt,
-		.running = running,
-		.curcid = snapshot->curcid,
-		.lxid = MyLocalTransactionId,
-		.recovery = snapshot->takenDuringRecovery
-	};
+	id.xmax = snapshot->xmax;
+	id.xcnt = snapshot->xcnt;
+	id.subxcnt = snapshot->subxcnt;
+	id.curcid = snapshot->curcid;
+	id.lxid = MyLocalTransactionId;
+	id.recovery = snapshot->takenDuringRecovery;
+	return id;
 }
 
 /* Do the two see the same transactions of others? */
@@ -69,11 +66,11 @@ fflag_sees_same(const fflag_snapshot_id *a, const fflag_snapshot_id *b)
 
 /*
  * Was b taken when a was, or later?  Snapshots of one backend are ordered: a
- * larger xmax is later, with the same xmax fewer running transactions are, and
- * inside a transaction a larger curcid.  False if in doubt.
+ * larger xmax is later; with equal xmax, fewer running transactions means later;
+ * inside a transaction, a larger curcid is later.  False if in doubt.
  */
 bool
-fflag_is_not_before(const fflag_snapshot_id *b, const fflag_snapshot_id *a)
+fflag_is_same_or_later(const fflag_snapshot_id *b, const fflag_snapshot_id *a)
 {
 	if (a->recovery != b->recovery)
 		return false;

@@ -31,7 +31,7 @@ extern Snapshot fflag_active_snapshot(void);
 extern fflag_snapshot_id fflag_identify(Snapshot snapshot);
 extern bool fflag_sees_same(const fflag_snapshot_id *a,
 							const fflag_snapshot_id *b);
-extern bool fflag_is_not_before(const fflag_snapshot_id *b,
-								const fflag_snapshot_id *a);
+extern bool fflag_is_same_or_later(const fflag_snapshot_id *b,
+								   const fflag_snapshot_id *a);
 
 #endif							/* FFLAG_SNAPSHOT_H */

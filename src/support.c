@@ -43,7 +43,7 @@ get_flag(FunctionCallInfo fcinfo, List *args)
 		((Const *) name)->consttype != TEXTOID ||
 		((Const *) name)->constisnull || !ActiveSnapshotSet())
 		return NULL;
-	return fflag_cache_get(fcinfo->flinfo, ((Const *) name)->constvalue);
+	return fflag_cache_find(fcinfo->flinfo->fn_oid, ((Const *) name)->constvalue);
 }
 
 /* The share of rows for which an argument, NULL if there is none, is true. */

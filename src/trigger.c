@@ -26,7 +26,7 @@
 #include "utils/timestamp.h"
 
 #include "cache.h"
-#include "read.h"
+#include "check.h"
 #include "writer.h"
 
 static TriggerData *

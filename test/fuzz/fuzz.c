@@ -145,7 +145,7 @@ test_batch(const char *name, size_t name_len, const char *user, size_t user_len,
 		   int n)
 {
 	static const char *const widths[] = {"baseline", "avx2", "avx512"};
-	fflag_bytes users[40];
+	fflag_string users[40];
 	int			buckets[40];
 	uint8_t    *message = malloc(name_len + 1 + user_len);
 
@@ -160,7 +160,7 @@ test_batch(const char *name, size_t name_len, const char *user, size_t user_len,
 	{
 		if (fflag_bucket_use(widths[w]) == NULL)
 			continue;
-		fflag_buckets_of(name, name_len, users, (size_t) n, buckets);
+		fflag_buckets_of(fflag_string_make(name, name_len), users, (size_t) n, buckets);
 		for (int i = 0; i < n; i++)
 		{
 			memcpy(message + name_len + 1, users[i].data, users[i].len);
@@ -214,11 +214,13 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		memcpy(message + name_len + 1, user, user_len);
 
 	plain_md5(message, size + 1, expected);
-	fflag_md5_pair(name, name_len, user, user_len, digest);
+	fflag_md5_pair(fflag_string_make(name, name_len),
+				   fflag_string_make(user, user_len), digest);
 	for (int i = 0; i < 16; i++)
 		must(expected[i] == (uint8_t) (digest[i / 4] >> (8 * (i % 4))), "MD5");
 
-	bucket = fflag_bucket_of(name, name_len, user, user_len);
+	bucket = fflag_bucket_of(fflag_string_make(name, name_len),
+							 fflag_string_make(user, user_len));
 	must(bucket == plain_bucket(message, size + 1), "bucket");
 	if (size < 300)
 		test_batch(name, name_len, user, user_len, 1 + data[5] % 40);
@@ -233,15 +235,13 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			.staff_only = (data[2] & 4) != 0,
 			.rollout = (data[3] << 16 | data[4] << 8 | data[5]) %
 				(FFLAG_BUCKETS + 1),
-			.utf8_name = name,
-			.utf8_name_len = name_len
+			.utf8_name = {name, name_len}
 		};
 		fflag_subject subject = {
 			.somebody = (data[2] & 8) != 0,
 			.is_staff = (data[2] & 16) != 0,
 			/* not there before the allowlist has been looked up, or not at all */
-			.utf8_id = unread ? NULL : user,
-			.utf8_id_len = unread ? SIZE_MAX : user_len,
+			.utf8_id = {unread ? NULL : user, unread ? SIZE_MAX : user_len},
 			.bucket = data[5] & 1 ? bucket : -1
 		};
 		int			default_value = (data[2] & 32) != 0;

@@ -55,8 +55,9 @@ hash_and_compare(FunctionCallInfo fcinfo, const char *user, size_t len)
 {
 	text	   *name = PG_GETARG_TEXT_PP(0);
 
-	return fflag_bucket_of(VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name),
-						   user, len) < PG_GETARG_INT32(3);
+	return fflag_bucket_of(fflag_string_make(VARDATA_ANY(name),
+											 VARSIZE_ANY_EXHDR(name)),
+						   fflag_string_make(user, len)) < PG_GETARG_INT32(3);
 }
 
 PG_FUNCTION_INFO_V1(test_hash_bigint);

@@ -43,14 +43,15 @@ bucket_of(const char *name, size_t name_len, const char *user, size_t user_len)
 
 	if (use_batches)
 	{
-		fflag_bytes users[3] = {{"other", 5}, {u, user_len}, {"", 0}};
+		fflag_string users[3] = {{"other", 5}, {u, user_len}, {"", 0}};
 		int			buckets[3];
 
-		fflag_buckets_of(n, name_len, users, 3, buckets);
+		fflag_buckets_of(fflag_string_make(n, name_len), users, 3, buckets);
 		bucket = buckets[1];
 	}
 	else
-		bucket = fflag_bucket_of(n, name_len, u, user_len);
+		bucket = fflag_bucket_of(fflag_string_make(n, name_len),
+								 fflag_string_make(u, user_len));
 
 	free(n);
 	free(u);
@@ -63,7 +64,8 @@ hex_digest(const char *name, size_t name_len, const char *user, size_t user_len,
 {
 	uint32_t	digest[4];
 
-	fflag_md5_pair(name, name_len, user, user_len, digest);
+	fflag_md5_pair(fflag_string_make(name, name_len),
+				   fflag_string_make(user, user_len), digest);
 	for (int i = 0; i < 16; i++)
 		sprintf(hex + 2 * i, "%02x", (unsigned) (digest[i / 4] >> (8 * (i % 4))) & 0xff);
 }
@@ -182,7 +184,7 @@ test_widths(const char *path)
 			size_t		name_len = rand() % (round % 4 == 0 ? 70 : 20);
 			size_t		n = rand() % MAX;
 			char	   *name = malloc(name_len + 1);
-			fflag_bytes users[MAX];
+			fflag_string users[MAX];
 			int			buckets[MAX];
 
 			memset(name, 'a' + round % 26, name_len);
@@ -196,10 +198,10 @@ test_widths(const char *path)
 					user[k] = (char) rand();
 				users[i].data = realloc(user, users[i].len > 0 ? users[i].len : 1);
 			}
-			fflag_buckets_of(name, name_len, users, n, buckets);
+			fflag_buckets_of(fflag_string_make(name, name_len), users, n, buckets);
 			for (size_t i = 0; i < n; i++)
 			{
-				wrong += buckets[i] != fflag_bucket_of(name, name_len, users[i].data, users[i].len);
+				wrong += buckets[i] != fflag_bucket_of(fflag_string_make(name, name_len), users[i]);
 				compared++;
 				free((char *) users[i].data);
 			}

@@ -1,5 +1,5 @@
 /*
- * bucket_lanes.h
+ * bucket_template.h
  *		Buckets of several users at once, of single-block messages: the template.
  *
  * Included by bucket_simd.c for each width, with LANES, the number of messages,

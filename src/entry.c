@@ -1,0 +1,235 @@
+/*
+ * entry.c
+ *		What the cache holds: flags, names without a flag, allowlists.
+ *
+ * This file does not know what is valid when: only cache.c calls it, and cache.c
+ * says when to forget.  It has to do so after an error too, which may leave
+ * something half added.
+ *
+ * Copyright (c) 2026, fflag contributors
+ */
+#include "postgres.h"
+
+#include "utils/memutils.h"
+
+#include "allowlist.h"
+#include "entry.h"
+#include "strtab.h"
+
+/*
+ * Names that no flag has are remembered too, but anybody can make them up, so
+ * that their number and length are bounded: together to some 700 kB.
+ */
+#define MAX_UNKNOWN_NAMES 1024
+#define MAX_UNKNOWN_LENGTH 600	/* bytes; varchar(150) in UTF-8 is no longer */
+
+static MemoryContext flags_cxt;
+static struct strtab_hash *flags;	/* by name */
+static const fflag_entry **all_flags;	/* sorted; NULL: not all are here */
+static int	n_all_flags;
+
+static MemoryContext unknown_cxt;	/* in flags_cxt */
+static struct strtab_hash *unknown_names;
+
+static MemoryContext allowlists_cxt;
+static struct strtab_hash *allowlists;	/* by the flag's id */
+
+/* Called at first, and again if it has failed for want of memory. */
+void
+fflag_entries_init(void)
+{
+	if (flags_cxt == NULL)
+		flags_cxt = AllocSetContextCreate(TopMemoryContext, "fflag flags",
+										  ALLOCSET_SMALL_SIZES);
+	if (allowlists_cxt == NULL)
+		allowlists_cxt = AllocSetContextCreate(TopMemoryContext,
+											   "fflag allowlists",
+											   ALLOCSET_SMALL_SIZES);
+}
+
+/* All entries go, and pointers to them die; allowlists stay. */
+void
+fflag_entries_forget_flags(void)
+{
+	MemoryContextReset(flags_cxt);
+	flags = NULL;
+	all_flags = NULL;
+	n_all_flags = 0;
+	unknown_cxt = NULL;
+	unknown_names = NULL;
+}
+
+/* All allowlists go, and pointers to them die. */
+void
+fflag_entries_forget_allowlists(void)
+{
+	MemoryContextReset(allowlists_cxt);
+	allowlists = NULL;
+}
+
+/* The entry of a name, NULL if there is none. */
+const fflag_entry *
+fflag_entries_find(fflag_string name)
+{
+	fflag_string_slot *slot = NULL;
+
+	if (flags != NULL)
+		slot = strtab_lookup(flags, name);
+	if (slot == NULL && unknown_names != NULL)
+		slot = strtab_lookup(unknown_names, name);
+	return slot == NULL ? NULL : slot->value;
+}
+
+/* A copy in *place, which moves on behind it. */
+static fflag_string
+copy_string(fflag_string s, char **place)
+{
+	char	   *copy = *place;
+
+	memcpy(copy, s.data, s.len);
+	*place += s.len;
+	return fflag_string_make(copy, s.len);
+}
+
+/* Adds an entry with its strings; row is NULL if no flag has the name. */
+static const fflag_entry *
+add(struct strtab_hash *tab, MemoryContext cxt, fflag_string name,
+	const fflag_row *row)
+{
+	size_t		len = name.len;
+	fflag_entry *entry;
+	char	   *place;
+	bool		found;
+
+	if (row != NULL)
+		len += row->id.len + row->flag.utf8_name.len;
+	entry = MemoryContextAllocZero(cxt, offsetof(fflag_entry, bytes) + len);
+	place = entry->bytes;
+	entry->name = copy_string(name, &place);
+	if (row != NULL)
+	{
+		entry->id = copy_string(row->id, &place);
+		entry->flag = row->flag;
+		entry->flag.utf8_name = copy_string(row->flag.utf8_name, &place);
+	}
+	strtab_insert(tab, entry->name, &found)->value = entry;
+	return entry;
+}
+
+/* The entry of a flag that has been read; of the row, everything is copied. */
+const fflag_entry *
+fflag_entries_add_flag(const fflag_row *row)
+{
+	fflag_string_slot *slot;
+
+	if (flags == NULL)
+		flags = strtab_create(flags_cxt, 16, NULL);
+	slot = strtab_lookup(flags, row->name);
+	return slot != NULL ? slot->value : add(flags, flags_cxt, row->name, row);
+}
+
+/*
+ * The entry of a name that no flag has.  *forgotten tells whether others of this
+ * kind had to go, and pointers to them have died.
+ */
+const fflag_entry *
+fflag_entries_add_unknown(fflag_string name, bool *forgotten)
+{
+	static const fflag_entry unknown = {.name = {"", SIZE_MAX}};	/* equals no name */
+
+	*forgotten = false;
+	if (name.len > MAX_UNKNOWN_LENGTH)
+		return &unknown;
+
+	if (unknown_names != NULL && unknown_names->members >= MAX_UNKNOWN_NAMES)
+	{
+		unknown_names = NULL;
+		MemoryContextReset(unknown_cxt);
+		*forgotten = true;
+	}
+	if (unknown_cxt == NULL)
+		unknown_cxt = AllocSetContextCreate(flags_cxt, "fflag unknown names",
+											ALLOCSET_SMALL_SIZES);
+	if (unknown_names == NULL)
+		unknown_names = strtab_create(unknown_cxt, 16, NULL);
+	return add(unknown_names, unknown_cxt, name, NULL);
+}
+
+/* Bytewise, which is how the name column is collated. */
+static int
+compare_names(const void *a, const void *b)
+{
+	fflag_string x = (*(const fflag_entry *const *) a)->name;
+	fflag_string y = (*(const fflag_entry *const *) b)->name;
+	int			order = memcmp(x.data, y.data, Min(x.len, y.len));
+
+	return order != 0 ? order : (x.len > y.len) - (x.len < y.len);
+}
+
+/* Takes note that all flags have been added. */
+void
+fflag_entries_complete(void)
+{
+	const fflag_entry **sorted;
+	strtab_iterator it;
+	fflag_string_slot *slot;
+	int			n = 0;
+
+	sorted = MemoryContextAllocHuge(flags_cxt, sizeof(*sorted) *
+									(flags ? flags->members + 1 : 1));
+	if (flags != NULL)
+	{
+		strtab_start_iterate(flags, &it);
+		while ((slot = strtab_iterate(flags, &it)) != NULL)
+			sorted[n++] = slot->value;
+		qsort(sorted, n, sizeof(*sorted), compare_names);
+	}
+	all_flags = sorted;
+	n_all_flags = n;
+}
+
+/* All flags by name, or NULL if not all have been added. */
+const fflag_entry *const *
+fflag_entries_all(int *count)
+{
+	*count = n_all_flags;
+	return all_flags;
+}
+
+/* The allowlist of the flag with this id; one that nobody has looked at if new. */
+fflag_allowlist *
+fflag_entries_allowlist(fflag_string flag_id)
+{
+	fflag_string_slot *slot;
+	fflag_allowlist *list;
+	char	   *place;
+	bool		found;
+
+	if (allowlists == NULL)
+		allowlists = strtab_create(allowlists_cxt, 64, NULL);
+	slot = strtab_lookup(allowlists, flag_id);
+	if (slot != NULL)
+		return slot->value;
+
+	list = MemoryContextAllocZero(allowlists_cxt, sizeof(*list) + flag_id.len);
+	place = (char *) (list + 1);
+	list->flag_id = copy_string(flag_id, &place);
+	list->cxt = allowlists_cxt;
+	list->counted = -1;
+	strtab_insert(allowlists, list->flag_id, &found)->value = list;
+	return list;
+}
+
+/* How much there is, valid or not. */
+fflag_entry_counts
+fflag_entries_count(void)
+{
+	fflag_entry_counts counts;
+
+	counts.flags = flags ? flags->members : 0;
+	counts.unknown_names = unknown_names ? unknown_names->members : 0;
+	counts.allowlists = allowlists ? allowlists->members : 0;
+	counts.bytes = MemoryContextMemAllocated(flags_cxt, true) +
+		MemoryContextMemAllocated(allowlists_cxt, true);
+	return counts;
+}

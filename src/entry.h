@@ -1,0 +1,50 @@
+/*
+ * entry.h
+ *		What the cache holds: flags, names without a flag, allowlists.
+ *
+ * Copyright (c) 2026, fflag contributors
+ */
+#ifndef FFLAG_ENTRY_H
+#define FFLAG_ENTRY_H
+
+#include "fflag_string.h"
+#include "read.h"
+#include "rules.h"
+
+/* A flag, or the knowledge that there is none of this name. */
+typedef struct fflag_entry
+{
+	fflag_flag	flag;			/* all zero if there is none */
+	fflag_string name;
+	fflag_string id;			/* of the flag, canonical text */
+
+	/* its allowlist, which cache.c looks up on demand */
+	uint64		list_generation;	/* in which the next two are valid */
+	bool		nobody_listed;
+	struct fflag_allowlist *list;
+
+	char		bytes[FLEXIBLE_ARRAY_MEMBER];	/* of the strings above */
+} fflag_entry;
+
+/* How much there is. */
+typedef struct fflag_entry_counts
+{
+	int64		flags;
+	int64		unknown_names;
+	int64		allowlists;
+	int64		bytes;
+} fflag_entry_counts;
+
+extern void fflag_entries_init(void);
+extern void fflag_entries_forget_flags(void);
+extern void fflag_entries_forget_allowlists(void);
+extern const fflag_entry *fflag_entries_find(fflag_string name);
+extern const fflag_entry *fflag_entries_add_flag(const fflag_row *row);
+extern const fflag_entry *fflag_entries_add_unknown(fflag_string name,
+													bool *forgotten);
+extern void fflag_entries_complete(void);
+extern const fflag_entry *const *fflag_entries_all(int *count);
+extern struct fflag_allowlist *fflag_entries_allowlist(fflag_string flag_id);
+extern fflag_entry_counts fflag_entries_count(void);
+
+#endif							/* FFLAG_ENTRY_H */

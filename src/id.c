@@ -1,0 +1,81 @@
+/*
+ * id.c
+ *		Ids as text: the conversions that are not in the hot path.
+ *
+ * Copyright (c) 2026, fflag contributors
+ */
+#include "postgres.h"
+
+#include <ctype.h>
+
+#include "mb/pg_wchar.h"
+
+#include "id.h"
+
+/*
+ * The id of this canonical text as a value of a type that fflag_id_to_text()
+ * knows; false if none of the type's values has this text.  The value is in the
+ * current memory context.
+ */
+bool
+fflag_id_from_text(Oid type, fflag_string text, Datum *id)
+{
+	char		room[FFLAG_ID_ROOM + 1];
+	char		again[FFLAG_ID_ROOM];
+
+	if (fflag_is_text(type))
+	{
+		*id = PointerGetDatum(cstring_to_text_with_len(text.data, text.len));
+		return true;
+	}
+
+	if (text.len > FFLAG_ID_ROOM)
+		return false;
+	memcpy(room, text.data, text.len);
+	room[text.len] = '\0';
+	if (type == UUIDOID)
+	{
+		/* what uuid_in() would complain of is no uuid */
+		for (int i = 0; i < FFLAG_ID_ROOM; i++)
+		{
+			if (i == 8 || i == 13 || i == 18 || i == 23 ?
+				room[i] != '-' : !isxdigit((unsigned char) room[i]))
+				return false;
+		}
+		*id = DirectFunctionCall1(uuid_in, CStringGetDatum(room));
+	}
+	else
+	{
+		char	   *end;
+		long long	n;
+
+		errno = 0;
+		n = strtoll(room, &end, 10);
+		if (errno != 0 || *end != '\0' ||
+			(type == INT4OID && n != (int32) n) ||
+			(type == INT2OID && n != (int16) n))
+			return false;
+		*id = type == INT8OID ? Int64GetDatum(n) :
+			type == INT4OID ? Int32GetDatum((int32) n) : Int16GetDatum((int16) n);
+	}
+
+	/* 042 is not what a cast gives for any of them */
+	return fflag_string_equal(fflag_id_to_text(type, *id, again), text);
+}
+
+/*
+ * The string in UTF-8, which is what gets hashed; in a database that knows of no
+ * encoding, its bytes as they are.  The result is the argument or in the current
+ * memory context.  Throws where a character does not exist in UTF-8.
+ */
+fflag_string
+fflag_to_utf8(fflag_string s)
+{
+	char	   *utf8;
+
+	if (GetDatabaseEncoding() == PG_UTF8 ||
+		GetDatabaseEncoding() == PG_SQL_ASCII)
+		return s;
+	utf8 = pg_server_to_any(s.data, (int) s.len, PG_UTF8);
+	return utf8 == s.data ? s : fflag_string_make(utf8, strlen(utf8));
+}

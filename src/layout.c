@@ -1,0 +1,299 @@
+/*
+ * layout.c
+ *		What the flag tables look like: their columns and indexes.
+ *
+ * Owners may alter their tables, so columns are looked up by name and their
+ * types checked.  What has been found out is kept in the fflag_source, of which
+ * only this file changes anything once catalog.c has made it: descriptions older
+ * than the last message are rebuilt on next use.
+ *
+ * All of this needs an active transaction, but for fflag_outdate_layout().
+ *
+ * Copyright (c) 2026, fflag contributors
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/transam.h"
+#include "access/xlog.h"
+#include "catalog/pg_index.h"
+#include "catalog/pg_type.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/typcache.h"
+
+#include "compat.h"
+#include "layout.h"
+
+/* The types that columns may have; the end is InvalidOid. */
+static const Oid id_types[] = {
+	INT2OID, INT4OID, INT8OID, UUIDOID, TEXTOID, VARCHAROID, InvalidOid
+};
+static const Oid name_types[] = {TEXTOID, VARCHAROID, InvalidOid};
+static const Oid boolean_types[] = {BOOLOID, InvalidOid};
+static const Oid rollout_types[] = {
+	INT2OID, INT4OID, INT8OID, NUMERICOID, InvalidOid
+};
+
+/* The columns, as they are in our own tables. */
+static const struct
+{
+	const char *name;
+	fflag_table_id table;
+	Oid			type;
+	const Oid  *attached_types; /* what it may be in an attached table */
+}			columns[FFLAG_COLUMNS] = {
+	[FFLAG_COLUMN_ID] = {"id", FFLAG_FLAGS, INT8OID, id_types},
+	[FFLAG_COLUMN_NAME] = {"name", FFLAG_FLAGS, TEXTOID, name_types},
+	[FFLAG_COLUMN_ENABLED] = {"enabled", FFLAG_FLAGS, BOOLOID, boolean_types},
+	[FFLAG_COLUMN_STAFF_ONLY] = {"staff_only", FFLAG_FLAGS, BOOLOID, boolean_types},
+	[FFLAG_COLUMN_ROLLOUT] = {"rollout_percentage", FFLAG_FLAGS, NUMERICOID, rollout_types},
+	[FFLAG_COLUMN_FLAG_ID] = {"flag_id", FFLAG_USERS, INT8OID, id_types},
+	[FFLAG_COLUMN_USER_ID] = {"user_id", FFLAG_USERS, TEXTOID, id_types}
+};
+
+/* What a column of our own tables is called; and an argument of fflag_attach(). */
+const char *
+fflag_column_name(fflag_column column)
+{
+	return columns[column].name;
+}
+
+/* A source with our own columns and no tables, for catalog.c to fill in. */
+fflag_source
+fflag_new_source(void)
+{
+	fflag_source source = {
+		.tables[FFLAG_FLAGS] = {.key = FFLAG_COLUMN_NAME,.nkeys = 1},
+		.tables[FFLAG_USERS] = {.key = FFLAG_COLUMN_FLAG_ID,.nkeys = 2}
+	};
+
+	for (int i = 0; i < FFLAG_TABLES; i++)
+		source.tables[i].changes = 1;
+	for (int i = 0; i < FFLAG_COLUMNS; i++)
+		namestrcpy(&source.columns[i], columns[i].name);
+	return source;
+}
+
+/*
+ * The owner of a source calls this for each relcache message about one of its
+ * tables.  As it does so in a callback, this looks nothing up, allocates nothing
+ * and throws nothing.
+ */
+void
+fflag_outdate_layout(fflag_source *source, fflag_table_id which)
+{
+	source->tables[which].changes++;
+}
+
+/*
+ * Opens a table to read flags from, with AccessShareLock.  Throws if it is gone,
+ * or of a kind that cannot be read, or not here.
+ */
+Relation
+fflag_open_relation(Oid relid)
+{
+	Relation	rel = try_table_open(relid, AccessShareLock);
+
+	if (rel == NULL)
+		ereport(ERROR,
+				errcode(ERRCODE_UNDEFINED_TABLE),
+				errmsg("a table of extension \"fflag\" has just been dropped"),
+				errhint("Run the statement again."));
+	if (rel->rd_rel->relkind != RELKIND_RELATION)
+		ereport(ERROR,
+				errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				errmsg("\"%s\" is not an ordinary table",
+					   RelationGetRelationName(rel)),
+				errhint("Extension \"fflag\" needs the table that it created under this name, or attached."));
+	if (!RelationIsPermanent(rel) &&
+		(RelationUsesLocalBuffers(rel) || RecoveryInProgress()))
+		ereport(ERROR,
+				errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				errmsg("flags cannot be read from table \"%s\", which is %s",
+					   RelationGetRelationName(rel),
+					   RelationUsesLocalBuffers(rel) ? "temporary" : "unlogged"),
+				errhint("Use a permanent table."));
+	return rel;
+}
+
+/*
+ * A column of an open table, by name; *type is its type less domains.
+ * InvalidAttrNumber if there is none.
+ */
+AttrNumber
+fflag_find_column(Relation rel, const char *name, Oid *type)
+{
+	TupleDesc	desc = RelationGetDescr(rel);
+
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+
+		if (att->attisdropped || strcmp(NameStr(att->attname), name) != 0)
+			continue;
+		*type = getBaseType(att->atttypid);
+		return att->attnum;
+	}
+	return InvalidAttrNumber;
+}
+
+static bool
+is_one_of(Oid type, const Oid *types)
+{
+	while (OidIsValid(*types) && *types != type)
+		types++;
+	return *types == type;
+}
+
+/* Finds a column of the source in its open table, and checks its type. */
+static void
+describe_column(fflag_source *source, Relation rel, fflag_column c)
+{
+	const char *name = NameStr(source->columns[c]);
+	Oid			type = InvalidOid;
+	AttrNumber	attnum = fflag_find_column(rel, name, &type);
+	StringInfoData types;
+
+	/* no row stores it: it would be read as null */
+	if (attnum != InvalidAttrNumber &&
+		TupleDescAttr(RelationGetDescr(rel), attnum - 1)->attgenerated == ATTRIBUTE_GENERATED_VIRTUAL)
+		ereport(ERROR,
+				errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				errmsg("column \"%s\" of table \"%s\" is generated when it is read",
+					   name, RelationGetRelationName(rel)),
+				errhint("Extension \"fflag\" needs one that is stored."));
+
+	source->attnums[c] = attnum;
+	source->types[c] = type;
+	if (attnum != InvalidAttrNumber &&
+		(source->attached ? is_one_of(type, columns[c].attached_types) :
+		 type == columns[c].type || (type == VARCHAROID && columns[c].type == TEXTOID)))
+		return;
+
+	initStringInfo(&types);
+	if (source->attached)
+	{
+		for (const Oid *t = columns[c].attached_types; OidIsValid(*t); t++)
+			appendStringInfo(&types, "%s%s",
+							 t == columns[c].attached_types ? "" :
+							 OidIsValid(t[1]) ? ", " : " or ", format_type_be(*t));
+	}
+	else
+		appendStringInfoString(&types, format_type_be(columns[c].type));
+
+	if (attnum == InvalidAttrNumber)
+		ereport(ERROR,
+				errcode(ERRCODE_UNDEFINED_COLUMN),
+				errmsg("column \"%s\" of table \"%s\" does not exist",
+					   name, RelationGetRelationName(rel)),
+				source->attached ?
+				errhint("Name the column with argument \"%s\" of fflag_attach(); it has type %s.",
+						columns[c].name, types.data) :
+				errhint("Extension \"fflag\" needs it, with type %s; put it back with ALTER TABLE.",
+						types.data));
+	ereport(ERROR,
+			errcode(ERRCODE_DATATYPE_MISMATCH),
+			errmsg("column \"%s\" of table \"%s\" has type %s",
+				   name, RelationGetRelationName(rel), format_type_be(type)),
+			errhint("Extension \"fflag\" needs type %s; change it %swith ALTER TABLE.",
+					types.data, source->attached ? "" : "back "));
+}
+
+/*
+ * A btree index of an open table that begins with the given columns, ordered as their types are
+ * by default, or InvalidOid.  What the planner would not use, we do not: an
+ * index that is being built or rebuilt, or is too young for this transaction's
+ * snapshots.  If unique, then it must be, in these columns.
+ */
+Oid
+fflag_find_index(Relation rel, int nkeys, const AttrNumber *attnums,
+				 const Oid *types, bool unique)
+{
+	Oid			found = InvalidOid;
+	List	   *indexes = RelationGetIndexList(rel);
+	ListCell   *lc;
+
+	foreach(lc, indexes)
+	{
+		Relation	index = index_open(lfirst_oid(lc), AccessShareLock);
+		Form_pg_index form = index->rd_index;
+
+		/* a predicate is not even looked at: that would run its functions */
+		bool		usable = form->indisvalid &&
+			form->indnkeyatts >= nkeys &&
+			(!unique || (form->indisunique && form->indnkeyatts == nkeys)) &&
+			heap_attisnull(index->rd_indextuple, Anum_pg_index_indpred, NULL) &&
+			(!form->indcheckxmin ||
+			 TransactionIdPrecedes(HeapTupleHeaderGetXmin(index->rd_indextuple->t_data),
+								   TransactionXmin));
+
+		for (int i = 0; usable && i < nkeys; i++)
+		{
+			Form_pg_attribute att =
+				TupleDescAttr(RelationGetDescr(rel), attnums[i] - 1);
+
+			usable = form->indkey.values[i] == attnums[i] &&
+				index->rd_opfamily[i] ==
+				lookup_type_cache(types[i], TYPECACHE_BTREE_OPFAMILY)->btree_opf &&
+				index->rd_indcollation[i] == att->attcollation;
+		}
+		if (usable)
+			found = RelationGetRelid(index);
+		index_close(index, AccessShareLock);
+		if (usable)
+			break;
+	}
+	list_free(indexes);
+	return found;
+}
+
+/*
+ * Opens a table of the source, with AccessShareLock, and makes sure that what
+ * the source says of it is true.  It remains so while the table is open: who
+ * holds the lock has seen the messages of those who held a conflicting one, and
+ * those who change indexes CONCURRENTLY wait for the lock before an index goes.
+ * (Not so on a standby, where any statement may find its index gone, and fail.)
+ * Throws what fflag_open_relation() does, and for a column that is missing or of
+ * a type that cannot be read.
+ */
+Relation
+fflag_open_table(fflag_source *source, fflag_table_id which)
+{
+	fflag_table *table = &source->tables[which];
+	Relation	rel = fflag_open_relation(table->relid);
+	uint64		changes = table->changes;
+
+	if (table->described == changes)
+		return rel;
+
+	for (int i = 0; i < FFLAG_COLUMNS; i++)
+	{
+		if (columns[i].table == which)
+			describe_column(source, rel, i);
+	}
+	for (int n = 1; n <= table->nkeys; n++)
+		table->indexes[n - 1] =
+			fflag_find_index(rel, n, &source->attnums[table->key],
+							 &source->types[table->key], false);
+	table->described = changes;
+	return rel;
+}
+
+/*
+ * The planner's statistic of how many rows a table has; 0 if there is none.  Takes
+ * AccessShareLock while it looks, and throws what fflag_open_relation() does.
+ */
+int64
+fflag_estimate_rows(Oid relid)
+{
+	Relation	rel = fflag_open_relation(relid);
+	float4		rows = rel->rd_rel->reltuples;
+
+	table_close(rel, AccessShareLock);
+	return rows > 0 ? (int64) rows : 0;
+}

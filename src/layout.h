@@ -1,0 +1,78 @@
+/*
+ * layout.h
+ *		What the flag tables look like: their columns and indexes.
+ *
+ * Copyright (c) 2026, fflag contributors
+ */
+#ifndef FFLAG_LAYOUT_H
+#define FFLAG_LAYOUT_H
+
+#include "utils/relcache.h"
+
+/* The tables that evaluation reads. */
+typedef enum fflag_table_id
+{
+	FFLAG_ATTACHMENT,			/* says where the other two are */
+	FFLAG_FLAGS,
+	FFLAG_USERS
+} fflag_table_id;
+
+#define FFLAG_TABLES 3
+
+/* The columns of the latter two that it needs. */
+typedef enum fflag_column
+{
+	FFLAG_COLUMN_ID,
+	FFLAG_COLUMN_NAME,
+	FFLAG_COLUMN_ENABLED,
+	FFLAG_COLUMN_STAFF_ONLY,
+	FFLAG_COLUMN_ROLLOUT,
+	FFLAG_COLUMN_FLAG_ID,
+	FFLAG_COLUMN_USER_ID
+} fflag_column;
+
+#define FFLAG_COLUMNS 7
+
+#define FFLAG_KEYS 2			/* columns of the longest key */
+
+typedef struct fflag_table
+{
+	Oid			relid;
+	Oid			marker;			/* the relid in messages of changed rows, see
+								 * writer.c; InvalidOid if there are none */
+	fflag_column key;			/* rows are looked up by this column */
+	int			nkeys;			/* and those behind it, so many together */
+
+	/* layout.c's own, but for indexes, which fflag_open_table() sets */
+	uint64		changes;		/* how often it has been outdated */
+	uint64		described;		/* changes at the last description */
+	Oid			indexes[FFLAG_KEYS];	/* with 1, 2 columns of the key */
+} fflag_table;
+
+/*
+ * Where the flags are, which catalog.c says; and what the tables look like,
+ * which is true while fflag_open_table() holds them open.
+ */
+typedef struct fflag_source
+{
+	bool		attached;		/* false: in our own tables */
+	bool		announced;		/* do the triggers announce every change? */
+	fflag_table tables[FFLAG_TABLES];
+	NameData	columns[FFLAG_COLUMNS];
+
+	/* fflag_open_table() sets these, of its table */
+	AttrNumber	attnums[FFLAG_COLUMNS];
+	Oid			types[FFLAG_COLUMNS];	/* less domains */
+} fflag_source;
+
+extern fflag_source fflag_new_source(void);
+extern void fflag_outdate_layout(fflag_source *source, fflag_table_id which);
+extern Relation fflag_open_table(fflag_source *source, fflag_table_id which);
+extern Relation fflag_open_relation(Oid relid);
+extern AttrNumber fflag_find_column(Relation rel, const char *name, Oid *type);
+extern Oid	fflag_find_index(Relation rel, int nkeys, const AttrNumber *attnums,
+							 const Oid *types, bool unique);
+extern const char *fflag_column_name(fflag_column column);
+extern int64 fflag_estimate_rows(Oid relid);
+
+#endif							/* FFLAG_LAYOUT_H */
