@@ -498,9 +498,12 @@ fflag_cache_list(const fflag_entry *entry)
 	if (entry->list_generation != generation)
 	{
 		fflag_entry *ours = unconstify(fflag_entry *, entry);
+		bool		was_tagged = tagged;
 
+		tagged = false;			/* as in find_or_load() */
 		ours->list = fflag_entries_allowlist(entry->id, &source);
 		ours->list_generation = generation;
+		tagged = was_tagged;
 	}
 	return fflag_allowlist_is_empty(entry->list) ? NULL : entry->list;
 }
