@@ -14,7 +14,7 @@
  * "Nothing can have changed" rests on relcache invalidation messages, of which
  * the triggers in trigger.c queue one for each table that a transaction changes.
  * The messages alone are not enough; these are the traps, each with a patch in
- * test/naive that opens it and a test that then fails:
+ * test/long/naive that opens it and a test that then fails:
  *
  * - A message tells that something has changed, not that our snapshot sees it.
  *   Content loaded under an old snapshot after the message was consumed would
