@@ -145,7 +145,7 @@ my ($mine) = $db->selectrow_array(scan(q{fflag_enabled('new_checkout', id, is_st
 my ($joined) = $db->selectrow_array($join);
 die "the rules differ: $wrong users, $mine and $joined\n" if $wrong || $mine != $joined;
 
-print "Ratios of times, ours to the reference's; `1 / 5` is five times faster. Median and spread of $rounds rounds, $rows users.\n\n";
+print "Ratios of times, ours to the reference's; `1 / 5` is five times faster.\nMedian and spread of $rounds rounds, $rows users.\n\n";
 print "| case | reference | ratio | spread | reach | reached | |\n|---|---|---|---|---|---|---|\n";
 
 # ---- one flag, a scan

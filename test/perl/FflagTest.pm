@@ -14,7 +14,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(time);
 
-our @EXPORT = qw(session ask is_on is_off error_of watch_for versions catalog);
+our @EXPORT = qw(session ask is_on is_off error_of watch_for versions catalog code_blocks statements);
 
 # Opens a session.  Statements are sent as they are: prepared ones are spelled
 # out where a test is about them.
@@ -78,6 +78,33 @@ sub watch_for
 		$wrong += $answer ne $row;
 	}
 	return ($asked, $wrong);
+}
+
+# The code blocks of a page, a path below the top of the repository, that are
+# marked with these words after the backquotes.
+sub code_blocks
+{
+	my ($page, $mark) = @_;
+	my $text = slurp_file(dirname(__FILE__) . "/../../$page");
+	my @blocks = $text =~ /^```\Q$mark\E\n(.*?)^```$/gms;
+	die "$page has no block \"$mark\"\n" unless @blocks;
+	return @blocks;
+}
+
+# The statements of a block, each with what its "=>" comments say that it
+# returns.  A statement ends with a line that ends with a semicolon; another
+# comment may follow.
+sub statements
+{
+	my ($block) = @_;
+	my @statements;
+	while ($block =~ /\G(.*?;)[^\n;]*\n((?:-- => [^\n]*\n)*)/gcs)
+	{
+		my ($text, $comments) = ($1, $2);
+		push @statements, [ $text, map { s/^-- => //r } split /\n/, $comments ];
+	}
+	die "no statement: $1\n" if substr($block, pos($block) // 0) =~ /(\S.*)/s;
+	return @statements;
 }
 
 # The extension's version, and all that there are.

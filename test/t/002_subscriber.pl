@@ -19,13 +19,17 @@ $subscriber->start;
 $_->safe_psql('postgres', 'CREATE EXTENSION fflag') for ($publisher, $subscriber);
 $publisher->safe_psql('postgres', q{
 	SELECT fflag_register('f', true), fflag_register('g', true, 0), fflag_allow('g', 1);
-	CREATE PUBLICATION flags FOR TABLE feature_flag, feature_flag_user;
 });
+
+# the commands of the page, with the server in place of its dots
+my $page = 'docs/operations.md';
+$publisher->safe_psql('postgres', code_blocks($page, 'sql publisher'));
+my ($subscribe) = code_blocks($page, 'sql subscriber');
+$subscribe =~ s/'host=.*?'/sprintf q('%s dbname=postgres'), $publisher->connstr/e or die "no connection in $page";
 
 my $reader = session($subscriber);
 is_off($reader, 'the subscriber has no flags yet');
-$subscriber->safe_psql('postgres',
-	sprintf q{CREATE SUBSCRIPTION flags CONNECTION '%s dbname=postgres' PUBLICATION flags}, $publisher->connstr);
+$subscriber->safe_psql('postgres', $subscribe);
 $subscriber->wait_for_subscription_sync($publisher, 'flags');
 is_on($reader, 'initial synchronization');
 is(ask($reader, q{SELECT fflag_enabled('g', 1)}), 1, 'of the allowlist too');

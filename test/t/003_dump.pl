@@ -68,12 +68,11 @@ for my $format ('plain', 'custom', 'directory')
 }
 
 # parallel restore: pg_dump does not tell it that the allowlists come after the
-# flags, so they are restored afterwards, as the README says
+# flags, so they are restored afterwards, as docs/operations.md says
 $node->safe_psql('postgres', 'CREATE DATABASE parallel TEMPLATE template0');
-my ($readme_commands) = slurp_file("$FindBin::RealBin/../../README.md") =~ /^(    pg_restore -l .*?)\n\n/ms;
-ok($readme_commands, 'the README has commands');
-$readme_commands =~ s/^    //gm;
-system_or_bail('sh', '-ec', "cd $dir; export PGHOST=" . $node->host . ' PGPORT=' . $node->port . "; $readme_commands");
+my $page = 'docs/operations.md';
+my ($commands) = code_blocks($page, 'sh');
+system_or_bail('sh', '-ec', "cd $dir; export PGHOST=" . $node->host . ' PGPORT=' . $node->port . "; $commands");
 check('parallel', $superuser, '', $before, 'parallel restore');
 
 # data only, into an extension that is there; --disable-triggers leaves ours
@@ -87,6 +86,11 @@ $node->command_ok([ 'pg_restore', '-e', '--data-only', '--disable-triggers', '-d
 is_on($open, 'data only: seen by the open session');
 $node->safe_psql('data_only', q{SET session_replication_role = replica; UPDATE feature_flag SET enabled = false});
 is_off($open, 'data only: so is a change that fires no trigger any more');
+is(ask($open, 'SELECT caching FROM fflag_cache()'), 0, 'data only: nothing is cached');
+my ($mend) = grep { /ENABLE ALWAYS TRIGGER/ } code_blocks($page, 'sql');
+$node->safe_psql('data_only', $mend);
+is_off($open, "data only: after the ALTERs of $page");
+is(ask($open, 'SELECT caching FROM fflag_cache()'), 1, 'data only: cached again');
 $open->disconnect;
 
 # an ordinary role that owns its database
@@ -131,8 +135,8 @@ for my $how ([ '-Fp' ], ['-Fc'], [ '-Fc', '--jobs=4' ], [ '-Fc', '--clean', '--i
 	$session->disconnect;
 }
 
-# a database owner whose extension a superuser has created needs the README's
-# grants
+# a database owner whose extension a superuser has created needs the grants of
+# docs/operations.md
 $node->safe_psql('postgres', q{CREATE DATABASE granted OWNER regress_fflag_owner;
 	CREATE DATABASE granted_restored OWNER regress_fflag_owner TEMPLATE template0});
 $before = fill('granted', $superuser, '');

@@ -1,6 +1,7 @@
 # One publisher as the control plane of two subscribers: "shop" gets some of
 # the flags by a row filter, "mail" what evaluation needs by a column list.
-# What works, what does not, and that what does not is reported.
+# What works, what does not, and that what does not is reported.  The commands
+# that docs/operations.md recommends come out of the page.
 use strict;
 use warnings;
 use FindBin;
@@ -21,6 +22,8 @@ my ($shop, $mail) = map {
 	$node;
 } qw(shop mail);
 $_->safe_psql('postgres', 'CREATE EXTENSION fflag') for ($publisher, $shop, $mail);
+
+my ($identity, $filter, $numbers) = map { code_blocks('docs/operations.md', "sql $_") } qw(identity filter numbers);
 
 my $control = session($publisher);
 my %reader = map { $_->name => session($_) } ($shop, $mail);
@@ -47,7 +50,7 @@ $control->do(q{SELECT fflag_register('shop.beta', true, 0), fflag_allow('shop.be
 
 # ---- what is refused where it is asked for
 
-$control->do(q{CREATE PUBLICATION shop FOR TABLE feature_flag WHERE (name LIKE 'shop.%'), feature_flag_user});
+$control->do($filter);
 like(error_of($control, q{UPDATE feature_flag SET enabled = false}), qr/cannot update table "feature_flag"/,
 	'a row filter on name alone: flags cannot be updated, which is said');
 $control->do(q{ALTER TABLE feature_flag REPLICA IDENTITY FULL});
@@ -57,12 +60,12 @@ my $columns = 'id, name, enabled, staff_only, rollout_percentage';
 $control->do("CREATE PUBLICATION mail FOR TABLE feature_flag ($columns), feature_flag_user (flag_id, user_id)");
 like(error_of($control, q{UPDATE feature_flag SET enabled = enabled}), qr/cannot update table "feature_flag"/,
 	'a column list does not go with REPLICA IDENTITY FULL');
-$control->do('ALTER TABLE feature_flag REPLICA IDENTITY USING INDEX feature_flag_name_key');
+$control->do($identity);
 is(error_of($control, q{UPDATE feature_flag SET enabled = enabled}), 'no error', 'both go with the name as replica identity');
 
 # ---- initial synchronization
 
-$_->safe_psql('postgres', q{ALTER TABLE feature_flag REPLICA IDENTITY USING INDEX feature_flag_name_key}) for ($shop, $mail);
+$_->safe_psql('postgres', $identity) for ($shop, $mail);
 for my $node ($shop, $mail)
 {
 	my $name = $node->name;
@@ -163,7 +166,7 @@ $control->do(q{SELECT fflag_register('shop.one', true)});
 apply();
 like(error_of($reader{shop}, q{SELECT fflag_register('shop.local', true)}), qr/duplicate key value violates unique constraint "feature_flag_pkey"/,
 	'same id: reported to who registers');
-$reader{shop}->do(q{ALTER TABLE feature_flag ALTER COLUMN id RESTART WITH 1000000});
+$reader{shop}->do($numbers);
 is(error_of($reader{shop}, q{SELECT fflag_register('shop.local', true)}), 'no error', 'numbers out of the way: registered');
 is(answers('shop', 'shop.local'), 'full_rollout', 'a flag of its own');
 $control->do(q{SELECT fflag_register('shop.two', true)});

@@ -11,6 +11,7 @@ machine mean little.
 import os
 import re
 import sys
+import textwrap
 from contextlib import closing
 from pathlib import Path
 from statistics import median, quantiles
@@ -143,11 +144,14 @@ def measure():
     with connection.cursor() as cursor:
         cursor.execute("SHOW server_version")
         server = cursor.fetchone()[0].split()[0]
-    return [
+    circumstances = (
         f"PostgreSQL {server} over a Unix socket, Django {django.__version__}, psycopg {psycopg.__version__},"
         f" Python {sys.version.split()[0]}, the cache in local memory."
         f" `SELECT true` took {median(floors) * 1e6:.0f} µs; {ROUNDS} rounds;"
-        f" {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}.",
+        f" {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}."
+    )
+    return [
+        textwrap.fill(circumstances, 100),
         "",
         "| asked for | through | times `SELECT true`, median | middle half |",
         "|---|---|---|---|",
