@@ -65,8 +65,8 @@
 #include "writer.h"
 
 /*
- * Of each table: whether what the cache holds of it is still what it says.  Of the
- * attachment's, that is "source"; the rest, see entry.c, rests upon that.
+ * For each table, whether the content that comes from it is still valid.  That of
+ * FFLAG_ATTACHMENT is "source"; dropping it drops the others, which entry.c keeps.
  */
 typedef struct table_state
 {
@@ -335,14 +335,14 @@ revalidate(Oid function, Snapshot snapshot)
 	tagged = fflag_cache_setting && source.announced && !fflag_is_moving(&now);
 }
 
-/* The entry of a name, from the cache, which is valid, or from the table. */
+/* The entry of a name, from the cache, which must be valid, or from the table. */
 static const fflag_entry *
 find_or_load(fflag_string name, Snapshot snapshot)
 {
 	const fflag_entry *entry = fflag_entries_find(name);
 	fflag_row	row;
 	bool		was_tagged;
-	bool		forgotten = false;
+	bool		forgotten = false;	/* entries that call sites may point to */
 	int			count;
 
 	if (entry != NULL)

@@ -2,9 +2,9 @@
  * entry.c
  *		What the cache holds: flags, names without a flag, allowlists.
  *
- * Only cache.c calls this file, and says when to forget: of what is valid when,
- * nothing is known here.  An error while something is added leaves it half done;
- * cache.c then forgets all.
+ * This file does not know what is valid when: only cache.c calls it, and cache.c
+ * says when to forget.  It has to do so after an error too, which may leave
+ * something half added.
  *
  * Copyright (c) 2026, fflag contributors
  */
@@ -116,7 +116,7 @@ add(struct strtab_hash *tab, MemoryContext cxt, fflag_string name,
 	return entry;
 }
 
-/* The entry of a flag that has been read. */
+/* The entry of a flag that has been read; of the row, everything is copied. */
 const fflag_entry *
 fflag_entries_add_flag(const fflag_row *row)
 {
@@ -220,6 +220,7 @@ fflag_entries_allowlist(fflag_string flag_id)
 	return list;
 }
 
+/* How much there is, valid or not. */
 fflag_entry_counts
 fflag_entries_count(void)
 {

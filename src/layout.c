@@ -7,7 +7,7 @@
  * only this file changes anything once catalog.c has made it: descriptions older
  * than the last message are rebuilt on next use.
  *
- * All of this needs an active transaction.
+ * All of this needs an active transaction, but for fflag_outdate_layout().
  *
  * Copyright (c) 2026, fflag contributors
  */
@@ -80,8 +80,9 @@ fflag_new_source(void)
 }
 
 /*
- * The owner of a source calls this with each relcache message of a table in it,
- * from a callback: no look-up, no memory, no error.
+ * The owner of a source calls this for each relcache message about one of its
+ * tables.  As it does so in a callback, this looks nothing up, allocates nothing
+ * and throws nothing.
  */
 void
 fflag_outdate_layout(fflag_source *source, fflag_table_id which)
@@ -283,7 +284,10 @@ fflag_open_table(fflag_source *source, fflag_table_id which)
 	return rel;
 }
 
-/* The planner's statistic of how many rows a table has; 0 if there is none. */
+/*
+ * The planner's statistic of how many rows a table has; 0 if there is none.  Takes
+ * AccessShareLock while it looks, and throws what fflag_open_relation() does.
+ */
 int64
 fflag_estimate_rows(Oid relid)
 {

@@ -241,7 +241,10 @@ fflag_read_listed(fflag_source *source, fflag_string flag_id,
 	return listed;
 }
 
-/* Reads a flag's allowlist until its end or until sink has had enough. */
+/*
+ * Reads a flag's allowlist until its end or until sink has had enough.  The user
+ * that sink gets is valid during that call only.
+ */
 void
 fflag_read_allowlist(fflag_source *source, fflag_string flag_id,
 					 Snapshot snapshot, fflag_user_sink sink, void *arg)

@@ -65,7 +65,7 @@ fflag_decide(const fflag_flag *flag, const fflag_subject *user,
 	return decision(bucket < flag->rollout, FFLAG_RULE_ROLLOUT);
 }
 
-/* The rule's name in fflag_explain(). */
+/* The name in fflag_explain() of a rule other than FFLAG_RULE_UNDECIDED. */
 const char *
 fflag_rule_name(fflag_rule rule)
 {

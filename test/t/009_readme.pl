@@ -1,8 +1,9 @@
 # Every SQL block of README.md, docs/reference.md and docs/operations.md works
 # when it is pasted, in the page's order, into an empty database, and returns
-# what the "=>" comments say; prose is wrapped.  What needs more than one server
-# is marked otherwise, and run by 002_subscriber, 003_dump and 011_shared;
-# docs/django.md is for the tests of Django.
+# what the "=>" comments say.  What needs more than one server is marked
+# otherwise, and run by 002_subscriber, 003_dump and 011_shared; docs/django.md is
+# for the tests of Django.  On all pages prose is wrapped and links lead somewhere,
+# and CONTRIBUTING.md has a line for each file of src.
 use strict;
 use warnings;
 use Encode qw(decode_utf8);
@@ -72,15 +73,44 @@ for my $page (sort keys %fewest)
 }
 $node->stop;
 
-# ---- prose is wrapped at 100 columns
+# ---- all pages: prose is wrapped at 100 columns, links lead somewhere
 
-for my $page (map { glob "$top/$_" } qw(*.md docs/*.md bench/*.md test/*.md test/*/*.md))
+my %text;
+for my $file (map { glob "$top/$_" } qw(*.md docs/*.md bench/*.md test/*.md test/*/*.md))
 {
-	my $text = decode_utf8(slurp_file($page));
+	my $text = decode_utf8(slurp_file($file));
 	$text =~ s/^ *```.*?^ *```$//gms;
-	$text =~ s/^(    |\t|\|).*//gm;			# code, tables
-	my @long = grep { s/\]\([^)]*\)/]/gr =~ /.{101}/ } split /\n/, $text;
-	is(join("\n", map { substr(s/[^ -~]/?/gr, 0, 60) } @long), '', substr($page, 1 + length $top) . ': prose is wrapped');
+	$text{ substr($file, 1 + length $top) } = $text =~ s/^(    |\t).*//gmr;
+}
+
+# What a heading is called in a link.
+sub anchor { return lc($_[0]) =~ s/[^\w -]//gr =~ tr/ /-/r; }
+
+for my $page (sort keys %text)
+{
+	my $prose = $text{$page} =~ s/^\|.*//gmr;
+	my @long = grep { s/\]\([^)]*\)/]/gr =~ /.{101}/ } split /\n/, $prose;
+	is(join("\n", map { substr(s/[^ -~]/?/gr, 0, 60) } @long), '', "$page: prose is wrapped");
+
+	my ($folder) = $page =~ m{^(.*/)?};
+	my @broken;
+	for my $link (grep { !/^https?:/ } $text{$page} =~ /\]\(([^)]*)\)/g)
+	{
+		my ($file, $heading) = $link =~ /^([^#]*)(?:#(.*))?$/;
+		my $path = $file eq '' ? $page : ($folder // '') . $file;
+		1 while $path =~ s{(^|/)[^/]+/\.\./}{$1};
+		push @broken, $link if !-e "$top/$path" ||
+			defined $heading && !grep { anchor($_) eq $heading } ($text{$path} // '') =~ /^#+ (.*)/gm;
+	}
+	is("@broken", '', "$page: links lead somewhere");
+}
+
+# ---- a stranger finds each room
+
+my $layout = slurp_file("$top/CONTRIBUTING.md");
+for my $room (map { m{([^/]*)$} } glob "$top/src/*.c")
+{
+	like($layout, qr{^\|.*`src/\Q$room\E`}m, "CONTRIBUTING.md: what $room owns");
 }
 
 done_testing();
