@@ -35,6 +35,6 @@ extern bool fflag_cache_listed(const fflag_entry *entry, fflag_string user,
 extern int64 fflag_cache_count_listed(const fflag_entry *entry);
 extern void fflag_cache_add_dependency(struct PlannerGlobal *glob);
 extern void fflag_cache_begin_write(void);
-extern fflag_cache_stats fflag_cache_get_stats(void);
+extern fflag_cache_stats fflag_cache_get_stats(Oid function);
 
 #endif							/* FFLAG_CACHE_H */
