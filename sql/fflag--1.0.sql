@@ -4,6 +4,30 @@
 \echo Use "CREATE EXTENSION fflag" to load this file. \quit
 
 --
+-- A name that is taken: the server's own error does not say what to do.
+-- feature_flag_id_seq would quietly get another name, and not be dumped.
+--
+
+DO $$
+DECLARE
+	taken pg_catalog.name;
+	schema pg_catalog.name;
+BEGIN
+	SELECT c.relname, n.nspname INTO taken, schema
+	FROM pg_catalog.pg_extension AS e
+		JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) e.extnamespace
+		JOIN pg_catalog.pg_class AS c ON c.relnamespace OPERATOR(pg_catalog.=) n.oid
+	WHERE e.extname OPERATOR(pg_catalog.=) 'fflag'
+		AND c.relname OPERATOR(pg_catalog.=) ANY ('{feature_flag,feature_flag_user,feature_flag_attachment,feature_flag_id_seq}');
+	IF FOUND THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'duplicate_table',
+			MESSAGE = pg_catalog.format('relation "%s" already exists in schema "%s"', taken, schema),
+			HINT = 'Create the extension in a schema of its own: CREATE SCHEMA flags; CREATE EXTENSION fflag SCHEMA flags.';
+	END IF;
+END $$;
+
+--
 -- Tables
 --
 -- Names and user ids are compared byte by byte, whatever the database's
