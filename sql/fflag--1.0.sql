@@ -466,58 +466,67 @@ COMMENT ON FUNCTION @extschema@.fflag_detach() IS
 -- to.  Whoever creates the extension, a superuser or not, gets the tables.
 --
 
-REVOKE ALL ON FUNCTION
-	@extschema@.fflag_explain(pg_catalog.text, bigint, boolean, boolean),
-	@extschema@.fflag_explain(pg_catalog.text, uuid, boolean, boolean),
-	@extschema@.fflag_explain(pg_catalog.text, pg_catalog.text, boolean, boolean),
-	@extschema@.fflag_flags(bigint, boolean),
-	@extschema@.fflag_flags(uuid, boolean),
-	@extschema@.fflag_flags(pg_catalog.text, boolean),
-	@extschema@.fflag_cache(),
-	@extschema@.fflag_register(pg_catalog.text, boolean, numeric, boolean, pg_catalog.text),
-	@extschema@.fflag_register(pg_catalog.text[], boolean, numeric, boolean, pg_catalog.text),
-	@extschema@.fflag_enable(pg_catalog.text),
-	@extschema@.fflag_disable(pg_catalog.text),
-	@extschema@.fflag_rollout(pg_catalog.text, numeric),
-	@extschema@.fflag_allow(pg_catalog.text, bigint[]),
-	@extschema@.fflag_allow(pg_catalog.text, uuid[]),
-	@extschema@.fflag_allow(pg_catalog.text, pg_catalog.text[]),
-	@extschema@.fflag_disallow(pg_catalog.text, bigint[]),
-	@extschema@.fflag_disallow(pg_catalog.text, uuid[]),
-	@extschema@.fflag_disallow(pg_catalog.text, pg_catalog.text[]),
-	@extschema@.fflag_attach(pg_catalog.regclass, pg_catalog.regclass, pg_catalog.name, pg_catalog.name,
-		pg_catalog.name, pg_catalog.name, pg_catalog.name, pg_catalog.name, pg_catalog.name),
-	@extschema@.fflag_detach(),
-	@extschema@.fflag_support(internal),
-	@extschema@.fflag_invalidate(),
-	@extschema@.fflag_check()
-FROM PUBLIC;
-
-GRANT EXECUTE ON FUNCTION
-	@extschema@.fflag_explain(pg_catalog.text, bigint, boolean, boolean),
-	@extschema@.fflag_explain(pg_catalog.text, uuid, boolean, boolean),
-	@extschema@.fflag_explain(pg_catalog.text, pg_catalog.text, boolean, boolean),
-	@extschema@.fflag_flags(bigint, boolean),
-	@extschema@.fflag_flags(uuid, boolean),
-	@extschema@.fflag_flags(pg_catalog.text, boolean),
-	@extschema@.fflag_cache(),
-	@extschema@.fflag_register(pg_catalog.text, boolean, numeric, boolean, pg_catalog.text),
-	@extschema@.fflag_register(pg_catalog.text[], boolean, numeric, boolean, pg_catalog.text),
-	@extschema@.fflag_enable(pg_catalog.text),
-	@extschema@.fflag_disable(pg_catalog.text),
-	@extschema@.fflag_rollout(pg_catalog.text, numeric),
-	@extschema@.fflag_allow(pg_catalog.text, bigint[]),
-	@extschema@.fflag_allow(pg_catalog.text, uuid[]),
-	@extschema@.fflag_allow(pg_catalog.text, pg_catalog.text[]),
-	@extschema@.fflag_disallow(pg_catalog.text, bigint[]),
-	@extschema@.fflag_disallow(pg_catalog.text, uuid[]),
-	@extschema@.fflag_disallow(pg_catalog.text, pg_catalog.text[]),
-	@extschema@.fflag_attach(pg_catalog.regclass, pg_catalog.regclass, pg_catalog.name, pg_catalog.name,
-		pg_catalog.name, pg_catalog.name, pg_catalog.name, pg_catalog.name, pg_catalog.name),
-	@extschema@.fflag_detach(),
-	@extschema@.fflag_invalidate()	-- fflag_attach puts it on tables, as its caller
-TO @extowner@ WITH GRANT OPTION;
-
 ALTER TABLE @extschema@.feature_flag OWNER TO @extowner@;
 ALTER TABLE @extschema@.feature_flag_user OWNER TO @extowner@;
 ALTER TABLE @extschema@.feature_flag_attachment OWNER TO @extowner@;
+
+-- Whatever default privileges have given away, or kept from an owner, is put
+-- right.  EXECUTE for PUBLIC is one of them: the server's own.  Functions belong
+-- to a superuser, because their owner could declare them otherwise than the C
+-- expects; so whoever creates the extension is granted them.
+DO $$
+DECLARE
+	member record;
+	grantee pg_catalog.text;
+BEGIN
+	FOR member IN
+		SELECT i.type, i.identity, o.owner, o.acl, e.extowner
+		FROM pg_catalog.pg_extension AS e
+			JOIN pg_catalog.pg_depend AS d ON d.refclassid OPERATOR(pg_catalog.=) e.tableoid
+				AND d.refobjid OPERATOR(pg_catalog.=) e.oid
+				AND d.deptype OPERATOR(pg_catalog.=) 'e'
+			JOIN (SELECT tableoid, oid, relowner, relacl
+				FROM pg_catalog.pg_class
+				UNION ALL SELECT tableoid, oid, proowner,
+					coalesce(proacl, pg_catalog.acldefault('f', proowner))
+				FROM pg_catalog.pg_proc) AS o (classid, objid, owner, acl)
+				ON o.classid OPERATOR(pg_catalog.=) d.classid
+				AND o.objid OPERATOR(pg_catalog.=) d.objid,
+			pg_catalog.pg_identify_object(d.classid, d.objid, 0) AS i
+		WHERE e.extname OPERATOR(pg_catalog.=) 'fflag' AND o.acl IS NOT NULL
+	LOOP
+		FOR grantee IN
+			SELECT DISTINCT CASE WHEN a.grantee OPERATOR(pg_catalog.=) 0::pg_catalog.oid THEN 'PUBLIC'
+				ELSE a.grantee::pg_catalog.regrole::pg_catalog.text END
+			FROM pg_catalog.aclexplode(member.acl) AS a
+			WHERE a.grantee OPERATOR(pg_catalog.<>) member.owner
+		LOOP
+			EXECUTE pg_catalog.format('REVOKE ALL ON %s %s FROM %s',
+				member.type, member.identity, grantee);
+		END LOOP;
+		EXECUTE pg_catalog.format('GRANT ALL ON %s %s TO %s',
+			member.type, member.identity, member.owner::pg_catalog.regrole);
+		IF member.type OPERATOR(pg_catalog.=) 'function' THEN
+			EXECUTE pg_catalog.format('GRANT EXECUTE ON FUNCTION %s TO %s WITH GRANT OPTION',
+				member.identity, member.extowner::pg_catalog.regrole);
+		END IF;
+	END LOOP;
+END $$;
+
+GRANT EXECUTE ON FUNCTION
+	@extschema@.fflag_enabled(pg_catalog.text, bigint, boolean, boolean),
+	@extschema@.fflag_enabled(pg_catalog.text, uuid, boolean, boolean),
+	@extschema@.fflag_enabled(pg_catalog.text, pg_catalog.text, boolean, boolean),
+	@extschema@.fflag_enabled(pg_catalog.text, bigint[]),
+	@extschema@.fflag_enabled(pg_catalog.text, uuid[]),
+	@extschema@.fflag_enabled(pg_catalog.text, pg_catalog.text[]),
+	@extschema@.fflag_enabled_all(pg_catalog.text, bigint[], boolean[]),
+	@extschema@.fflag_enabled_all(pg_catalog.text, uuid[], boolean[]),
+	@extschema@.fflag_enabled_all(pg_catalog.text, pg_catalog.text[], boolean[]),
+	@extschema@.fflag_select(pg_catalog.text, bigint[]),
+	@extschema@.fflag_select(pg_catalog.text, uuid[]),
+	@extschema@.fflag_select(pg_catalog.text, pg_catalog.text[]),
+	@extschema@.fflag_bucket(pg_catalog.text, bigint),
+	@extschema@.fflag_bucket(pg_catalog.text, uuid),
+	@extschema@.fflag_bucket(pg_catalog.text, pg_catalog.text)
+TO PUBLIC;
