@@ -41,17 +41,22 @@ CREATE TABLE @extschema@.feature_flag (
 	staff_only boolean NOT NULL DEFAULT false,
 	rollout_percentage numeric NOT NULL DEFAULT 0,
 	description pg_catalog.text NOT NULL DEFAULT '',
+	metadata pg_catalog.jsonb NOT NULL DEFAULT '{}',
 	created_at timestamp with time zone NOT NULL DEFAULT pg_catalog.now(),
 	updated_at timestamp with time zone NOT NULL DEFAULT pg_catalog.now(),
 	CONSTRAINT feature_flag_pkey PRIMARY KEY (id),
 	CONSTRAINT feature_flag_name_key UNIQUE (name),
+	-- ASCII only, whatever the encoding; fflag_check knows Unicode as well
 	CONSTRAINT feature_flag_name_check
-		CHECK (name OPERATOR(pg_catalog.<>) ''::pg_catalog.text),
+		CHECK (name OPERATOR(pg_catalog.<>) ''::pg_catalog.text
+			AND name OPERATOR(pg_catalog.!~) E'^ | $|[\\x01-\\x1f\\x7f]'::pg_catalog.text),
 	-- numeric(6,3) would round where this refuses, and read 10 back as 10.000
 	CONSTRAINT feature_flag_rollout_percentage_check
 		CHECK (rollout_percentage OPERATOR(pg_catalog.>=) 0::numeric
 			AND rollout_percentage OPERATOR(pg_catalog.<=) 100::numeric
-			AND pg_catalog.min_scale(rollout_percentage) OPERATOR(pg_catalog.<=) 3)
+			AND pg_catalog.min_scale(rollout_percentage) OPERATOR(pg_catalog.<=) 3),
+	CONSTRAINT feature_flag_metadata_check
+		CHECK (pg_catalog.jsonb_typeof(metadata) OPERATOR(pg_catalog.=) 'object'::pg_catalog.text)
 );
 
 COMMENT ON TABLE @extschema@.feature_flag IS
@@ -62,6 +67,7 @@ COMMENT ON COLUMN @extschema@.feature_flag.enabled IS 'if false, nobody gets the
 COMMENT ON COLUMN @extschema@.feature_flag.staff_only IS 'if true, staff gets the feature and nobody else, whatever the other columns say';
 COMMENT ON COLUMN @extschema@.feature_flag.rollout_percentage IS 'share of the users who get the feature, 0 to 100 with at most three decimals';
 COMMENT ON COLUMN @extschema@.feature_flag.description IS 'for people';
+COMMENT ON COLUMN @extschema@.feature_flag.metadata IS 'for people and their tools: owner, ticket, tags; an object, which evaluation never looks at';
 COMMENT ON COLUMN @extschema@.feature_flag.created_at IS 'when the flag was created';
 COMMENT ON COLUMN @extschema@.feature_flag.updated_at IS 'when this row was last changed; kept by the database';
 
@@ -70,6 +76,9 @@ CREATE TABLE @extschema@.feature_flag_user (
 	user_id pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
 	created_at timestamp with time zone NOT NULL DEFAULT pg_catalog.now(),
 	CONSTRAINT feature_flag_user_pkey PRIMARY KEY (flag_id, user_id),
+	-- an index on pages of 8 kB has room for 2,684 bytes that do not compress
+	CONSTRAINT feature_flag_user_user_id_check
+		CHECK (pg_catalog.octet_length(user_id) OPERATOR(pg_catalog.<=) 2048),
 	CONSTRAINT feature_flag_user_flag_id_fkey FOREIGN KEY (flag_id)
 		REFERENCES @extschema@.feature_flag (id) ON DELETE CASCADE
 );
@@ -136,9 +145,18 @@ AS 'MODULE_PATHNAME', 'fflag_check';
 COMMENT ON FUNCTION @extschema@.fflag_check() IS
 'refuses invalid flags and keeps updated_at';
 
+CREATE FUNCTION @extschema@.fflag_check_user() RETURNS trigger
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'fflag_check_user';
+COMMENT ON FUNCTION @extschema@.fflag_check_user() IS
+'refuses user ids that are too long for an allowlist';
+
 CREATE TRIGGER fflag_check BEFORE INSERT OR UPDATE
 	ON @extschema@.feature_flag
 	FOR EACH ROW EXECUTE FUNCTION @extschema@.fflag_check();
+CREATE TRIGGER fflag_check BEFORE INSERT OR UPDATE
+	ON @extschema@.feature_flag_user
+	FOR EACH ROW EXECUTE FUNCTION @extschema@.fflag_check_user();
 
 CREATE TRIGGER fflag_invalidate BEFORE INSERT OR UPDATE OR DELETE
 	ON @extschema@.feature_flag
