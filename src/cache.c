@@ -531,13 +531,19 @@ fflag_cache_add_dependency(PlannerGlobal *glob)
 	MemoryContextSwitchTo(caller);
 }
 
-/* What the cache holds, whether or not it is still valid. */
+/*
+ * What the cache holds for the active snapshot, and whether it may.  The function
+ * is any of the extension's; throws as evaluation does.
+ */
 fflag_cache_stats
-fflag_cache_get_stats(void)
+fflag_cache_get_stats(Oid function)
 {
+	Snapshot	snapshot = fflag_active_snapshot();
 	fflag_cache_stats stats;
 
-	stats.caching = fflag_cache_setting && (source.announced || !located);
+	if (!is_tag(snapshot))
+		revalidate(function, snapshot);
+	stats.caching = fflag_cache_setting && source.announced;
 	stats.held = fflag_entries_count();
 	stats.hits = hits;
 	stats.loads = loads;
