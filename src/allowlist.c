@@ -107,8 +107,7 @@ take_user(fflag_string user, void *arg)
  * of the caller's, which moves over to the list's only when it is complete.
  */
 static bool
-read_list(fflag_allowlist *list, fflag_source *source, int64 limit,
-		  Snapshot snapshot)
+read_list(fflag_allowlist *list, int64 limit)
 {
 	reading		r = {.limit = limit};
 	MemoryContext caller;
@@ -132,7 +131,8 @@ read_list(fflag_allowlist *list, fflag_source *source, int64 limit,
 	}
 	MemoryContextSwitchTo(caller);
 
-	fflag_read_allowlist(source, list->flag_id, snapshot, take_user, &r);
+	fflag_read_allowlist(list->source, list->flag_id, fflag_active_snapshot(),
+						 take_user, &r);
 
 	complete = r.entries <= limit;
 	if (complete && r.entries > 0)
@@ -155,16 +155,14 @@ read_list(fflag_allowlist *list, fflag_source *source, int64 limit,
  * forgets both together.  May read the table, as fflag_read_listed() does.
  */
 bool
-fflag_allowlist_has(fflag_allowlist *list, fflag_source *source,
-					fflag_string user, uint64 hash)
+fflag_allowlist_has(fflag_allowlist *list, fflag_string user, uint64 hash)
 {
 	if (!list->whole && list->filter == NULL &&
 		list->probes >= list->next_reading)
 	{
 		int64		limit = Max(list->probes * READ_PER_PROBE, FIRST_READING);
 
-		if (limit <= LONGEST_FILTERED &&
-			!read_list(list, source, limit, fflag_active_snapshot()))
+		if (limit <= LONGEST_FILTERED && !read_list(list, limit))
 			list->next_reading = Max(list->probes * 2,
 									 FIRST_READING / READ_PER_PROBE * 2);
 	}
@@ -179,7 +177,7 @@ fflag_allowlist_has(fflag_allowlist *list, fflag_source *source,
 		return false;
 
 	list->probes++;
-	return fflag_read_listed(source, list->flag_id, user,
+	return fflag_read_listed(list->source, list->flag_id, user,
 							 fflag_active_snapshot());
 }
 
@@ -194,18 +192,19 @@ count_user(fflag_string user, void *arg)
 
 /*
  * How many entries the list has, for an estimate: a list of MOST_COUNTED and
- * more is taken to be the whole table.  Content and snapshot as above.
+ * more is taken to be the whole table.  Content and locks as above.
  */
 int64
-fflag_allowlist_count(fflag_allowlist *list, fflag_source *source, Snapshot snapshot)
+fflag_allowlist_count(fflag_allowlist *list)
 {
 	if (list->counted < 0)
 	{
 		int64		n = 0;
 
-		fflag_read_allowlist(source, list->flag_id, snapshot, count_user, &n);
+		fflag_read_allowlist(list->source, list->flag_id,
+							 fflag_active_snapshot(), count_user, &n);
 		if (n >= MOST_COUNTED)
-			n = Max(n, fflag_estimate_rows(source->tables[FFLAG_USERS].relid));
+			n = Max(n, fflag_estimate_rows(list->source->tables[FFLAG_USERS].relid));
 		list->counted = n;
 	}
 	return list->counted;

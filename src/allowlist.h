@@ -8,7 +8,6 @@
 #define FFLAG_ALLOWLIST_H
 
 #include "common/hashfn.h"
-#include "utils/snapshot.h"
 
 #include "fflag_string.h"
 #include "layout.h"
@@ -21,11 +20,12 @@ typedef struct fflag_filter_line
 
 /*
  * What a backend holds of one list.  Of one that has not been looked at,
- * flag_id and cxt are set, counted is -1 and the rest zero.
+ * flag_id, source and cxt are set, counted is -1 and the rest zero.
  */
 typedef struct fflag_allowlist
 {
 	fflag_string flag_id;
+	fflag_source *source;		/* where it is read */
 	MemoryContext cxt;			/* what is read of the list goes into children */
 	bool		whole;			/* members is the whole list */
 	struct strtab_hash *members;	/* NULL if there are none */
@@ -36,10 +36,9 @@ typedef struct fflag_allowlist
 	int64		counted;		/* entries, as counted for the planner, or -1 */
 } fflag_allowlist;
 
-extern bool fflag_allowlist_has(fflag_allowlist *list, fflag_source *source,
-								fflag_string user, uint64 hash);
-extern int64 fflag_allowlist_count(fflag_allowlist *list, fflag_source *source,
-								   Snapshot snapshot);
+extern bool fflag_allowlist_has(fflag_allowlist *list, fflag_string user,
+								uint64 hash);
+extern int64 fflag_allowlist_count(fflag_allowlist *list);
 
 /* Is the list known to have no entries? */
 static inline bool

@@ -107,11 +107,11 @@ evaluate_chunk(const fflag_entry *entry, const first_decisions *first,
 	int			which[CHUNK];
 	uint64		hashes[CHUNK];
 	int			undecided = 0;
-	const fflag_allowlist *list;
+	fflag_allowlist *list;
 
 	for (int i = 0; i < count; i++)
 	{
-		fflag_string text;
+		fflag_string user;
 		bool		nobody;
 		bool		unsaid = true;
 		Datum		id = next_element(users, user_elements[type], &nobody);
@@ -125,9 +125,9 @@ evaluate_chunk(const fflag_entry *entry, const first_decisions *first,
 		if (decision.rule != FFLAG_RULE_UNDECIDED)
 			continue;
 
-		text = user_to_text(id, type, rooms[undecided]);
-		texts[undecided] = text;
-		utf8[undecided] = type == USER_TEXT ? fflag_to_utf8(text) : text;
+		user = user_to_text(id, type, rooms[undecided]);
+		texts[undecided] = user;
+		utf8[undecided] = type == USER_TEXT ? fflag_to_utf8(user) : user;
 		which[undecided++] = i;
 	}
 
@@ -145,7 +145,7 @@ evaluate_chunk(const fflag_entry *entry, const first_decisions *first,
 	{
 		fflag_subject subject = {.somebody = true,.is_staff = is_staff[k]};
 		bool		listed = list != NULL &&
-			fflag_cache_listed(entry, texts[k], hashes[k]);
+			fflag_allowlist_has(list, texts[k], hashes[k]);
 
 		subject.bucket = entry->flag.rollout > 0 ? buckets[k] : -1;
 		answers[which[k]] =

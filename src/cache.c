@@ -14,7 +14,7 @@
  * "Nothing can have changed" rests on relcache invalidation messages, of which
  * the triggers in trigger.c queue one for each table that a transaction changes.
  * The messages alone are not enough; these are the traps, each with a patch in
- * test/naive that opens it and a test that then fails:
+ * test/long/naive that opens it and a test that then fails:
  *
  * - A message tells that something has changed, not that our snapshot sees it.
  *   Content loaded under an old snapshot after the message was consumed would
@@ -419,7 +419,7 @@ get_by_name(FmgrInfo *flinfo, Datum name_datum)
  * The flag of this name, a text, as the active snapshot sees it, cached.  The
  * caller is an SQL function whose first argument is the name, called through
  * flinfo; fn_extra belongs to this file.  The result is valid until the next call
- * of this file by anybody, but for the functions that take it.
+ * of this or of the two functions below by anybody.
  *
  * Throws if there is no active snapshot.  If the flag has to be read, that takes
  * AccessShareLock on the tables for a moment, leaves garbage in the current memory
@@ -486,63 +486,27 @@ fflag_cache_get_all(Oid function, int *count)
 	return fflag_entries_all(count);
 }
 
-/* Makes entry->list the flag's list, if it is not yet or any more. */
-static void
-use_list(const fflag_entry *entry)
-{
-	fflag_entry *ours = unconstify(fflag_entry *, entry);
-	uint64		generation = tables[FFLAG_USERS].generation;
-
-	if (entry->list_generation == generation)
-		return;
-	ours->list = fflag_entries_allowlist(entry->id);
-	ours->nobody_listed = false;
-	ours->list_generation = generation;
-}
-
 /*
  * The allowlist of a flag that one of the functions above has just returned, or
- * NULL if it is known to be empty.
+ * NULL if it is known to be empty.  What allowlist.c says of it is true under the
+ * same snapshot, until the next call of those functions by anybody.
  */
-const fflag_allowlist *
+fflag_allowlist *
 fflag_cache_list(const fflag_entry *entry)
 {
-	if (entry->nobody_listed &&
-		entry->list_generation == tables[FFLAG_USERS].generation)
-		return NULL;
-	use_list(entry);
-	return entry->list;
-}
+	uint64		generation = tables[FFLAG_USERS].generation;
 
-/*
- * Is the user, an id in canonical text with its fflag_allowlist_hash(), on that
- * list?  Under the same snapshot.  Locks, garbage and errors as of
- * fflag_cache_get().
- */
-bool
-fflag_cache_listed(const fflag_entry *entry, fflag_string user, uint64 hash)
-{
-	bool		listed;
+	if (entry->list_generation != generation)
+	{
+		fflag_entry *ours = unconstify(fflag_entry *, entry);
+		bool		was_tagged = tagged;
 
-	use_list(entry);
-	listed = fflag_allowlist_has(entry->list, &source, user, hash);
-	unconstify(fflag_entry *, entry)->nobody_listed =
-		fflag_allowlist_is_empty(entry->list);
-	return listed;
-}
-
-/*
- * How many users are on the allowlist of a flag, for the planner: exactly, if
- * they are not too many to count.  As for fflag_cache_listed().
- */
-int64
-fflag_cache_count_listed(const fflag_entry *entry)
-{
-	if (!entry->flag.known)
-		return 0;
-	use_list(entry);
-	return fflag_allowlist_count(entry->list, &source,
-								 fflag_active_snapshot());
+		tagged = false;			/* as in find_or_load() */
+		ours->list = fflag_entries_allowlist(entry->id, &source);
+		ours->list_generation = generation;
+		tagged = was_tagged;
+	}
+	return fflag_allowlist_is_empty(entry->list) ? NULL : entry->list;
 }
 
 /*

@@ -31,7 +31,7 @@ static pg_noinline fflag_decision
 evaluate_with_id(const fflag_entry *entry, Datum id, user_type type,
 				 fflag_subject *subject)
 {
-	const fflag_allowlist *list = fflag_cache_list(entry);
+	fflag_allowlist *list = fflag_cache_list(entry);
 	char		room[FFLAG_ID_ROOM];
 	fflag_string user = user_to_text(id, type, room);
 	uint64		hash = 0;
@@ -47,7 +47,7 @@ evaluate_with_id(const fflag_entry *entry, Datum id, user_type type,
 		subject->bucket = fflag_bucket_of(entry->flag.utf8_name,
 										  subject->utf8_id);
 	if (list != NULL)
-		listed = fflag_cache_listed(entry, user, hash);
+		listed = fflag_allowlist_has(list, user, hash);
 	return fflag_decide(&entry->flag, subject,
 						listed ? FFLAG_LISTED_YES : FFLAG_LISTED_NO, false);
 }
