@@ -213,6 +213,18 @@ AS 'MODULE_PATHNAME', 'fflag_support';
 COMMENT ON FUNCTION @extschema@.fflag_support(internal) IS
 'tells the planner how many rows fflag_enabled lets pass, and what it costs';
 
+CREATE FUNCTION @extschema@.fflag_select_support(request internal) RETURNS internal
+LANGUAGE c VOLATILE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'fflag_select_support';
+COMMENT ON FUNCTION @extschema@.fflag_select_support(internal) IS
+'tells the planner how many rows fflag_select returns';
+
+CREATE FUNCTION @extschema@.fflag_flags_support(request internal) RETURNS internal
+LANGUAGE c VOLATILE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'fflag_flags_support';
+COMMENT ON FUNCTION @extschema@.fflag_flags_support(internal) IS
+'tells the planner how many rows fflag_flags returns';
+
 --
 -- Evaluation.  The overloads differ by the type of user_id only; the text one
 -- takes calls without a user_id, and literals.
@@ -293,7 +305,7 @@ COMMENT ON FUNCTION @extschema@.fflag_explain(pg_catalog.text, pg_catalog.text, 
 CREATE FUNCTION @extschema@.fflag_flags(user_id bigint,
 	is_staff boolean DEFAULT false)
 RETURNS TABLE (name pg_catalog.text, enabled boolean)
-LANGUAGE c STABLE PARALLEL SAFE ROWS 50
+LANGUAGE c STABLE PARALLEL SAFE ROWS 50 SUPPORT @extschema@.fflag_flags_support
 AS 'MODULE_PATHNAME', 'fflag_flags_bigint';
 COMMENT ON FUNCTION @extschema@.fflag_flags(bigint, boolean) IS
 'all flags by name, with the answer of fflag_enabled for the user';
@@ -301,7 +313,7 @@ COMMENT ON FUNCTION @extschema@.fflag_flags(bigint, boolean) IS
 CREATE FUNCTION @extschema@.fflag_flags(user_id uuid,
 	is_staff boolean DEFAULT false)
 RETURNS TABLE (name pg_catalog.text, enabled boolean)
-LANGUAGE c STABLE PARALLEL SAFE ROWS 50
+LANGUAGE c STABLE PARALLEL SAFE ROWS 50 SUPPORT @extschema@.fflag_flags_support
 AS 'MODULE_PATHNAME', 'fflag_flags_uuid';
 COMMENT ON FUNCTION @extschema@.fflag_flags(uuid, boolean) IS
 'all flags by name, with the answer of fflag_enabled for the user';
@@ -309,7 +321,7 @@ COMMENT ON FUNCTION @extschema@.fflag_flags(uuid, boolean) IS
 CREATE FUNCTION @extschema@.fflag_flags(user_id pg_catalog.text DEFAULT NULL,
 	is_staff boolean DEFAULT false)
 RETURNS TABLE (name pg_catalog.text, enabled boolean)
-LANGUAGE c STABLE PARALLEL SAFE ROWS 50
+LANGUAGE c STABLE PARALLEL SAFE ROWS 50 SUPPORT @extschema@.fflag_flags_support
 AS 'MODULE_PATHNAME', 'fflag_flags_text';
 COMMENT ON FUNCTION @extschema@.fflag_flags(pg_catalog.text, boolean) IS
 'all flags by name, with the answer of fflag_enabled for the user';
@@ -367,21 +379,21 @@ COMMENT ON FUNCTION @extschema@.fflag_enabled_all(pg_catalog.text, pg_catalog.te
 
 CREATE FUNCTION @extschema@.fflag_select(name pg_catalog.text, user_ids bigint[])
 RETURNS SETOF bigint
-LANGUAGE c STABLE PARALLEL SAFE ROWS 100
+LANGUAGE c STABLE PARALLEL SAFE ROWS 100 SUPPORT @extschema@.fflag_select_support
 AS 'MODULE_PATHNAME', 'fflag_select_bigint';
 COMMENT ON FUNCTION @extschema@.fflag_select(pg_catalog.text, bigint[]) IS
 'those of the users who get the feature, in their order';
 
 CREATE FUNCTION @extschema@.fflag_select(name pg_catalog.text, user_ids uuid[])
 RETURNS SETOF uuid
-LANGUAGE c STABLE PARALLEL SAFE ROWS 100
+LANGUAGE c STABLE PARALLEL SAFE ROWS 100 SUPPORT @extschema@.fflag_select_support
 AS 'MODULE_PATHNAME', 'fflag_select_uuid';
 COMMENT ON FUNCTION @extschema@.fflag_select(pg_catalog.text, uuid[]) IS
 'those of the users who get the feature, in their order';
 
 CREATE FUNCTION @extschema@.fflag_select(name pg_catalog.text, user_ids pg_catalog.text[])
 RETURNS SETOF pg_catalog.text
-LANGUAGE c STABLE PARALLEL SAFE ROWS 100
+LANGUAGE c STABLE PARALLEL SAFE ROWS 100 SUPPORT @extschema@.fflag_select_support
 AS 'MODULE_PATHNAME', 'fflag_select_text';
 COMMENT ON FUNCTION @extschema@.fflag_select(pg_catalog.text, pg_catalog.text[]) IS
 'those of the users who get the feature, in their order';

@@ -39,6 +39,13 @@
 #define MyLocalTransactionId (MyProc->lxid)
 #endif
 
+/* 17 looks into the statistics to estimate the length of an array */
+#if PG_VERSION_NUM >= 170000
+#define fflag_estimate_array_length(root, array) estimate_array_length(root, array)
+#else
+#define fflag_estimate_array_length(root, array) estimate_array_length(array)
+#endif
+
 /* 18 has generated columns that are not stored */
 #if PG_VERSION_NUM < 180000
 #define ATTRIBUTE_GENERATED_VIRTUAL 'v'
