@@ -4,6 +4,30 @@
 \echo Use "CREATE EXTENSION fflag" to load this file. \quit
 
 --
+-- A name that is taken: the server's own error does not say what to do.
+-- feature_flag_id_seq would quietly get another name, and not be dumped.
+--
+
+DO $$
+DECLARE
+	taken pg_catalog.name;
+	schema pg_catalog.name;
+BEGIN
+	SELECT c.relname, n.nspname INTO taken, schema
+	FROM pg_catalog.pg_extension AS e
+		JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) e.extnamespace
+		JOIN pg_catalog.pg_class AS c ON c.relnamespace OPERATOR(pg_catalog.=) n.oid
+	WHERE e.extname OPERATOR(pg_catalog.=) 'fflag'
+		AND c.relname OPERATOR(pg_catalog.=) ANY ('{feature_flag,feature_flag_user,feature_flag_attachment,feature_flag_id_seq}');
+	IF FOUND THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'duplicate_table',
+			MESSAGE = pg_catalog.format('relation "%s" already exists in schema "%s"', taken, schema),
+			HINT = 'Create the extension in a schema of its own: CREATE SCHEMA flags; CREATE EXTENSION fflag SCHEMA flags.';
+	END IF;
+END $$;
+
+--
 -- Tables
 --
 -- Names and user ids are compared byte by byte, whatever the database's
@@ -17,17 +41,22 @@ CREATE TABLE @extschema@.feature_flag (
 	staff_only boolean NOT NULL DEFAULT false,
 	rollout_percentage numeric NOT NULL DEFAULT 0,
 	description pg_catalog.text NOT NULL DEFAULT '',
+	metadata pg_catalog.jsonb NOT NULL DEFAULT '{}',
 	created_at timestamp with time zone NOT NULL DEFAULT pg_catalog.now(),
 	updated_at timestamp with time zone NOT NULL DEFAULT pg_catalog.now(),
 	CONSTRAINT feature_flag_pkey PRIMARY KEY (id),
 	CONSTRAINT feature_flag_name_key UNIQUE (name),
+	-- ASCII only, whatever the encoding; fflag_check knows Unicode as well
 	CONSTRAINT feature_flag_name_check
-		CHECK (name OPERATOR(pg_catalog.<>) ''::pg_catalog.text),
+		CHECK (name OPERATOR(pg_catalog.<>) ''::pg_catalog.text
+			AND name OPERATOR(pg_catalog.!~) E'^ | $|[\\x01-\\x1f\\x7f]'::pg_catalog.text),
 	-- numeric(6,3) would round where this refuses, and read 10 back as 10.000
 	CONSTRAINT feature_flag_rollout_percentage_check
 		CHECK (rollout_percentage OPERATOR(pg_catalog.>=) 0::numeric
 			AND rollout_percentage OPERATOR(pg_catalog.<=) 100::numeric
-			AND pg_catalog.min_scale(rollout_percentage) OPERATOR(pg_catalog.<=) 3)
+			AND pg_catalog.min_scale(rollout_percentage) OPERATOR(pg_catalog.<=) 3),
+	CONSTRAINT feature_flag_metadata_check
+		CHECK (pg_catalog.jsonb_typeof(metadata) OPERATOR(pg_catalog.=) 'object'::pg_catalog.text)
 );
 
 COMMENT ON TABLE @extschema@.feature_flag IS
@@ -38,6 +67,7 @@ COMMENT ON COLUMN @extschema@.feature_flag.enabled IS 'if false, nobody gets the
 COMMENT ON COLUMN @extschema@.feature_flag.staff_only IS 'if true, staff gets the feature and nobody else, whatever the other columns say';
 COMMENT ON COLUMN @extschema@.feature_flag.rollout_percentage IS 'share of the users who get the feature, 0 to 100 with at most three decimals';
 COMMENT ON COLUMN @extschema@.feature_flag.description IS 'for people';
+COMMENT ON COLUMN @extschema@.feature_flag.metadata IS 'for people and their tools: owner, ticket, tags; an object, which evaluation never looks at';
 COMMENT ON COLUMN @extschema@.feature_flag.created_at IS 'when the flag was created';
 COMMENT ON COLUMN @extschema@.feature_flag.updated_at IS 'when this row was last changed; kept by the database';
 
@@ -46,6 +76,9 @@ CREATE TABLE @extschema@.feature_flag_user (
 	user_id pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
 	created_at timestamp with time zone NOT NULL DEFAULT pg_catalog.now(),
 	CONSTRAINT feature_flag_user_pkey PRIMARY KEY (flag_id, user_id),
+	-- an index on pages of 8 kB has room for 2,684 bytes that do not compress
+	CONSTRAINT feature_flag_user_user_id_check
+		CHECK (pg_catalog.octet_length(user_id) OPERATOR(pg_catalog.<=) 2048),
 	CONSTRAINT feature_flag_user_flag_id_fkey FOREIGN KEY (flag_id)
 		REFERENCES @extschema@.feature_flag (id) ON DELETE CASCADE
 );
@@ -61,10 +94,11 @@ COMMENT ON COLUMN @extschema@.feature_flag_user.created_at IS 'when the user was
 
 CREATE TABLE @extschema@.feature_flag_attachment (
 	attached boolean NOT NULL DEFAULT true,
-	flags pg_catalog.regclass NOT NULL,
-	users pg_catalog.regclass NOT NULL,
-	flags_name pg_catalog.text NOT NULL,
-	users_name pg_catalog.text NOT NULL,
+	-- not regclass: rows go to other databases, in dumps and by replication
+	flags pg_catalog.text NOT NULL,
+	users pg_catalog.text NOT NULL,
+	flags_oid pg_catalog.oid NOT NULL,
+	users_oid pg_catalog.oid NOT NULL,
 	id pg_catalog.name NOT NULL,
 	name pg_catalog.name NOT NULL,
 	enabled pg_catalog.name NOT NULL,
@@ -79,10 +113,10 @@ CREATE TABLE @extschema@.feature_flag_attachment (
 COMMENT ON TABLE @extschema@.feature_flag_attachment IS
 'which tables flags are read from, if not the extension''s own; at most one row, kept by fflag_attach and fflag_detach';
 COMMENT ON COLUMN @extschema@.feature_flag_attachment.attached IS 'true, so that there is one row at most';
-COMMENT ON COLUMN @extschema@.feature_flag_attachment.flags IS 'the table that stands for feature_flag';
-COMMENT ON COLUMN @extschema@.feature_flag_attachment.users IS 'the table that stands for feature_flag_user';
-COMMENT ON COLUMN @extschema@.feature_flag_attachment.flags_name IS 'what the former was called when it was attached';
-COMMENT ON COLUMN @extschema@.feature_flag_attachment.users_name IS 'what the latter was called when it was attached';
+COMMENT ON COLUMN @extschema@.feature_flag_attachment.flags IS 'name of the table that stands for feature_flag, when it was attached';
+COMMENT ON COLUMN @extschema@.feature_flag_attachment.users IS 'name of the table that stands for feature_flag_user, when it was attached';
+COMMENT ON COLUMN @extschema@.feature_flag_attachment.flags_oid IS 'OID of the former in the database where it was attached; follows renames there';
+COMMENT ON COLUMN @extschema@.feature_flag_attachment.users_oid IS 'OID of the latter in the database where it was attached; follows renames there';
 COMMENT ON COLUMN @extschema@.feature_flag_attachment.id IS 'what column id is called there';
 COMMENT ON COLUMN @extschema@.feature_flag_attachment.name IS 'what column name is called there';
 COMMENT ON COLUMN @extschema@.feature_flag_attachment.enabled IS 'what column enabled is called there';
@@ -112,9 +146,40 @@ AS 'MODULE_PATHNAME', 'fflag_check';
 COMMENT ON FUNCTION @extschema@.fflag_check() IS
 'refuses invalid flags and keeps updated_at';
 
+CREATE FUNCTION @extschema@.fflag_check_user() RETURNS trigger
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'fflag_check_user';
+COMMENT ON FUNCTION @extschema@.fflag_check_user() IS
+'refuses user ids that are too long for an allowlist';
+
+CREATE FUNCTION @extschema@.fflag_check_attachment() RETURNS trigger
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'fflag_check_attachment';
+COMMENT ON FUNCTION @extschema@.fflag_check_attachment() IS
+'lets only the owner of feature_flag_attachment change its row';
+
+CREATE FUNCTION @extschema@.fflag_warn_attached() RETURNS trigger
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'fflag_warn_attached';
+COMMENT ON FUNCTION @extschema@.fflag_warn_attached() IS
+'warns who changes the extension''s own tables while flags are read from others';
+
 CREATE TRIGGER fflag_check BEFORE INSERT OR UPDATE
 	ON @extschema@.feature_flag
 	FOR EACH ROW EXECUTE FUNCTION @extschema@.fflag_check();
+CREATE TRIGGER fflag_check BEFORE INSERT OR UPDATE
+	ON @extschema@.feature_flag_user
+	FOR EACH ROW EXECUTE FUNCTION @extschema@.fflag_check_user();
+CREATE TRIGGER fflag_check BEFORE INSERT OR UPDATE OR DELETE
+	ON @extschema@.feature_flag_attachment
+	FOR EACH ROW EXECUTE FUNCTION @extschema@.fflag_check_attachment();
+
+CREATE TRIGGER fflag_warn BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE
+	ON @extschema@.feature_flag
+	FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.fflag_warn_attached();
+CREATE TRIGGER fflag_warn BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE
+	ON @extschema@.feature_flag_user
+	FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.fflag_warn_attached();
 
 CREATE TRIGGER fflag_invalidate BEFORE INSERT OR UPDATE OR DELETE
 	ON @extschema@.feature_flag
@@ -134,6 +199,9 @@ ALTER TABLE @extschema@.feature_flag_user
 	ENABLE ALWAYS TRIGGER fflag_invalidate;
 ALTER TABLE @extschema@.feature_flag_attachment
 	ENABLE ALWAYS TRIGGER fflag_invalidate;
+-- nor may the setting session_replication_role get past this one
+ALTER TABLE @extschema@.feature_flag_attachment
+	ENABLE ALWAYS TRIGGER fflag_check;
 
 --
 -- Planner
@@ -144,6 +212,18 @@ LANGUAGE c VOLATILE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'fflag_support';
 COMMENT ON FUNCTION @extschema@.fflag_support(internal) IS
 'tells the planner how many rows fflag_enabled lets pass, and what it costs';
+
+CREATE FUNCTION @extschema@.fflag_select_support(request internal) RETURNS internal
+LANGUAGE c VOLATILE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'fflag_select_support';
+COMMENT ON FUNCTION @extschema@.fflag_select_support(internal) IS
+'tells the planner how many rows fflag_select returns';
+
+CREATE FUNCTION @extschema@.fflag_flags_support(request internal) RETURNS internal
+LANGUAGE c VOLATILE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'fflag_flags_support';
+COMMENT ON FUNCTION @extschema@.fflag_flags_support(internal) IS
+'tells the planner how many rows fflag_flags returns';
 
 --
 -- Evaluation.  The overloads differ by the type of user_id only; the text one
@@ -225,7 +305,7 @@ COMMENT ON FUNCTION @extschema@.fflag_explain(pg_catalog.text, pg_catalog.text, 
 CREATE FUNCTION @extschema@.fflag_flags(user_id bigint,
 	is_staff boolean DEFAULT false)
 RETURNS TABLE (name pg_catalog.text, enabled boolean)
-LANGUAGE c STABLE PARALLEL SAFE ROWS 50
+LANGUAGE c STABLE PARALLEL SAFE ROWS 50 SUPPORT @extschema@.fflag_flags_support
 AS 'MODULE_PATHNAME', 'fflag_flags_bigint';
 COMMENT ON FUNCTION @extschema@.fflag_flags(bigint, boolean) IS
 'all flags by name, with the answer of fflag_enabled for the user';
@@ -233,7 +313,7 @@ COMMENT ON FUNCTION @extschema@.fflag_flags(bigint, boolean) IS
 CREATE FUNCTION @extschema@.fflag_flags(user_id uuid,
 	is_staff boolean DEFAULT false)
 RETURNS TABLE (name pg_catalog.text, enabled boolean)
-LANGUAGE c STABLE PARALLEL SAFE ROWS 50
+LANGUAGE c STABLE PARALLEL SAFE ROWS 50 SUPPORT @extschema@.fflag_flags_support
 AS 'MODULE_PATHNAME', 'fflag_flags_uuid';
 COMMENT ON FUNCTION @extschema@.fflag_flags(uuid, boolean) IS
 'all flags by name, with the answer of fflag_enabled for the user';
@@ -241,7 +321,7 @@ COMMENT ON FUNCTION @extschema@.fflag_flags(uuid, boolean) IS
 CREATE FUNCTION @extschema@.fflag_flags(user_id pg_catalog.text DEFAULT NULL,
 	is_staff boolean DEFAULT false)
 RETURNS TABLE (name pg_catalog.text, enabled boolean)
-LANGUAGE c STABLE PARALLEL SAFE ROWS 50
+LANGUAGE c STABLE PARALLEL SAFE ROWS 50 SUPPORT @extschema@.fflag_flags_support
 AS 'MODULE_PATHNAME', 'fflag_flags_text';
 COMMENT ON FUNCTION @extschema@.fflag_flags(pg_catalog.text, boolean) IS
 'all flags by name, with the answer of fflag_enabled for the user';
@@ -299,21 +379,21 @@ COMMENT ON FUNCTION @extschema@.fflag_enabled_all(pg_catalog.text, pg_catalog.te
 
 CREATE FUNCTION @extschema@.fflag_select(name pg_catalog.text, user_ids bigint[])
 RETURNS SETOF bigint
-LANGUAGE c STABLE PARALLEL SAFE ROWS 100
+LANGUAGE c STABLE PARALLEL SAFE ROWS 100 SUPPORT @extschema@.fflag_select_support
 AS 'MODULE_PATHNAME', 'fflag_select_bigint';
 COMMENT ON FUNCTION @extschema@.fflag_select(pg_catalog.text, bigint[]) IS
 'those of the users who get the feature, in their order';
 
 CREATE FUNCTION @extschema@.fflag_select(name pg_catalog.text, user_ids uuid[])
 RETURNS SETOF uuid
-LANGUAGE c STABLE PARALLEL SAFE ROWS 100
+LANGUAGE c STABLE PARALLEL SAFE ROWS 100 SUPPORT @extschema@.fflag_select_support
 AS 'MODULE_PATHNAME', 'fflag_select_uuid';
 COMMENT ON FUNCTION @extschema@.fflag_select(pg_catalog.text, uuid[]) IS
 'those of the users who get the feature, in their order';
 
 CREATE FUNCTION @extschema@.fflag_select(name pg_catalog.text, user_ids pg_catalog.text[])
 RETURNS SETOF pg_catalog.text
-LANGUAGE c STABLE PARALLEL SAFE ROWS 100
+LANGUAGE c STABLE PARALLEL SAFE ROWS 100 SUPPORT @extschema@.fflag_select_support
 AS 'MODULE_PATHNAME', 'fflag_select_text';
 COMMENT ON FUNCTION @extschema@.fflag_select(pg_catalog.text, pg_catalog.text[]) IS
 'those of the users who get the feature, in their order';
@@ -442,58 +522,67 @@ COMMENT ON FUNCTION @extschema@.fflag_detach() IS
 -- to.  Whoever creates the extension, a superuser or not, gets the tables.
 --
 
-REVOKE ALL ON FUNCTION
-	@extschema@.fflag_explain(pg_catalog.text, bigint, boolean, boolean),
-	@extschema@.fflag_explain(pg_catalog.text, uuid, boolean, boolean),
-	@extschema@.fflag_explain(pg_catalog.text, pg_catalog.text, boolean, boolean),
-	@extschema@.fflag_flags(bigint, boolean),
-	@extschema@.fflag_flags(uuid, boolean),
-	@extschema@.fflag_flags(pg_catalog.text, boolean),
-	@extschema@.fflag_cache(),
-	@extschema@.fflag_register(pg_catalog.text, boolean, numeric, boolean, pg_catalog.text),
-	@extschema@.fflag_register(pg_catalog.text[], boolean, numeric, boolean, pg_catalog.text),
-	@extschema@.fflag_enable(pg_catalog.text),
-	@extschema@.fflag_disable(pg_catalog.text),
-	@extschema@.fflag_rollout(pg_catalog.text, numeric),
-	@extschema@.fflag_allow(pg_catalog.text, bigint[]),
-	@extschema@.fflag_allow(pg_catalog.text, uuid[]),
-	@extschema@.fflag_allow(pg_catalog.text, pg_catalog.text[]),
-	@extschema@.fflag_disallow(pg_catalog.text, bigint[]),
-	@extschema@.fflag_disallow(pg_catalog.text, uuid[]),
-	@extschema@.fflag_disallow(pg_catalog.text, pg_catalog.text[]),
-	@extschema@.fflag_attach(pg_catalog.regclass, pg_catalog.regclass, pg_catalog.name, pg_catalog.name,
-		pg_catalog.name, pg_catalog.name, pg_catalog.name, pg_catalog.name, pg_catalog.name),
-	@extschema@.fflag_detach(),
-	@extschema@.fflag_support(internal),
-	@extschema@.fflag_invalidate(),
-	@extschema@.fflag_check()
-FROM PUBLIC;
-
-GRANT EXECUTE ON FUNCTION
-	@extschema@.fflag_explain(pg_catalog.text, bigint, boolean, boolean),
-	@extschema@.fflag_explain(pg_catalog.text, uuid, boolean, boolean),
-	@extschema@.fflag_explain(pg_catalog.text, pg_catalog.text, boolean, boolean),
-	@extschema@.fflag_flags(bigint, boolean),
-	@extschema@.fflag_flags(uuid, boolean),
-	@extschema@.fflag_flags(pg_catalog.text, boolean),
-	@extschema@.fflag_cache(),
-	@extschema@.fflag_register(pg_catalog.text, boolean, numeric, boolean, pg_catalog.text),
-	@extschema@.fflag_register(pg_catalog.text[], boolean, numeric, boolean, pg_catalog.text),
-	@extschema@.fflag_enable(pg_catalog.text),
-	@extschema@.fflag_disable(pg_catalog.text),
-	@extschema@.fflag_rollout(pg_catalog.text, numeric),
-	@extschema@.fflag_allow(pg_catalog.text, bigint[]),
-	@extschema@.fflag_allow(pg_catalog.text, uuid[]),
-	@extschema@.fflag_allow(pg_catalog.text, pg_catalog.text[]),
-	@extschema@.fflag_disallow(pg_catalog.text, bigint[]),
-	@extschema@.fflag_disallow(pg_catalog.text, uuid[]),
-	@extschema@.fflag_disallow(pg_catalog.text, pg_catalog.text[]),
-	@extschema@.fflag_attach(pg_catalog.regclass, pg_catalog.regclass, pg_catalog.name, pg_catalog.name,
-		pg_catalog.name, pg_catalog.name, pg_catalog.name, pg_catalog.name, pg_catalog.name),
-	@extschema@.fflag_detach(),
-	@extschema@.fflag_invalidate()	-- fflag_attach puts it on tables, as its caller
-TO @extowner@ WITH GRANT OPTION;
-
 ALTER TABLE @extschema@.feature_flag OWNER TO @extowner@;
 ALTER TABLE @extschema@.feature_flag_user OWNER TO @extowner@;
 ALTER TABLE @extschema@.feature_flag_attachment OWNER TO @extowner@;
+
+-- Whatever default privileges have given away, or kept from an owner, is put
+-- right.  EXECUTE for PUBLIC is one of them: the server's own.  Functions belong
+-- to a superuser, because their owner could declare them otherwise than the C
+-- expects; so whoever creates the extension is granted them.
+DO $$
+DECLARE
+	member record;
+	grantee pg_catalog.text;
+BEGIN
+	FOR member IN
+		SELECT i.type, i.identity, o.owner, o.acl, e.extowner
+		FROM pg_catalog.pg_extension AS e
+			JOIN pg_catalog.pg_depend AS d ON d.refclassid OPERATOR(pg_catalog.=) e.tableoid
+				AND d.refobjid OPERATOR(pg_catalog.=) e.oid
+				AND d.deptype OPERATOR(pg_catalog.=) 'e'
+			JOIN (SELECT tableoid, oid, relowner, relacl
+				FROM pg_catalog.pg_class
+				UNION ALL SELECT tableoid, oid, proowner,
+					coalesce(proacl, pg_catalog.acldefault('f', proowner))
+				FROM pg_catalog.pg_proc) AS o (classid, objid, owner, acl)
+				ON o.classid OPERATOR(pg_catalog.=) d.classid
+				AND o.objid OPERATOR(pg_catalog.=) d.objid,
+			pg_catalog.pg_identify_object(d.classid, d.objid, 0) AS i
+		WHERE e.extname OPERATOR(pg_catalog.=) 'fflag' AND o.acl IS NOT NULL
+	LOOP
+		FOR grantee IN
+			SELECT DISTINCT CASE WHEN a.grantee OPERATOR(pg_catalog.=) 0::pg_catalog.oid THEN 'PUBLIC'
+				ELSE a.grantee::pg_catalog.regrole::pg_catalog.text END
+			FROM pg_catalog.aclexplode(member.acl) AS a
+			WHERE a.grantee OPERATOR(pg_catalog.<>) member.owner
+		LOOP
+			EXECUTE pg_catalog.format('REVOKE ALL ON %s %s FROM %s',
+				member.type, member.identity, grantee);
+		END LOOP;
+		EXECUTE pg_catalog.format('GRANT ALL ON %s %s TO %s',
+			member.type, member.identity, member.owner::pg_catalog.regrole);
+		IF member.type OPERATOR(pg_catalog.=) 'function' THEN
+			EXECUTE pg_catalog.format('GRANT EXECUTE ON FUNCTION %s TO %s WITH GRANT OPTION',
+				member.identity, member.extowner::pg_catalog.regrole);
+		END IF;
+	END LOOP;
+END $$;
+
+GRANT EXECUTE ON FUNCTION
+	@extschema@.fflag_enabled(pg_catalog.text, bigint, boolean, boolean),
+	@extschema@.fflag_enabled(pg_catalog.text, uuid, boolean, boolean),
+	@extschema@.fflag_enabled(pg_catalog.text, pg_catalog.text, boolean, boolean),
+	@extschema@.fflag_enabled(pg_catalog.text, bigint[]),
+	@extschema@.fflag_enabled(pg_catalog.text, uuid[]),
+	@extschema@.fflag_enabled(pg_catalog.text, pg_catalog.text[]),
+	@extschema@.fflag_enabled_all(pg_catalog.text, bigint[], boolean[]),
+	@extschema@.fflag_enabled_all(pg_catalog.text, uuid[], boolean[]),
+	@extschema@.fflag_enabled_all(pg_catalog.text, pg_catalog.text[], boolean[]),
+	@extschema@.fflag_select(pg_catalog.text, bigint[]),
+	@extschema@.fflag_select(pg_catalog.text, uuid[]),
+	@extschema@.fflag_select(pg_catalog.text, pg_catalog.text[]),
+	@extschema@.fflag_bucket(pg_catalog.text, bigint),
+	@extschema@.fflag_bucket(pg_catalog.text, uuid),
+	@extschema@.fflag_bucket(pg_catalog.text, pg_catalog.text)
+TO PUBLIC;

@@ -114,7 +114,8 @@ mark_dirty(Datum arg, Oid relid)
 	for (int i = 0; i < FFLAG_TABLES; i++)
 	{
 		if (relid == InvalidOid || relid == source.tables[i].relid ||
-			relid == source.tables[i].marker)
+			relid == source.tables[i].marker ||
+			relid == source.tables[i].recorded)
 		{
 			tables[i].dirty = true;
 			fflag_outdate_layout(&source, i);
@@ -485,6 +486,18 @@ fflag_cache_get_all(Oid function, int *count)
 	return fflag_entries_all(count);
 }
 
+/* Makes entry->list the flag's list; out of line as it is seldom needed. */
+static pg_noinline void
+use_list(fflag_entry *entry)
+{
+	bool		was_tagged = tagged;
+
+	tagged = false;				/* as in find_or_load() */
+	entry->list = fflag_entries_allowlist(entry->id, &source);
+	entry->list_generation = tables[FFLAG_USERS].generation;
+	tagged = was_tagged;
+}
+
 /*
  * The allowlist of a flag that one of the functions above has just returned, or
  * NULL if it is known to be empty.  What allowlist.c says of it is true under the
@@ -493,15 +506,8 @@ fflag_cache_get_all(Oid function, int *count)
 fflag_allowlist *
 fflag_cache_list(const fflag_entry *entry)
 {
-	uint64		generation = tables[FFLAG_USERS].generation;
-
-	if (entry->list_generation != generation)
-	{
-		fflag_entry *ours = unconstify(fflag_entry *, entry);
-
-		ours->list = fflag_entries_allowlist(entry->id, &source);
-		ours->list_generation = generation;
-	}
+	if (entry->list_generation != tables[FFLAG_USERS].generation)
+		use_list(unconstify(fflag_entry *, entry));
 	return fflag_allowlist_is_empty(entry->list) ? NULL : entry->list;
 }
 
@@ -526,13 +532,19 @@ fflag_cache_add_dependency(PlannerGlobal *glob)
 	MemoryContextSwitchTo(caller);
 }
 
-/* What the cache holds, whether or not it is still valid. */
+/*
+ * What the cache holds for the active snapshot, and whether it may.  The function
+ * is any of the extension's; throws as evaluation does.
+ */
 fflag_cache_stats
-fflag_cache_get_stats(void)
+fflag_cache_get_stats(Oid function)
 {
+	Snapshot	snapshot = fflag_active_snapshot();
 	fflag_cache_stats stats;
 
-	stats.caching = fflag_cache_setting && (source.announced || !located);
+	if (!is_tag(snapshot))
+		revalidate(function, snapshot);
+	stats.caching = fflag_cache_setting && source.announced;
 	stats.held = fflag_entries_count();
 	stats.hits = hits;
 	stats.loads = loads;

@@ -66,7 +66,7 @@ static LocalTransactionId committing = InvalidLocalTransactionId;
  * The lock that a writer holds from before it becomes visible until after its
  * messages are out.  Only we know it: there is no extension with OID 0.
  * Writers do not conflict with each other, and readers only look whether it
- * is held; so nobody waits for longer than such a look takes.
+ * is held; so nobody waits for it.
  */
 static LOCKTAG
 write_lock(void)
@@ -199,13 +199,23 @@ fflag_is_moving(const fflag_snapshot_id *s)
 		s->curcid > writing.curcid;
 }
 
-/* Does another backend hold a lock that conflicts with this mode? */
+/*
+ * Does another backend hold a lock on the table that those need who change it
+ * past the triggers?
+ *
+ * Who tries to take a lock that conflicts learns it, but makes LOCK TABLE ...
+ * NOWAIT of somebody else fail meanwhile.  So look first whether the server's
+ * lock table knows the table.  All strong locks are there, and seldom others:
+ * a backend keeps its weak locks to itself, as long as nobody wants a strong one.
+ */
 static bool
-is_held(const LOCKTAG *lock, LOCKMODE mode)
+is_locked(const LOCKTAG *table)
 {
-	if (LockAcquire(lock, mode, false, true) == LOCKACQUIRE_NOT_AVAIL)
+	if (LockWaiterCount(table) == 0)	/* holders count too */
+		return false;
+	if (LockAcquire(table, RowExclusiveLock, false, true) == LOCKACQUIRE_NOT_AVAIL)
 		return true;
-	LockRelease(lock, mode, false);
+	LockRelease(table, RowExclusiveLock, false);
 	return false;
 }
 
@@ -230,12 +240,12 @@ fflag_is_commit_under_way(Snapshot snapshot, const Oid *tables, int count)
 	}
 
 	/* those who change rows, and those who change or truncate the tables */
-	if (is_held(&lock, ShareLock))
+	if (LockWaiterCount(&lock) > 0)
 		return true;
 	for (int i = 0; i < count; i++)
 	{
 		SET_LOCKTAG_RELATION(lock, MyDatabaseId, tables[i]);
-		if (is_held(&lock, RowExclusiveLock))
+		if (is_locked(&lock))
 			return true;
 	}
 	return false;

@@ -38,6 +38,25 @@ SELECT estimated AS default FROM rows($$fflag_enabled(substr('ten', id::int % 2)
 SELECT estimated AS default FROM rows($$fflag_enabled(NULL, id)$$);
 SELECT estimated AS default FROM rows($$fflag_enabled('ten', NULL) AND fflag_enabled(default_value => id = 1, name => 'nope')$$);
 
+-- what fflag_select and fflag_flags return, without rounding
+CREATE FUNCTION returned(call text, command text DEFAULT 'SELECT FROM', OUT estimated numeric, OUT actual numeric) LANGUAGE plpgsql AS $$
+DECLARE
+	plan json;
+BEGIN
+	EXECUTE 'EXPLAIN (ANALYZE, FORMAT json) ' || command || ' ' || call INTO plan;
+	estimated := plan->0->'Plan'->>'Plan Rows';
+	actual := round((plan->0->'Plan'->>'Actual Rows')::numeric);
+END $$;
+SELECT call, r.* FROM (VALUES
+	($$fflag_select('full', ARRAY[7, 8, 9]::bigint[])$$), ($$fflag_select('full', '{7,8}'::text[])$$),
+	($$fflag_select('off', ARRAY(SELECT id FROM account))$$), ($$fflag_select('staff', ARRAY(SELECT id FROM account))$$),
+	($$fflag_select('nope', ARRAY(SELECT id FROM account))$$), ($$fflag_select('list', ARRAY(SELECT id FROM account))$$),
+	($$fflag_flags(1)$$), ($$fflag_flags()$$)) AS c (call), returned(call) AS r;
+SELECT estimated BETWEEN 9900 AND 10100 AS ten_percent FROM returned($$fflag_select('ten', ARRAY(SELECT id FROM account))$$);
+-- an array that nothing is known of, a name that is no constant: the server's defaults
+SELECT estimated FROM returned($$(SELECT array_agg(id) AS ids FROM account) AS a, fflag_select('full', a.ids)$$);
+SELECT estimated FROM returned($$(SELECT max(name) AS name FROM feature_flag) AS f, fflag_select(f.name, '{1}'::bigint[])$$);
+
 -- so that few users are looked up one by one, and many are not
 EXPLAIN (COSTS OFF) SELECT count(*) FROM account JOIN purchase ON purchase.account = account.id WHERE fflag_enabled('one', account.id);
 EXPLAIN (COSTS OFF) SELECT count(*) FROM account JOIN purchase ON purchase.account = account.id WHERE fflag_enabled('full', account.id);
@@ -53,6 +72,15 @@ EXECUTE buyers;
 SELECT fflag_disable('one');
 EXPLAIN (COSTS OFF) EXECUTE buyers;
 EXECUTE buyers;
+
+PREPARE flags AS SELECT FROM fflag_flags(1);
+PREPARE selected AS SELECT FROM fflag_select('one', ARRAY(SELECT id FROM account));
+SELECT * FROM returned('flags', 'EXECUTE');
+SELECT * FROM returned('selected', 'EXECUTE');
+SELECT fflag_register('another'), fflag_enable('one');
+SELECT * FROM returned('flags', 'EXECUTE');
+SELECT * FROM returned('selected', 'EXECUTE');
+SELECT fflag_disable('one');
 
 -- a wrong estimate changes no answer: planned and opened when nobody is in
 BEGIN;
@@ -77,5 +105,5 @@ EXECUTE genetic;
 RESET geqo_threshold;
 
 DROP TABLE account, purchase;
-DROP FUNCTION rows;
+DROP FUNCTION rows, returned;
 DROP EXTENSION fflag;
