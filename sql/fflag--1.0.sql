@@ -94,10 +94,11 @@ COMMENT ON COLUMN @extschema@.feature_flag_user.created_at IS 'when the user was
 
 CREATE TABLE @extschema@.feature_flag_attachment (
 	attached boolean NOT NULL DEFAULT true,
-	flags pg_catalog.regclass NOT NULL,
-	users pg_catalog.regclass NOT NULL,
-	flags_name pg_catalog.text NOT NULL,
-	users_name pg_catalog.text NOT NULL,
+	-- not regclass: rows go to other databases, in dumps and by replication
+	flags pg_catalog.text NOT NULL,
+	users pg_catalog.text NOT NULL,
+	flags_oid pg_catalog.oid NOT NULL,
+	users_oid pg_catalog.oid NOT NULL,
 	id pg_catalog.name NOT NULL,
 	name pg_catalog.name NOT NULL,
 	enabled pg_catalog.name NOT NULL,
@@ -112,10 +113,10 @@ CREATE TABLE @extschema@.feature_flag_attachment (
 COMMENT ON TABLE @extschema@.feature_flag_attachment IS
 'which tables flags are read from, if not the extension''s own; at most one row, kept by fflag_attach and fflag_detach';
 COMMENT ON COLUMN @extschema@.feature_flag_attachment.attached IS 'true, so that there is one row at most';
-COMMENT ON COLUMN @extschema@.feature_flag_attachment.flags IS 'the table that stands for feature_flag';
-COMMENT ON COLUMN @extschema@.feature_flag_attachment.users IS 'the table that stands for feature_flag_user';
-COMMENT ON COLUMN @extschema@.feature_flag_attachment.flags_name IS 'what the former was called when it was attached';
-COMMENT ON COLUMN @extschema@.feature_flag_attachment.users_name IS 'what the latter was called when it was attached';
+COMMENT ON COLUMN @extschema@.feature_flag_attachment.flags IS 'name of the table that stands for feature_flag, when it was attached';
+COMMENT ON COLUMN @extschema@.feature_flag_attachment.users IS 'name of the table that stands for feature_flag_user, when it was attached';
+COMMENT ON COLUMN @extschema@.feature_flag_attachment.flags_oid IS 'OID of the former in the database where it was attached; follows renames there';
+COMMENT ON COLUMN @extschema@.feature_flag_attachment.users_oid IS 'OID of the latter in the database where it was attached; follows renames there';
 COMMENT ON COLUMN @extschema@.feature_flag_attachment.id IS 'what column id is called there';
 COMMENT ON COLUMN @extschema@.feature_flag_attachment.name IS 'what column name is called there';
 COMMENT ON COLUMN @extschema@.feature_flag_attachment.enabled IS 'what column enabled is called there';
@@ -151,12 +152,34 @@ AS 'MODULE_PATHNAME', 'fflag_check_user';
 COMMENT ON FUNCTION @extschema@.fflag_check_user() IS
 'refuses user ids that are too long for an allowlist';
 
+CREATE FUNCTION @extschema@.fflag_check_attachment() RETURNS trigger
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'fflag_check_attachment';
+COMMENT ON FUNCTION @extschema@.fflag_check_attachment() IS
+'lets only the owner of feature_flag_attachment change its row';
+
+CREATE FUNCTION @extschema@.fflag_warn_attached() RETURNS trigger
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'fflag_warn_attached';
+COMMENT ON FUNCTION @extschema@.fflag_warn_attached() IS
+'warns who changes the extension''s own tables while flags are read from others';
+
 CREATE TRIGGER fflag_check BEFORE INSERT OR UPDATE
 	ON @extschema@.feature_flag
 	FOR EACH ROW EXECUTE FUNCTION @extschema@.fflag_check();
 CREATE TRIGGER fflag_check BEFORE INSERT OR UPDATE
 	ON @extschema@.feature_flag_user
 	FOR EACH ROW EXECUTE FUNCTION @extschema@.fflag_check_user();
+CREATE TRIGGER fflag_check BEFORE INSERT OR UPDATE OR DELETE
+	ON @extschema@.feature_flag_attachment
+	FOR EACH ROW EXECUTE FUNCTION @extschema@.fflag_check_attachment();
+
+CREATE TRIGGER fflag_warn BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE
+	ON @extschema@.feature_flag
+	FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.fflag_warn_attached();
+CREATE TRIGGER fflag_warn BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE
+	ON @extschema@.feature_flag_user
+	FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.fflag_warn_attached();
 
 CREATE TRIGGER fflag_invalidate BEFORE INSERT OR UPDATE OR DELETE
 	ON @extschema@.feature_flag
@@ -176,6 +199,9 @@ ALTER TABLE @extschema@.feature_flag_user
 	ENABLE ALWAYS TRIGGER fflag_invalidate;
 ALTER TABLE @extschema@.feature_flag_attachment
 	ENABLE ALWAYS TRIGGER fflag_invalidate;
+-- nor may the setting session_replication_role get past this one
+ALTER TABLE @extschema@.feature_flag_attachment
+	ENABLE ALWAYS TRIGGER fflag_check;
 
 --
 -- Planner

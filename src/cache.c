@@ -114,7 +114,8 @@ mark_dirty(Datum arg, Oid relid)
 	for (int i = 0; i < FFLAG_TABLES; i++)
 	{
 		if (relid == InvalidOid || relid == source.tables[i].relid ||
-			relid == source.tables[i].marker)
+			relid == source.tables[i].marker ||
+			relid == source.tables[i].recorded)
 		{
 			tables[i].dirty = true;
 			fflag_outdate_layout(&source, i);

@@ -192,7 +192,7 @@ describe_column(fflag_source *source, Relation rel, fflag_column c)
 				errmsg("column \"%s\" of table \"%s\" does not exist",
 					   name, RelationGetRelationName(rel)),
 				source->attached ?
-				errhint("Name the column with argument \"%s\" of fflag_attach(); it has type %s.",
+				errhint("Name the column with argument \"%s\" of fflag_attach(), after fflag_detach() if the tables are attached; it has type %s.",
 						columns[c].name, types.data) :
 				errhint("Extension \"fflag\" needs it, with type %s; put it back with ALTER TABLE.",
 						types.data));
