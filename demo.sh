@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 #
 # A walk through a small shop, in a throwaway server that test/run has started:
-# PGHOST, PGPORT and PGUSER say where.
+# PGHOST, PGPORT and PGUSER say where.  Called by "make demo".
+#
+#   demo.sh BINDIR
 #
 set -euo pipefail
 
@@ -98,6 +100,7 @@ SELECT (SELECT count(*) FROM users) AS users_seen,
 
 title 'A session that was open all along sees a change at once'
 coproc SESSION { exec "$psql" -XAtq -d shop 2>&1; }
+# shellcheck disable=SC2153 # coproc sets it
 session_in=${SESSION[1]} session_out=${SESSION[0]} session_pid=$SESSION_PID
 other() {
 	local line
