@@ -209,5 +209,6 @@ $writer->do('COMMIT');
 is_on($reader, 'and the next one is right');
 
 $_->disconnect for ($writer, $reader);
+no_crash($node);
 $node->stop;
 done_testing();

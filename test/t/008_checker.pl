@@ -35,7 +35,7 @@ hot_standby_feedback = on
 max_standby_streaming_delay = -1
 deadlock_timeout = 20ms
 log_statement = none
-log_min_messages = fatal
+log_min_messages = log
 min_parallel_table_scan_size = 0
 parallel_setup_cost = 0
 });
@@ -48,7 +48,7 @@ $standby->append_conf('postgresql.conf', 'hot_standby_feedback = on');
 $standby->start;
 my $subscriber = PostgreSQL::Test::Cluster->new('subscriber');
 $subscriber->init;
-$subscriber->append_conf('postgresql.conf', "log_statement = none\nlog_min_messages = fatal");
+$subscriber->append_conf('postgresql.conf', "log_statement = none\nlog_min_messages = log");
 $subscriber->start;
 $subscriber->safe_psql('postgres', 'CREATE EXTENSION fflag');
 
@@ -332,5 +332,6 @@ my $flags = q{SELECT md5((SELECT string_agg(f::text, ',' ORDER BY id) FROM featu
 is(ask(session($_), $flags), ask(session($primary), $flags), $_->name . ' has the same flags') for ($standby, $subscriber);
 
 $subscriber->safe_psql('postgres', 'DROP SUBSCRIPTION flags');
+no_crash($_) for ($subscriber, $standby, $primary);
 $_->stop for ($subscriber, $standby, $primary);
 done_testing();
