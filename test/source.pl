@@ -1,10 +1,10 @@
 # What can be said of the sources without a server: the layout of the C code, the scripts, the
-# patches of test/long/naive, the metadata for PGXN, and that the archive builds.
+# patches of test/long/naive, what test/README.md lists, the metadata for PGXN, and that the
+# archive builds.
 #
 #   source.pl TOP   PG_CONFIG says with which PostgreSQL; the current folder is for temporary files
 use strict;
 use warnings;
-use Cwd 'getcwd';
 use JSON::PP;
 use Test::More;
 
@@ -51,6 +51,12 @@ SKIP:
 my @patches = glob "$top/test/long/naive/*.patch";
 cmp_ok(scalar @patches, '>', 20, scalar(@patches) . ' patches');
 is(join(' ', grep { system "cd '$top' && patch -s -F0 -p1 --dry-run <'$_' >&2" } @patches), '', 'they apply without fuzz');
+
+# ---- pages: test/README.md names each of these files
+
+my $readme = slurp("$top/test/README.md");
+my @files = map { m{([^/]*)\.\w+$} } @patches, map { glob "$top/test/$_" } qw(t/*.pl specs/*.spec long/faults/*.pl long/fuzz/*.pl);
+is(join(' ', grep { $readme !~ /`\Q$_\E`/ } @files), '', 'test/README.md has all tests and patches');
 
 # ---- archive
 

@@ -25,7 +25,7 @@ SELECT c.oid::regclass, condition FROM pg_extension, unnest(extconfig, extcondit
 	JOIN pg_class AS c USING (oid) WHERE extname = 'fflag' ORDER BY 1::text;
 
 -- the triggers that announce changes fire for replicas too
-SELECT tgrelid::regclass, tgname, tgenabled FROM pg_trigger WHERE NOT tgisinternal AND tgname LIKE 'fflag%' ORDER BY 1::text, 2;
+SELECT tgrelid::regclass, tgname, tgenabled FROM pg_trigger WHERE NOT tgisinternal AND tgname LIKE 'fflag%' ORDER BY tgrelid::regclass::text COLLATE "C", 2;
 
 SELECT name, setting, context, short_desc, extra_desc FROM pg_settings WHERE name LIKE 'fflag.%';
 DROP EXTENSION fflag;
