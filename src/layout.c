@@ -209,10 +209,13 @@ describe_column(fflag_source *source, Relation rel, fflag_column c)
  * by default, or InvalidOid.  What the planner would not use, we do not: an
  * index that is being built or rebuilt, or is too young for this transaction's
  * snapshots.  If unique, then it must be, in these columns.
+ *
+ * *too_young, unless NULL, becomes true if an index was left out for its age alone.
+ * No message says when that is over.
  */
 Oid
 fflag_find_index(Relation rel, int nkeys, const AttrNumber *attnums,
-				 const Oid *types, bool unique)
+				 const Oid *types, bool unique, bool *too_young)
 {
 	Oid			found = InvalidOid;
 	List	   *indexes = RelationGetIndexList(rel);
@@ -227,10 +230,7 @@ fflag_find_index(Relation rel, int nkeys, const AttrNumber *attnums,
 		bool		usable = form->indisvalid &&
 			form->indnkeyatts >= nkeys &&
 			(!unique || (form->indisunique && form->indnkeyatts == nkeys)) &&
-			heap_attisnull(index->rd_indextuple, Anum_pg_index_indpred, NULL) &&
-			(!form->indcheckxmin ||
-			 TransactionIdPrecedes(HeapTupleHeaderGetXmin(index->rd_indextuple->t_data),
-								   TransactionXmin));
+			heap_attisnull(index->rd_indextuple, Anum_pg_index_indpred, NULL);
 
 		for (int i = 0; usable && i < nkeys; i++)
 		{
@@ -241,6 +241,14 @@ fflag_find_index(Relation rel, int nkeys, const AttrNumber *attnums,
 				index->rd_opfamily[i] ==
 				lookup_type_cache(types[i], TYPECACHE_BTREE_OPFAMILY)->btree_opf &&
 				index->rd_indcollation[i] == att->attcollation;
+		}
+		if (usable && form->indcheckxmin &&
+			!TransactionIdPrecedes(HeapTupleHeaderGetXmin(index->rd_indextuple->t_data),
+								   TransactionXmin))
+		{
+			usable = false;
+			if (too_young != NULL)
+				*too_young = true;
 		}
 		if (usable)
 			found = RelationGetRelid(index);
@@ -267,6 +275,7 @@ fflag_open_table(fflag_source *source, fflag_table_id which)
 	fflag_table *table = &source->tables[which];
 	Relation	rel = fflag_open_relation(table->relid);
 	uint64		changes = table->changes;
+	bool		too_young = false;
 
 	if (table->described == changes)
 		return rel;
@@ -279,8 +288,9 @@ fflag_open_table(fflag_source *source, fflag_table_id which)
 	for (int n = 1; n <= table->nkeys; n++)
 		table->indexes[n - 1] =
 			fflag_find_index(rel, n, &source->attnums[table->key],
-							 &source->types[table->key], false);
-	table->described = changes;
+							 &source->types[table->key], false, &too_young);
+	/* an index that is too young for this transaction may do for the next */
+	table->described = too_young ? 0 : changes;
 	return rel;
 }
 

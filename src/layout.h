@@ -73,7 +73,7 @@ extern Relation fflag_open_table(fflag_source *source, fflag_table_id which);
 extern Relation fflag_open_relation(Oid relid);
 extern AttrNumber fflag_find_column(Relation rel, const char *name, Oid *type);
 extern Oid	fflag_find_index(Relation rel, int nkeys, const AttrNumber *attnums,
-							 const Oid *types, bool unique);
+							 const Oid *types, bool unique, bool *too_young);
 extern const char *fflag_column_name(fflag_column column);
 extern int64 fflag_estimate_rows(Oid relid);
 
