@@ -236,11 +236,11 @@ is_tag(Snapshot snapshot)
 		snapshot->takenDuringRecovery == tag.recovery;
 }
 
-/* Called by the trigger before a row of one of the tables changes. */
+/* Called by the trigger, through flinfo, before a row of one of the tables changes. */
 void
-fflag_cache_begin_write(void)
+fflag_cache_begin_write(FmgrInfo *flinfo)
 {
-	fflag_begin_write();
+	fflag_begin_write(flinfo);
 	tagged = false;
 }
 
