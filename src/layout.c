@@ -20,6 +20,7 @@
 #include "access/xlog.h"
 #include "catalog/pg_index.h"
 #include "catalog/pg_type.h"
+#include "storage/bufmgr.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -306,4 +307,15 @@ fflag_estimate_rows(Oid relid)
 
 	table_close(rel, AccessShareLock);
 	return rows > 0 ? (int64) rows : 0;
+}
+
+/* How many blocks a table has; locks and errors as above. */
+BlockNumber
+fflag_count_blocks(Oid relid)
+{
+	Relation	rel = fflag_open_relation(relid);
+	BlockNumber blocks = RelationGetNumberOfBlocks(rel);
+
+	table_close(rel, AccessShareLock);
+	return blocks;
 }

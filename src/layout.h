@@ -7,6 +7,7 @@
 #ifndef FFLAG_LAYOUT_H
 #define FFLAG_LAYOUT_H
 
+#include "storage/block.h"
 #include "utils/relcache.h"
 
 /* The tables that evaluation reads. */
@@ -76,5 +77,6 @@ extern Oid	fflag_find_index(Relation rel, int nkeys, const AttrNumber *attnums,
 							 const Oid *types, bool unique, bool *too_young);
 extern const char *fflag_column_name(fflag_column column);
 extern int64 fflag_estimate_rows(Oid relid);
+extern BlockNumber fflag_count_blocks(Oid relid);
 
 #endif							/* FFLAG_LAYOUT_H */

@@ -22,9 +22,9 @@
 #include "utils/selfuncs.h"
 #include "utils/snapmgr.h"
 
-#include "allowlist.h"
 #include "bucket.h"
 #include "cache.h"
+#include "estimate.h"
 
 /*
  * Costs of a call in units of cpu_operator_cost, the cost of a comparison of two
@@ -75,7 +75,7 @@ share_listed(SupportRequestSelectivity *req, const fflag_entry *entry)
 
 	if (list == NULL || list_length(req->args) < 2)
 		return 0;
-	listed = fflag_allowlist_count(list);
+	listed = fflag_estimate_listed(list);
 	if (listed == 0)
 		return 0;
 	rels = pull_varnos(req->root, lsecond(req->args));
