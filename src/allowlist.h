@@ -11,6 +11,7 @@
 #include "utils/snapshot.h"
 
 #include "fflag_string.h"
+#include "integer_list.h"
 #include "layout.h"
 
 /* A cache line's worth of a Bloom filter; a user has all its bits in one. */
@@ -20,15 +21,17 @@ typedef struct fflag_filter_line
 } fflag_filter_line;
 
 /*
- * What a backend holds of one list.  Of one that has not been looked at,
- * flag_id and cxt are set, counted is -1 and the rest zero.
+ * What a backend holds of one list.  Of one that has not been looked at, the
+ * first three are set, counted is -1 and the rest zero.
  */
 typedef struct fflag_allowlist
 {
 	fflag_string flag_id;
+	fflag_source *source;		/* of the tables that it is read from */
 	MemoryContext cxt;			/* what is read of the list goes into children */
-	bool		whole;			/* members is the whole list */
-	struct strtab_hash *members;	/* NULL if there are none */
+	bool		whole;			/* integers or members, or neither, is all of it */
+	fflag_integer_list *integers;	/* if all of it are integers */
+	struct strtab_hash *members;	/* if it is short */
 	fflag_filter_line *filter;	/* excludes most of those not listed */
 	uint64		filter_mask;	/* its number of lines, less one */
 	int64		probes;			/* index probes so far */
@@ -36,16 +39,15 @@ typedef struct fflag_allowlist
 	int64		counted;		/* entries, as counted for the planner, or -1 */
 } fflag_allowlist;
 
-extern bool fflag_allowlist_has(fflag_allowlist *list, fflag_source *source,
-								fflag_string user, uint64 hash);
-extern int64 fflag_allowlist_count(fflag_allowlist *list, fflag_source *source,
-								   Snapshot snapshot);
+extern bool fflag_allowlist_has(fflag_allowlist *list, fflag_string user,
+								uint64 hash);
+extern int64 fflag_allowlist_count(fflag_allowlist *list, Snapshot snapshot);
 
 /* Is the list known to have no entries? */
 static inline bool
 fflag_allowlist_is_empty(const fflag_allowlist *list)
 {
-	return list->whole && list->members == NULL;
+	return list->whole && list->integers == NULL && list->members == NULL;
 }
 
 static inline fflag_filter_line *
@@ -62,9 +64,11 @@ fflag_filter_line_of(fflag_filter_line *filter, uint64 mask, uint64 hash)
 static inline uint64
 fflag_allowlist_hash(const fflag_allowlist *list, fflag_string user)
 {
-	uint64		hash = hash_bytes_extended((const unsigned char *) user.data,
-										   user.len, 0);
+	uint64		hash;
 
+	if (list->integers != NULL)
+		return 0;				/* nobody will look at it */
+	hash = hash_bytes_extended((const unsigned char *) user.data, user.len, 0);
 	if (list->filter != NULL)
 		__builtin_prefetch(fflag_filter_line_of(list->filter, list->filter_mask,
 												hash));

@@ -485,63 +485,39 @@ fflag_cache_get_all(Oid function, int *count)
 	return fflag_entries_all(count);
 }
 
-/* Makes entry->list the flag's list, if it is not yet or any more. */
-static void
-use_list(const fflag_entry *entry)
+/*
+ * The allowlist of a flag that one of the functions above has just returned, or
+ * NULL if it is known to be empty.  For fflag_allowlist_has() and _count() under
+ * the same snapshot; it is valid for as long as the entry.
+ */
+fflag_allowlist *
+fflag_cache_list(const fflag_entry *entry)
 {
 	fflag_entry *ours = unconstify(fflag_entry *, entry);
 	uint64		generation = tables[FFLAG_USERS].generation;
 
-	if (entry->list_generation == generation)
-		return;
-	ours->list = fflag_entries_allowlist(entry->id);
-	ours->nobody_listed = false;
-	ours->list_generation = generation;
-}
-
-/*
- * The allowlist of a flag that one of the functions above has just returned, or
- * NULL if it is known to be empty.
- */
-const fflag_allowlist *
-fflag_cache_list(const fflag_entry *entry)
-{
-	if (entry->nobody_listed &&
-		entry->list_generation == tables[FFLAG_USERS].generation)
-		return NULL;
-	use_list(entry);
+	if (entry->list_generation != generation)
+	{
+		ours->list = fflag_entries_allowlist(entry->id, &source);
+		ours->list_generation = generation;
+	}
+	if (entry->list != NULL && fflag_allowlist_is_empty(entry->list))
+		ours->list = NULL;
 	return entry->list;
 }
 
 /*
- * Is the user, an id in canonical text with its fflag_allowlist_hash(), on that
- * list?  Under the same snapshot.  Locks, garbage and errors as of
- * fflag_cache_get().
- */
-bool
-fflag_cache_listed(const fflag_entry *entry, fflag_string user, uint64 hash)
-{
-	bool		listed;
-
-	use_list(entry);
-	listed = fflag_allowlist_has(entry->list, &source, user, hash);
-	unconstify(fflag_entry *, entry)->nobody_listed =
-		fflag_allowlist_is_empty(entry->list);
-	return listed;
-}
-
-/*
  * How many users are on the allowlist of a flag, for the planner: exactly, if
- * they are not too many to count.  As for fflag_cache_listed().
+ * they are in memory or not too many to count.  As for fflag_cache_list(); locks,
+ * garbage and errors as of fflag_cache_get().
  */
 int64
 fflag_cache_count_listed(const fflag_entry *entry)
 {
-	if (!entry->flag.known)
-		return 0;
-	use_list(entry);
-	return fflag_allowlist_count(entry->list, &source,
-								 fflag_active_snapshot());
+	fflag_allowlist *list = entry->flag.known ? fflag_cache_list(entry) : NULL;
+
+	return list == NULL ? 0 :
+		fflag_allowlist_count(list, fflag_active_snapshot());
 }
 
 /*

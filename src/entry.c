@@ -196,9 +196,12 @@ fflag_entries_all(int *count)
 	return all_flags;
 }
 
-/* The allowlist of the flag with this id; one that nobody has looked at if new. */
+/*
+ * The allowlist of the flag with this id in the tables of the source, which stays
+ * the caller's; one that nobody has looked at if new.
+ */
 fflag_allowlist *
-fflag_entries_allowlist(fflag_string flag_id)
+fflag_entries_allowlist(fflag_string flag_id, fflag_source *source)
 {
 	fflag_string_slot *slot;
 	fflag_allowlist *list;
@@ -214,6 +217,7 @@ fflag_entries_allowlist(fflag_string flag_id)
 	list = MemoryContextAllocZero(allowlists_cxt, sizeof(*list) + flag_id.len);
 	place = (char *) (list + 1);
 	list->flag_id = copy_string(flag_id, &place);
+	list->source = source;
 	list->cxt = allowlists_cxt;
 	list->counted = -1;
 	strtab_insert(allowlists, list->flag_id, &found)->value = list;

@@ -19,9 +19,8 @@ typedef struct fflag_entry
 	fflag_string id;			/* of the flag, canonical text */
 
 	/* its allowlist, which cache.c looks up on demand */
-	uint64		list_generation;	/* in which the next two are valid */
-	bool		nobody_listed;
-	struct fflag_allowlist *list;
+	uint64		list_generation;	/* in which the next one is valid */
+	struct fflag_allowlist *list;	/* NULL if nobody is on it */
 
 	char		bytes[FLEXIBLE_ARRAY_MEMBER];	/* of the strings above */
 } fflag_entry;
@@ -44,7 +43,8 @@ extern const fflag_entry *fflag_entries_add_unknown(fflag_string name,
 													bool *forgotten);
 extern void fflag_entries_complete(void);
 extern const fflag_entry *const *fflag_entries_all(int *count);
-extern struct fflag_allowlist *fflag_entries_allowlist(fflag_string flag_id);
+extern struct fflag_allowlist *fflag_entries_allowlist(fflag_string flag_id,
+													   fflag_source *source);
 extern fflag_entry_counts fflag_entries_count(void);
 
 #endif							/* FFLAG_ENTRY_H */
