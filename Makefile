@@ -42,7 +42,7 @@ COMMANDS = demo test test-naive test-faults test-fuzz test-django bench bench-dj
 demo test test-naive test-faults test-fuzz test-django bench bench-django:
 	@REGRESS='$(ONLY)' test/run $(@:test-%=%)
 test-matrix test-assert test-upgrade test-clean:
-	@REGRESS='$(ONLY)' test/matrix $(@:test-%=%)
+	@REGRESS='$(ONLY)' test/long/matrix $(@:test-%=%)
 
 ifneq ($(filter-out $(COMMANDS),$(or $(MAKECMDGOALS),all)),)
 ifdef VPATH

@@ -4,6 +4,30 @@
 \echo Use "CREATE EXTENSION fflag" to load this file. \quit
 
 --
+-- A name that is taken: the server's own error does not say what to do.
+-- feature_flag_id_seq would quietly get another name, and not be dumped.
+--
+
+DO $$
+DECLARE
+	taken pg_catalog.name;
+	schema pg_catalog.name;
+BEGIN
+	SELECT c.relname, n.nspname INTO taken, schema
+	FROM pg_catalog.pg_extension AS e
+		JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) e.extnamespace
+		JOIN pg_catalog.pg_class AS c ON c.relnamespace OPERATOR(pg_catalog.=) n.oid
+	WHERE e.extname OPERATOR(pg_catalog.=) 'fflag'
+		AND c.relname OPERATOR(pg_catalog.=) ANY ('{feature_flag,feature_flag_user,feature_flag_attachment,feature_flag_id_seq}');
+	IF FOUND THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'duplicate_table',
+			MESSAGE = pg_catalog.format('relation "%s" already exists in schema "%s"', taken, schema),
+			HINT = 'Create the extension in a schema of its own: CREATE SCHEMA flags; CREATE EXTENSION fflag SCHEMA flags.';
+	END IF;
+END $$;
+
+--
 -- Tables
 --
 -- Names and user ids are compared byte by byte, whatever the database's
@@ -17,17 +41,22 @@ CREATE TABLE @extschema@.feature_flag (
 	staff_only boolean NOT NULL DEFAULT false,
 	rollout_percentage numeric NOT NULL DEFAULT 0,
 	description pg_catalog.text NOT NULL DEFAULT '',
+	metadata pg_catalog.jsonb NOT NULL DEFAULT '{}',
 	created_at timestamp with time zone NOT NULL DEFAULT pg_catalog.now(),
 	updated_at timestamp with time zone NOT NULL DEFAULT pg_catalog.now(),
 	CONSTRAINT feature_flag_pkey PRIMARY KEY (id),
 	CONSTRAINT feature_flag_name_key UNIQUE (name),
+	-- ASCII only, whatever the encoding; fflag_check knows Unicode as well
 	CONSTRAINT feature_flag_name_check
-		CHECK (name OPERATOR(pg_catalog.<>) ''::pg_catalog.text),
+		CHECK (name OPERATOR(pg_catalog.<>) ''::pg_catalog.text
+			AND name OPERATOR(pg_catalog.!~) E'^ | $|[\\x01-\\x1f\\x7f]'::pg_catalog.text),
 	-- numeric(6,3) would round where this refuses, and read 10 back as 10.000
 	CONSTRAINT feature_flag_rollout_percentage_check
 		CHECK (rollout_percentage OPERATOR(pg_catalog.>=) 0::numeric
 			AND rollout_percentage OPERATOR(pg_catalog.<=) 100::numeric
-			AND pg_catalog.min_scale(rollout_percentage) OPERATOR(pg_catalog.<=) 3)
+			AND pg_catalog.min_scale(rollout_percentage) OPERATOR(pg_catalog.<=) 3),
+	CONSTRAINT feature_flag_metadata_check
+		CHECK (pg_catalog.jsonb_typeof(metadata) OPERATOR(pg_catalog.=) 'object'::pg_catalog.text)
 );
 
 COMMENT ON TABLE @extschema@.feature_flag IS
@@ -38,6 +67,7 @@ COMMENT ON COLUMN @extschema@.feature_flag.enabled IS 'if false, nobody gets the
 COMMENT ON COLUMN @extschema@.feature_flag.staff_only IS 'if true, staff gets the feature and nobody else, whatever the other columns say';
 COMMENT ON COLUMN @extschema@.feature_flag.rollout_percentage IS 'share of the users who get the feature, 0 to 100 with at most three decimals';
 COMMENT ON COLUMN @extschema@.feature_flag.description IS 'for people';
+COMMENT ON COLUMN @extschema@.feature_flag.metadata IS 'for people and their tools: owner, ticket, tags; an object, which evaluation never looks at';
 COMMENT ON COLUMN @extschema@.feature_flag.created_at IS 'when the flag was created';
 COMMENT ON COLUMN @extschema@.feature_flag.updated_at IS 'when this row was last changed; kept by the database';
 
@@ -46,6 +76,9 @@ CREATE TABLE @extschema@.feature_flag_user (
 	user_id pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
 	created_at timestamp with time zone NOT NULL DEFAULT pg_catalog.now(),
 	CONSTRAINT feature_flag_user_pkey PRIMARY KEY (flag_id, user_id),
+	-- an index on pages of 8 kB has room for 2,684 bytes that do not compress
+	CONSTRAINT feature_flag_user_user_id_check
+		CHECK (pg_catalog.octet_length(user_id) OPERATOR(pg_catalog.<=) 2048),
 	CONSTRAINT feature_flag_user_flag_id_fkey FOREIGN KEY (flag_id)
 		REFERENCES @extschema@.feature_flag (id) ON DELETE CASCADE
 );
@@ -112,9 +145,18 @@ AS 'MODULE_PATHNAME', 'fflag_check';
 COMMENT ON FUNCTION @extschema@.fflag_check() IS
 'refuses invalid flags and keeps updated_at';
 
+CREATE FUNCTION @extschema@.fflag_check_user() RETURNS trigger
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'fflag_check_user';
+COMMENT ON FUNCTION @extschema@.fflag_check_user() IS
+'refuses user ids that are too long for an allowlist';
+
 CREATE TRIGGER fflag_check BEFORE INSERT OR UPDATE
 	ON @extschema@.feature_flag
 	FOR EACH ROW EXECUTE FUNCTION @extschema@.fflag_check();
+CREATE TRIGGER fflag_check BEFORE INSERT OR UPDATE
+	ON @extschema@.feature_flag_user
+	FOR EACH ROW EXECUTE FUNCTION @extschema@.fflag_check_user();
 
 CREATE TRIGGER fflag_invalidate BEFORE INSERT OR UPDATE OR DELETE
 	ON @extschema@.feature_flag
@@ -442,58 +484,67 @@ COMMENT ON FUNCTION @extschema@.fflag_detach() IS
 -- to.  Whoever creates the extension, a superuser or not, gets the tables.
 --
 
-REVOKE ALL ON FUNCTION
-	@extschema@.fflag_explain(pg_catalog.text, bigint, boolean, boolean),
-	@extschema@.fflag_explain(pg_catalog.text, uuid, boolean, boolean),
-	@extschema@.fflag_explain(pg_catalog.text, pg_catalog.text, boolean, boolean),
-	@extschema@.fflag_flags(bigint, boolean),
-	@extschema@.fflag_flags(uuid, boolean),
-	@extschema@.fflag_flags(pg_catalog.text, boolean),
-	@extschema@.fflag_cache(),
-	@extschema@.fflag_register(pg_catalog.text, boolean, numeric, boolean, pg_catalog.text),
-	@extschema@.fflag_register(pg_catalog.text[], boolean, numeric, boolean, pg_catalog.text),
-	@extschema@.fflag_enable(pg_catalog.text),
-	@extschema@.fflag_disable(pg_catalog.text),
-	@extschema@.fflag_rollout(pg_catalog.text, numeric),
-	@extschema@.fflag_allow(pg_catalog.text, bigint[]),
-	@extschema@.fflag_allow(pg_catalog.text, uuid[]),
-	@extschema@.fflag_allow(pg_catalog.text, pg_catalog.text[]),
-	@extschema@.fflag_disallow(pg_catalog.text, bigint[]),
-	@extschema@.fflag_disallow(pg_catalog.text, uuid[]),
-	@extschema@.fflag_disallow(pg_catalog.text, pg_catalog.text[]),
-	@extschema@.fflag_attach(pg_catalog.regclass, pg_catalog.regclass, pg_catalog.name, pg_catalog.name,
-		pg_catalog.name, pg_catalog.name, pg_catalog.name, pg_catalog.name, pg_catalog.name),
-	@extschema@.fflag_detach(),
-	@extschema@.fflag_support(internal),
-	@extschema@.fflag_invalidate(),
-	@extschema@.fflag_check()
-FROM PUBLIC;
-
-GRANT EXECUTE ON FUNCTION
-	@extschema@.fflag_explain(pg_catalog.text, bigint, boolean, boolean),
-	@extschema@.fflag_explain(pg_catalog.text, uuid, boolean, boolean),
-	@extschema@.fflag_explain(pg_catalog.text, pg_catalog.text, boolean, boolean),
-	@extschema@.fflag_flags(bigint, boolean),
-	@extschema@.fflag_flags(uuid, boolean),
-	@extschema@.fflag_flags(pg_catalog.text, boolean),
-	@extschema@.fflag_cache(),
-	@extschema@.fflag_register(pg_catalog.text, boolean, numeric, boolean, pg_catalog.text),
-	@extschema@.fflag_register(pg_catalog.text[], boolean, numeric, boolean, pg_catalog.text),
-	@extschema@.fflag_enable(pg_catalog.text),
-	@extschema@.fflag_disable(pg_catalog.text),
-	@extschema@.fflag_rollout(pg_catalog.text, numeric),
-	@extschema@.fflag_allow(pg_catalog.text, bigint[]),
-	@extschema@.fflag_allow(pg_catalog.text, uuid[]),
-	@extschema@.fflag_allow(pg_catalog.text, pg_catalog.text[]),
-	@extschema@.fflag_disallow(pg_catalog.text, bigint[]),
-	@extschema@.fflag_disallow(pg_catalog.text, uuid[]),
-	@extschema@.fflag_disallow(pg_catalog.text, pg_catalog.text[]),
-	@extschema@.fflag_attach(pg_catalog.regclass, pg_catalog.regclass, pg_catalog.name, pg_catalog.name,
-		pg_catalog.name, pg_catalog.name, pg_catalog.name, pg_catalog.name, pg_catalog.name),
-	@extschema@.fflag_detach(),
-	@extschema@.fflag_invalidate()	-- fflag_attach puts it on tables, as its caller
-TO @extowner@ WITH GRANT OPTION;
-
 ALTER TABLE @extschema@.feature_flag OWNER TO @extowner@;
 ALTER TABLE @extschema@.feature_flag_user OWNER TO @extowner@;
 ALTER TABLE @extschema@.feature_flag_attachment OWNER TO @extowner@;
+
+-- Whatever default privileges have given away, or kept from an owner, is put
+-- right.  EXECUTE for PUBLIC is one of them: the server's own.  Functions belong
+-- to a superuser, because their owner could declare them otherwise than the C
+-- expects; so whoever creates the extension is granted them.
+DO $$
+DECLARE
+	member record;
+	grantee pg_catalog.text;
+BEGIN
+	FOR member IN
+		SELECT i.type, i.identity, o.owner, o.acl, e.extowner
+		FROM pg_catalog.pg_extension AS e
+			JOIN pg_catalog.pg_depend AS d ON d.refclassid OPERATOR(pg_catalog.=) e.tableoid
+				AND d.refobjid OPERATOR(pg_catalog.=) e.oid
+				AND d.deptype OPERATOR(pg_catalog.=) 'e'
+			JOIN (SELECT tableoid, oid, relowner, relacl
+				FROM pg_catalog.pg_class
+				UNION ALL SELECT tableoid, oid, proowner,
+					coalesce(proacl, pg_catalog.acldefault('f', proowner))
+				FROM pg_catalog.pg_proc) AS o (classid, objid, owner, acl)
+				ON o.classid OPERATOR(pg_catalog.=) d.classid
+				AND o.objid OPERATOR(pg_catalog.=) d.objid,
+			pg_catalog.pg_identify_object(d.classid, d.objid, 0) AS i
+		WHERE e.extname OPERATOR(pg_catalog.=) 'fflag' AND o.acl IS NOT NULL
+	LOOP
+		FOR grantee IN
+			SELECT DISTINCT CASE WHEN a.grantee OPERATOR(pg_catalog.=) 0::pg_catalog.oid THEN 'PUBLIC'
+				ELSE a.grantee::pg_catalog.regrole::pg_catalog.text END
+			FROM pg_catalog.aclexplode(member.acl) AS a
+			WHERE a.grantee OPERATOR(pg_catalog.<>) member.owner
+		LOOP
+			EXECUTE pg_catalog.format('REVOKE ALL ON %s %s FROM %s',
+				member.type, member.identity, grantee);
+		END LOOP;
+		EXECUTE pg_catalog.format('GRANT ALL ON %s %s TO %s',
+			member.type, member.identity, member.owner::pg_catalog.regrole);
+		IF member.type OPERATOR(pg_catalog.=) 'function' THEN
+			EXECUTE pg_catalog.format('GRANT EXECUTE ON FUNCTION %s TO %s WITH GRANT OPTION',
+				member.identity, member.extowner::pg_catalog.regrole);
+		END IF;
+	END LOOP;
+END $$;
+
+GRANT EXECUTE ON FUNCTION
+	@extschema@.fflag_enabled(pg_catalog.text, bigint, boolean, boolean),
+	@extschema@.fflag_enabled(pg_catalog.text, uuid, boolean, boolean),
+	@extschema@.fflag_enabled(pg_catalog.text, pg_catalog.text, boolean, boolean),
+	@extschema@.fflag_enabled(pg_catalog.text, bigint[]),
+	@extschema@.fflag_enabled(pg_catalog.text, uuid[]),
+	@extschema@.fflag_enabled(pg_catalog.text, pg_catalog.text[]),
+	@extschema@.fflag_enabled_all(pg_catalog.text, bigint[], boolean[]),
+	@extschema@.fflag_enabled_all(pg_catalog.text, uuid[], boolean[]),
+	@extschema@.fflag_enabled_all(pg_catalog.text, pg_catalog.text[], boolean[]),
+	@extschema@.fflag_select(pg_catalog.text, bigint[]),
+	@extschema@.fflag_select(pg_catalog.text, uuid[]),
+	@extschema@.fflag_select(pg_catalog.text, pg_catalog.text[]),
+	@extschema@.fflag_bucket(pg_catalog.text, bigint),
+	@extschema@.fflag_bucket(pg_catalog.text, uuid),
+	@extschema@.fflag_bucket(pg_catalog.text, pg_catalog.text)
+TO PUBLIC;

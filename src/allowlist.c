@@ -180,7 +180,7 @@ check_for_interrupts(void)
  * of the caller's, which moves over to the list's only when it is complete.
  */
 static bool
-read_list(fflag_allowlist *list, int64 limit, Snapshot snapshot)
+read_list(fflag_allowlist *list, int64 limit)
 {
 	reading		r = {.limit = limit};
 	fflag_integer_list *integers = NULL;
@@ -195,7 +195,8 @@ read_list(fflag_allowlist *list, int64 limit, Snapshot snapshot)
 	if (r.integers == NULL)
 		change_to_texts(&r, 0);
 
-	fflag_read_allowlist(list->source, list->flag_id, snapshot, take_user, &r);
+	fflag_read_allowlist(list->source, list->flag_id, fflag_active_snapshot(),
+						 take_user, &r);
 
 	complete = r.entries <= limit;
 	if (complete && r.entries > 0 && r.integers != NULL)
@@ -241,8 +242,7 @@ fflag_allowlist_has(fflag_allowlist *list, fflag_string user, uint64 hash)
 	{
 		int64		limit = Max(list->probes * READ_PER_PROBE, FIRST_READING);
 
-		if (limit <= LONGEST_FILTERED &&
-			!read_list(list, limit, fflag_active_snapshot()))
+		if (limit <= LONGEST_FILTERED && !read_list(list, limit))
 			list->next_reading = Max(list->probes * 2,
 									 FIRST_READING / READ_PER_PROBE * 2);
 	}
@@ -275,17 +275,19 @@ count_user(fflag_string user, void *arg)
 }
 
 /*
- * How many entries the list has, for an estimate.  Of one that has been read this
- * is known; another one of MOST_COUNTED and more is taken to be the whole table.  Content and snapshot as above.
+ * How many entries the list has, for an estimate.  Of a list that has been read
+ * this is known; another one of MOST_COUNTED and more is taken to be the whole
+ * table.  Content and locks as above.
  */
 int64
-fflag_allowlist_count(fflag_allowlist *list, Snapshot snapshot)
+fflag_allowlist_count(fflag_allowlist *list)
 {
 	if (list->counted < 0)
 	{
 		int64		n = 0;
 
-		fflag_read_allowlist(list->source, list->flag_id, snapshot, count_user, &n);
+		fflag_read_allowlist(list->source, list->flag_id,
+							 fflag_active_snapshot(), count_user, &n);
 		if (n >= MOST_COUNTED)
 			n = Max(n, fflag_estimate_rows(list->source->tables[FFLAG_USERS].relid));
 		list->counted = n;

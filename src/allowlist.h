@@ -8,7 +8,6 @@
 #define FFLAG_ALLOWLIST_H
 
 #include "common/hashfn.h"
-#include "utils/snapshot.h"
 
 #include "fflag_string.h"
 #include "integer_list.h"
@@ -21,14 +20,15 @@ typedef struct fflag_filter_line
 } fflag_filter_line;
 
 /*
- * What a backend holds of one list.  Of one that has not been looked at, the
- * first three are set, counted is -1 and the rest zero.
+ * What a backend holds of one list.  Of one that has not been looked at,
+ * flag_id, source and cxt are set, counted is -1 and the rest zero.
  */
 typedef struct fflag_allowlist
 {
 	fflag_string flag_id;
-	fflag_source *source;		/* of the tables that it is read from */
+	fflag_source *source;		/* where it is read */
 	MemoryContext cxt;			/* what is read of the list goes into children */
+	int64		counted;		/* entries, an estimate if there are many, or -1 */
 	bool		whole;			/* integers or members, or neither, is all of it */
 	fflag_integer_list *integers;	/* if all of it are integers */
 	struct strtab_hash *members;	/* if it is short */
@@ -36,18 +36,17 @@ typedef struct fflag_allowlist
 	uint64		filter_mask;	/* its number of lines, less one */
 	int64		probes;			/* index probes so far */
 	int64		next_reading;	/* read the list after so many probes */
-	int64		counted;		/* entries, as counted for the planner, or -1 */
 } fflag_allowlist;
 
 extern bool fflag_allowlist_has(fflag_allowlist *list, fflag_string user,
 								uint64 hash);
-extern int64 fflag_allowlist_count(fflag_allowlist *list, Snapshot snapshot);
+extern int64 fflag_allowlist_count(fflag_allowlist *list);
 
 /* Is the list known to have no entries? */
 static inline bool
 fflag_allowlist_is_empty(const fflag_allowlist *list)
 {
-	return list->whole && list->integers == NULL && list->members == NULL;
+	return list->counted == 0;
 }
 
 static inline fflag_filter_line *

@@ -131,7 +131,7 @@ evaluate_chunk(const fflag_entry *entry, const first_decisions *first,
 
 	for (int i = 0; i < count; i++)
 	{
-		fflag_string text;
+		fflag_string user;
 		bool		nobody;
 		bool		unsaid = true;
 		Datum		id = next_element(users, user_elements[type], &nobody);
@@ -156,9 +156,9 @@ evaluate_chunk(const fflag_entry *entry, const first_decisions *first,
 				continue;
 			}
 		}
-		text = user_to_text(id, type, rooms[undecided]);
-		texts[undecided] = text;
-		utf8[undecided] = type == USER_TEXT ? fflag_to_utf8(text) : text;
+		user = user_to_text(id, type, rooms[undecided]);
+		texts[undecided] = user;
+		utf8[undecided] = type == USER_TEXT ? fflag_to_utf8(user) : user;
 		which[undecided++] = i;
 	}
 

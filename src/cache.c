@@ -14,7 +14,7 @@
  * "Nothing can have changed" rests on relcache invalidation messages, of which
  * the triggers in trigger.c queue one for each table that a transaction changes.
  * The messages alone are not enough; these are the traps, each with a patch in
- * test/naive that opens it and a test that then fails:
+ * test/long/naive that opens it and a test that then fails:
  *
  * - A message tells that something has changed, not that our snapshot sees it.
  *   Content loaded under an old snapshot after the message was consumed would
@@ -418,7 +418,7 @@ get_by_name(FmgrInfo *flinfo, Datum name_datum)
  * The flag of this name, a text, as the active snapshot sees it, cached.  The
  * caller is an SQL function whose first argument is the name, called through
  * flinfo; fn_extra belongs to this file.  The result is valid until the next call
- * of this file by anybody, but for the functions that take it.
+ * of this or of the two functions below by anybody.
  *
  * Throws if there is no active snapshot.  If the flag has to be read, that takes
  * AccessShareLock on the tables for a moment, leaves garbage in the current memory
@@ -485,39 +485,29 @@ fflag_cache_get_all(Oid function, int *count)
 	return fflag_entries_all(count);
 }
 
+/* Makes entry->list the flag's list; out of line as it is seldom needed. */
+static pg_noinline void
+use_list(fflag_entry *entry)
+{
+	bool		was_tagged = tagged;
+
+	tagged = false;				/* as in find_or_load() */
+	entry->list = fflag_entries_allowlist(entry->id, &source);
+	entry->list_generation = tables[FFLAG_USERS].generation;
+	tagged = was_tagged;
+}
+
 /*
  * The allowlist of a flag that one of the functions above has just returned, or
- * NULL if it is known to be empty.  For fflag_allowlist_has() and _count() under
- * the same snapshot; it is valid for as long as the entry.
+ * NULL if it is known to be empty.  What allowlist.c says of it is true under the
+ * same snapshot, until the next call of those functions by anybody.
  */
 fflag_allowlist *
 fflag_cache_list(const fflag_entry *entry)
 {
-	fflag_entry *ours = unconstify(fflag_entry *, entry);
-	uint64		generation = tables[FFLAG_USERS].generation;
-
-	if (entry->list_generation != generation)
-	{
-		ours->list = fflag_entries_allowlist(entry->id, &source);
-		ours->list_generation = generation;
-	}
-	if (entry->list != NULL && fflag_allowlist_is_empty(entry->list))
-		ours->list = NULL;
-	return entry->list;
-}
-
-/*
- * How many users are on the allowlist of a flag, for the planner: exactly, if
- * they are in memory or not too many to count.  As for fflag_cache_list(); locks,
- * garbage and errors as of fflag_cache_get().
- */
-int64
-fflag_cache_count_listed(const fflag_entry *entry)
-{
-	fflag_allowlist *list = entry->flag.known ? fflag_cache_list(entry) : NULL;
-
-	return list == NULL ? 0 :
-		fflag_allowlist_count(list, fflag_active_snapshot());
+	if (entry->list_generation != tables[FFLAG_USERS].generation)
+		use_list(unconstify(fflag_entry *, entry));
+	return fflag_allowlist_is_empty(entry->list) ? NULL : entry->list;
 }
 
 /*
@@ -541,13 +531,19 @@ fflag_cache_add_dependency(PlannerGlobal *glob)
 	MemoryContextSwitchTo(caller);
 }
 
-/* What the cache holds, whether or not it is still valid. */
+/*
+ * What the cache holds for the active snapshot, and whether it may.  The function
+ * is any of the extension's; throws as evaluation does.
+ */
 fflag_cache_stats
-fflag_cache_get_stats(void)
+fflag_cache_get_stats(Oid function)
 {
+	Snapshot	snapshot = fflag_active_snapshot();
 	fflag_cache_stats stats;
 
-	stats.caching = fflag_cache_setting && (source.announced || !located);
+	if (!is_tag(snapshot))
+		revalidate(function, snapshot);
+	stats.caching = fflag_cache_setting && source.announced;
 	stats.held = fflag_entries_count();
 	stats.hits = hits;
 	stats.loads = loads;

@@ -1,6 +1,7 @@
 /*
  * check.c
- *		What a flag may be called, and how far it may be rolled out.
+ *		What a flag may be called, how far it may be rolled out, and who may be
+ *		on its allowlist.
  *
  * Who changes flags asks first, to report a mistake with the flag's name; who
  * reads them asks again, for the tables' owners may drop constraints.
@@ -16,6 +17,72 @@
 #include "bucket.h"
 #include "check.h"
 #include "id.h"
+
+/* Characters of Unicode, from one to another. */
+typedef struct char_range
+{
+	pg_wchar	first;
+	pg_wchar	last;
+} char_range;
+
+/*
+ * Control characters and others that leave no trace on the screen.  Not among
+ * them are U+200C and U+200D, which some scripts and emoji need.
+ */
+static const char_range unseen[] = {
+	{0x0001, 0x001f}, {0x007f, 0x009f}, {0x00ad, 0x00ad}, {0x061c, 0x061c},
+	{0x180e, 0x180e}, {0x200b, 0x200b}, {0x200e, 0x200f}, {0x2028, 0x202e},
+	{0x2060, 0x206f}, {0xfeff, 0xfeff}, {0xfff9, 0xfffb}
+};
+
+/* What is as invisible at the end of a name: white space, and those two. */
+static const char_range unseen_at_ends[] = {
+	{0x0020, 0x0020}, {0x00a0, 0x00a0}, {0x1680, 0x1680}, {0x2000, 0x200a},
+	{0x200c, 0x200d}, {0x202f, 0x202f}, {0x205f, 0x205f}, {0x3000, 0x3000}
+};
+
+static bool
+is_in(pg_wchar c, const char_range *ranges, int count)
+{
+	for (int i = 0; i < count; i++)
+	{
+		if (c >= ranges[i].first && c <= ranges[i].last)
+			return true;
+	}
+	return false;
+}
+
+/* Refuses a name, in UTF-8 too, that looks like another one. */
+static void
+check_visible(const char *name, fflag_string utf8)
+{
+	int			position = 0;
+	int			len;
+
+	for (size_t i = 0; i < utf8.len; i += len)
+	{
+		const char *at = utf8.data + i;
+		pg_wchar	c = (unsigned char) *at;
+
+		len = 1;
+		if (IS_HIGHBIT_SET(*at) && GetDatabaseEncoding() == PG_SQL_ASCII)
+			c = 0;				/* nobody knows */
+		else if (IS_HIGHBIT_SET(*at))
+		{
+			len = pg_encoding_mblen(PG_UTF8, at);
+			c = utf8_to_unicode((const unsigned char *) at);
+		}
+		position++;
+		if (is_in(c, unseen, lengthof(unseen)) ||
+			((i == 0 || i + len == utf8.len) &&
+			 is_in(c, unseen_at_ends, lengthof(unseen_at_ends))))
+			ereport(ERROR,
+					errcode(ERRCODE_CHECK_VIOLATION),
+					errmsg("flag name \"%s\" has an invisible character", name),
+					errdetail("Character %d is U+%04X.", position, c),
+					errhint("Give the flag a name without white space at its ends, and without control characters."));
+	}
+}
 
 /*
  * Refuses what cannot be a flag's name; NULL too.  In the database's encoding.
@@ -43,8 +110,27 @@ fflag_check_name(const char *name)
 				errhint("Give the flag a name of 1 to %d characters.",
 						FFLAG_NAME_LENGTH));
 
-	/* a name that cannot be hashed must not get into the table */
-	(void) fflag_to_utf8(fflag_string_make(name, strlen(name)));
+	/* nor may a name get into the table that cannot be hashed */
+	check_visible(name, fflag_to_utf8(fflag_string_make(name, strlen(name))));
+}
+
+/*
+ * Refuses to put a user id of so many bytes on an allowlist if it might not fit
+ * into the index.  For the error, name is that of the flag; NULL if the caller
+ * knows only its id.
+ */
+void
+fflag_check_user_id(size_t len, const char *name, const char *id)
+{
+	if (len > FFLAG_USER_ID_LENGTH)
+		ereport(ERROR,
+				errcode(ERRCODE_STRING_DATA_RIGHT_TRUNCATION),
+				name != NULL ?
+				errmsg("user id is too long for the allowlist of flag \"%s\"", name) :
+				errmsg("user id is too long for the allowlist of the flag with id %s", id),
+				errdetail("It has %zu bytes.", len),
+				errhint("Put user ids of at most %d bytes on allowlists.",
+						FFLAG_USER_ID_LENGTH));
 }
 
 /*

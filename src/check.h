@@ -1,6 +1,7 @@
 /*
  * check.h
- *		What a flag may be called, and how far it may be rolled out.
+ *		What a flag may be called, how far it may be rolled out, and who may be
+ *		on its allowlist.
  *
  * Copyright (c) 2026, fflag contributors
  */
@@ -10,7 +11,11 @@
 /* characters, as declared for feature_flag.name */
 #define FFLAG_NAME_LENGTH 150
 
+/* bytes, as in the constraint of feature_flag_user.user_id, which says why */
+#define FFLAG_USER_ID_LENGTH 2048
+
 extern void fflag_check_name(const char *name);
+extern void fflag_check_user_id(size_t len, const char *name, const char *id);
 extern int	fflag_check_percentage(Datum percentage, const char *flag);
 
 #endif							/* FFLAG_CHECK_H */

@@ -258,6 +258,20 @@ fflag_register_all(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
+/* Refuses users who cannot be on the flag's allowlist; other ids are short. */
+static void
+check_user_ids(ArrayType *users, const char *name)
+{
+	Datum	   *ids;
+	int			count;
+
+	if (ARR_ELEMTYPE(users) != TEXTOID)
+		return;
+	deconstruct_array(users, TEXTOID, -1, false, TYPALIGN_INT, &ids, NULL, &count);
+	for (int i = 0; i < count; i++)
+		fflag_check_user_id(VARSIZE_ANY_EXHDR(DatumGetPointer(ids[i])), name, NULL);
+}
+
 /*
  * Runs a command on the allowlist of the flag of argument 0: $1 is the flag's
  * id, $2 the array of user ids of argument 1, of whichever overload.
@@ -267,7 +281,7 @@ fflag_register_all(PG_FUNCTION_ARGS)
  * DELETE goes by the index or the table.
  */
 static Datum
-edit_allowlist(FunctionCallInfo fcinfo, const char *command)
+edit_allowlist(FunctionCallInfo fcinfo, bool adding, const char *command)
 {
 	char	   *name = get_name(fcinfo);
 	ArrayType  *users;
@@ -278,6 +292,8 @@ edit_allowlist(FunctionCallInfo fcinfo, const char *command)
 	check_not_null(PG_ARGISNULL(1), "list of user ids", name);
 	users = PG_GETARG_ARRAYTYPE_P(1);
 	check_not_null(array_contains_nulls(users), "listed user id", name);
+	if (adding)
+		check_user_ids(users, name);
 
 	if (run_on_table(fcinfo,
 					 "SELECT id FROM %s WHERE name OPERATOR(pg_catalog.=) $1",
@@ -298,7 +314,7 @@ PG_FUNCTION_INFO_V1(fflag_allow);
 Datum
 fflag_allow(PG_FUNCTION_ARGS)
 {
-	return edit_allowlist(fcinfo,
+	return edit_allowlist(fcinfo, true,
 						  "INSERT INTO %s (flag_id, user_id)"
 						  " SELECT $1, u.id"
 						  " FROM pg_catalog.unnest($2::pg_catalog.text[]) AS u (id)"
@@ -312,7 +328,7 @@ PG_FUNCTION_INFO_V1(fflag_disallow);
 Datum
 fflag_disallow(PG_FUNCTION_ARGS)
 {
-	return edit_allowlist(fcinfo,
+	return edit_allowlist(fcinfo, false,
 						  "DELETE FROM %s WHERE flag_id OPERATOR(pg_catalog.=) $1"
 						  " AND user_id OPERATOR(pg_catalog.=)"
 						  " ANY ($2::pg_catalog.text[])");

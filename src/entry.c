@@ -197,8 +197,8 @@ fflag_entries_all(int *count)
 }
 
 /*
- * The allowlist of the flag with this id in the tables of the source, which stays
- * the caller's; one that nobody has looked at if new.
+ * The allowlist of the flag with this id; if new, one that nobody has looked at,
+ * to be read from the source.
  */
 fflag_allowlist *
 fflag_entries_allowlist(fflag_string flag_id, fflag_source *source)

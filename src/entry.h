@@ -19,8 +19,8 @@ typedef struct fflag_entry
 	fflag_string id;			/* of the flag, canonical text */
 
 	/* its allowlist, which cache.c looks up on demand */
-	uint64		list_generation;	/* in which the next one is valid */
-	struct fflag_allowlist *list;	/* NULL if nobody is on it */
+	struct fflag_allowlist *list;
+	uint64		list_generation;	/* in which that is valid */
 
 	char		bytes[FLEXIBLE_ARRAY_MEMBER];	/* of the strings above */
 } fflag_entry;

@@ -17,7 +17,7 @@ PG_FUNCTION_INFO_V1(fflag_cache);
 Datum
 fflag_cache(PG_FUNCTION_ARGS)
 {
-	fflag_cache_stats stats = fflag_cache_get_stats();
+	fflag_cache_stats stats = fflag_cache_get_stats(fcinfo->flinfo->fn_oid);
 	TupleDesc	desc;
 	Datum		values[8];
 	bool		nulls[8] = {false};

@@ -22,6 +22,7 @@
 #include "utils/selfuncs.h"
 #include "utils/snapmgr.h"
 
+#include "allowlist.h"
 #include "bucket.h"
 #include "cache.h"
 
@@ -66,12 +67,16 @@ share_true(SupportRequestSelectivity *req, int n)
 static Selectivity
 share_listed(SupportRequestSelectivity *req, const fflag_entry *entry)
 {
-	double		listed = fflag_cache_count_listed(entry);
+	fflag_allowlist *list = fflag_cache_list(entry);
+	double		listed;
 	double		rows = 0;
 	Relids		rels;
 	int			i = -1;
 
-	if (listed == 0 || list_length(req->args) < 2)
+	if (list == NULL || list_length(req->args) < 2)
+		return 0;
+	listed = fflag_allowlist_count(list);
+	if (listed == 0)
 		return 0;
 	rels = pull_varnos(req->root, lsecond(req->args));
 	while ((i = bms_next_member(rels, i)) >= 0)

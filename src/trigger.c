@@ -9,13 +9,15 @@
  * TRUNCATE and ALTER TABLE send messages by themselves.
  *
  * fflag_check() keeps updated_at and refuses bad rows with an error that names
- * the flag.  The table's CHECK constraints say the same; rows that come by
- * replication meet only those and keep their updated_at.
+ * the flag; fflag_check_user() does the latter for allowlists.  The tables' CHECK
+ * constraints say the same, but know only ASCII's invisible characters; rows that
+ * come by replication meet only those and keep their updated_at.
  *
  * Copyright (c) 2026, fflag contributors
  */
 #include "postgres.h"
 
+#include "access/detoast.h"
 #include "access/htup_details.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
@@ -27,6 +29,7 @@
 
 #include "cache.h"
 #include "check.h"
+#include "id.h"
 #include "writer.h"
 
 static TriggerData *
@@ -103,6 +106,29 @@ fflag_check(PG_FUNCTION_ARGS)
 
 		tuple = heap_modify_tuple_by_cols(tuple, desc, 1, &updated_at,
 										  &now, &isnull);
+	}
+	return PointerGetDatum(tuple);
+}
+
+PG_FUNCTION_INFO_V1(fflag_check_user);
+
+Datum
+fflag_check_user(PG_FUNCTION_ARGS)
+{
+	TriggerData *data = get_trigger_data(fcinfo, "fflag_check_user");
+	TupleDesc	desc = RelationGetDescr(data->tg_relation);
+	HeapTuple	tuple = new_tuple(data);
+	int			user_id = SPI_fnumber(desc, "user_id");
+
+	/* the owner may have dropped or retyped it */
+	if (user_id > 0 && fflag_is_text(SPI_gettypeid(desc, user_id)))
+	{
+		bool		isnull;
+		Datum		value = SPI_getbinval(tuple, desc, user_id, &isnull);
+
+		if (!isnull)
+			fflag_check_user_id(toast_raw_datum_size(value) - VARHDRSZ, NULL,
+								get_value(data, tuple, "flag_id"));
 	}
 	return PointerGetDatum(tuple);
 }

@@ -122,7 +122,7 @@ my $catalog = q{
 		CASE classid WHEN 'pg_proc'::regclass THEN (SELECT (to_jsonb(p) - '{oid,pronamespace,prosupport,proargtypes,proallargtypes,proacl}'::text[])::text
 				|| p.prosupport::text || pg_get_function_arguments(p.oid) || (SELECT coalesce(string_agg(a::text, ',' ORDER BY a::text), '') FROM unnest(p.proacl) AS a)
 				FROM pg_proc p WHERE p.oid = objid)
-			WHEN 'pg_class'::regclass THEN (SELECT concat_ws('; ', c.relkind, c.relowner::regrole, c.relacl::text,
+			WHEN 'pg_class'::regclass THEN (SELECT concat_ws('; ', c.relkind, c.relowner::regrole, coalesce(c.relacl, acldefault(CASE c.relkind WHEN 'S' THEN 's' ELSE 'r' END::"char", c.relowner))::text,
 				(SELECT string_agg(concat_ws(' ', attname, format_type(atttypid, atttypmod), attnotnull, attidentity, attcollation::regcollation,
 					col_description(attrelid, attnum), pg_get_expr(adbin, adrelid)), ', ' ORDER BY attnum)
 					FROM pg_attribute LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum WHERE attrelid = objid AND attnum > 0),

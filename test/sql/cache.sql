@@ -55,7 +55,14 @@ SELECT fflag_enabled('f1', 4);
 ALTER TABLE feature_flag ENABLE TRIGGER ALL;
 SELECT fflag_enabled('f1', 4);
 SELECT caching FROM fflag_cache();
+-- nor is one that has not evaluated yet, or not since
+\c
+SELECT caching FROM fflag_cache();
 ALTER TABLE feature_flag ENABLE ALWAYS TRIGGER fflag_invalidate;
+SELECT caching FROM fflag_cache();
+ALTER TABLE feature_flag_attachment ENABLE TRIGGER fflag_invalidate;
+SELECT caching FROM fflag_cache();
+ALTER TABLE feature_flag_attachment ENABLE ALWAYS TRIGGER fflag_invalidate;
 SELECT fflag_enabled('f1', 4);
 TABLE cache;
 

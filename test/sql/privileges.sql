@@ -1,6 +1,6 @@
 --
 -- Who may do what: everybody evaluates, nobody but the owner sees or changes
--- flags until granted, and the README's grants do what it says
+-- flags until granted, and the grants of docs/operations.md do what it says
 --
 CREATE EXTENSION fflag;
 SELECT fflag_register('f', true, 50), fflag_allow('f', 7);

@@ -42,6 +42,7 @@ ALTER TABLE feature_flag ALTER COLUMN enabled DROP DEFAULT, ALTER COLUMN enabled
 SAVEPOINT s;
 SELECT fflag_enabled('f', 7);
 ROLLBACK;
+ALTER TABLE feature_flag_user DROP CONSTRAINT feature_flag_user_user_id_check;
 ALTER TABLE feature_flag_user ALTER COLUMN user_id TYPE bigint USING user_id::bigint;
 SELECT fflag_enabled('f', 7);
 ALTER TABLE feature_flag_user ALTER COLUMN user_id TYPE text;

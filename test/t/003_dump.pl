@@ -87,6 +87,8 @@ is_on($open, 'data only: seen by the open session');
 $node->safe_psql('data_only', q{SET session_replication_role = replica; UPDATE feature_flag SET enabled = false});
 is_off($open, 'data only: so is a change that fires no trigger any more');
 is(ask($open, 'SELECT caching FROM fflag_cache()'), 0, 'data only: nothing is cached');
+is(ask(session($node, dbname => 'data_only'), 'SELECT caching FROM fflag_cache()'), 0,
+	'data only: fflag_cache says so in a session that has not evaluated, too');
 my ($mend) = grep { /ENABLE ALWAYS TRIGGER/ } code_blocks($page, 'sql');
 $node->safe_psql('data_only', $mend);
 is_off($open, "data only: after the ALTERs of $page");

@@ -65,6 +65,24 @@ is(ask($session, "SELECT fflag_bucket('new_checkout', '" . encode('UTF-8', $id) 
 like(ask($session, q{SELECT fflag_bucket(E'\\xff', E'\\xfe')}), qr/^\d+$/, 'SQL_ASCII: any bytes');
 $session->disconnect;
 
+# invisible characters are found in every encoding that has them; where there is
+# none, the last byte of a letter is not taken for one
+for my $encoding ('LATIN1', 'WIN1252', 'UTF8')
+{
+	$session = session($node, dbname => "db_$encoding");
+	$session->do('SET client_encoding = UTF8');
+	like(error_of($session, 'SELECT fflag_register(' . $session->quote(encode('UTF-8', $_)) . ')'),
+		qr/has an invisible character.*is U\+00A0/s, "$encoding: a name that ends or begins with U+00A0 is refused") for "n\x{a0}", "\x{a0}n";
+	is(error_of($session, 'SELECT fflag_register(' . $session->quote(encode('UTF-8', "n\x{a0}n\x{e0}")) . ')'), 'no error',
+		"$encoding: other names are not");
+	$session->do("DELETE FROM feature_flag WHERE name LIKE 'n%n%'");
+	$session->disconnect;
+}
+$session = session($node, dbname => 'ascii');
+is(error_of($session, q{SELECT fflag_register(E'voil\\xc3\\xa0')}), 'no error', 'SQL_ASCII: a name that ends with a byte A0');
+like(error_of($session, "SELECT fflag_register('n ')"), qr/has an invisible character/, 'SQL_ASCII: a name that ends with a blank');
+$session->disconnect;
+
 # what has no equivalent in UTF-8 cannot be hashed, and so be no flag's name
 $session = session($node, dbname => 'db_WIN1252');
 like(error_of($session, q{SET client_encoding = WIN1252; SELECT fflag_register(E'n\\x81')}),

@@ -9,7 +9,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $seconds = ($ENV{FFLAG_FUZZ_SECONDS} // 30) / 2;
-my $root = "$FindBin::RealBin/../..";
+my $root = "$FindBin::RealBin/../../..";
 my $dir = PostgreSQL::Test::Utils::tempdir;
 
 # Seeds: flag, how to divide, name and user id of the known buckets
@@ -28,8 +28,8 @@ sub fuzz
 {
 	my ($what, $time, $length, @sources) = @_;
 	mkdir "$dir/$what" or die;
-	system_or_bail('make', '-s', '-B', '-C', "$root/test/fuzz", @sources ? "SOURCES=@sources" : ());
-	my $status = system "cd '$dir/$what' && '$root/test/fuzz/fuzz' -max_total_time=$time -max_len=$length -rss_limit_mb=2048 . ../seeds >../$what.log 2>&1";
+	system_or_bail('make', '-s', '-B', '-C', "$root/test/long/fuzz", @sources ? "SOURCES=@sources" : ());
+	my $status = system "cd '$dir/$what' && '$root/test/long/fuzz/fuzz' -max_total_time=$time -max_len=$length -rss_limit_mb=2048 . ../seeds >../$what.log 2>&1";
 	my $log = slurp_file("$dir/$what.log");
 	my ($runs) = $log =~ /^Done (\d+) runs/m;
 	return ($status, $runs // 0, $log);

@@ -9,14 +9,14 @@
 use strict;
 use warnings;
 use FindBin;
-use lib "$FindBin::RealBin/../perl";
+use lib "$FindBin::RealBin/../../perl";
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use FflagTest;
 use Test::More;
 
 my $sample = $ENV{FFLAG_FAULT_SECONDS} // 60;
-my $module = "$FindBin::RealBin/../module";
+my $module = "$FindBin::RealBin/../../module";
 my $preload = "$module/fault_malloc.so";
 system_or_bail('make', '-s', '-C', $module, 'with_llvm=no');
 system_or_bail($ENV{CC} || 'cc', '-shared', '-fPIC', '-O1', '-o', $preload, "$module/fault_malloc.c");

@@ -1,6 +1,6 @@
 # Virtual environments for the Django tests, one for each requirements file, and
 # what Node needs.
-# Sourced by test/run after test/common.
+# Sourced by test/run after test/common.sh.
 # shellcheck shell=bash disable=SC2154,SC2034 # variables of the caller, and for it
 
 # Prints a Python that the requirements of a Django run on, if there is one.

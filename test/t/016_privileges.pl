@@ -1,0 +1,150 @@
+# Who may do what after CREATE EXTENSION, whatever the database's default
+# privileges are; after a dump and restore, after REASSIGN OWNED, and after the
+# grants of docs/operations.md.
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::RealBin/../perl";
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use FflagTest;
+use Test::More;
+
+my $node = PostgreSQL::Test::Cluster->new('node');
+$node->init;
+$node->start;
+my $dir = PostgreSQL::Test::Utils::tempdir;
+my $superuser = ask(session($node), 'SELECT current_user');
+$node->safe_psql('postgres', q{CREATE ROLE regress_fflag_anon; CREATE ROLE regress_fflag_owner LOGIN; CREATE ROLE regress_fflag_new LOGIN});
+
+# Two texts are the same; otherwise, which lines differ.
+sub is_same
+{
+	my ($got, $expected, $what) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my %expected = map { $_ => 1 } split /\n/, $expected;
+	my @more = grep { !delete $expected{$_} } split /\n/, $got;
+	return is(join("\n", map({ "got $_" } @more), map { "not $_" } sort keys %expected), '', $what);
+}
+
+# A database where defaults give away everything, and keep it from who should
+# have it: those of the role that creates, and of the one that objects are given to.
+sub create_hostile
+{
+	my ($db, $owner) = @_;
+	$node->safe_psql('postgres', "CREATE DATABASE $db OWNER $owner TEMPLATE template0");
+	for my $role ($superuser, 'regress_fflag_owner')
+	{
+		my $set = "ALTER DEFAULT PRIVILEGES FOR ROLE $role";
+		for my $kind ('TABLES', 'SEQUENCES', 'FUNCTIONS')
+		{
+			$node->safe_psql($db, "$set GRANT ALL ON $kind TO regress_fflag_anon WITH GRANT OPTION;
+				$set IN SCHEMA public GRANT ALL ON $kind TO PUBLIC; $set REVOKE ALL ON $kind FROM $role");
+		}
+		$node->safe_psql($db, "$set REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC");
+	}
+	return;
+}
+
+for my $owner ($superuser, 'regress_fflag_owner')
+{
+	my %seen;
+	$node->safe_psql('postgres', "CREATE DATABASE plain OWNER $owner TEMPLATE template0");
+	create_hostile('hostile', $owner);
+	for my $db ('plain', 'hostile')
+	{
+		$node->safe_psql($db, "GRANT CREATE ON SCHEMA public TO $owner");
+		my $session = session($node, dbname => $db, user => $owner);
+		$session->do('CREATE EXTENSION fflag');
+		$session->do(q{SELECT fflag_register('f', true)});
+		$seen{$db} = catalog($session);
+		$session->disconnect;
+		$node->command_ok([ 'pg_dump', '-s', '-f', "$dir/schema.sql", $db ], "$owner, $db: pg_dump");
+		my @acls = grep { /public\.(feature_flag|fflag_)/ } slurp_file("$dir/schema.sql") =~ /^((?:GRANT|REVOKE) .*)/mg;
+		is("@acls", '', "$owner, $db: pg_dump sees no privileges that CREATE EXTENSION does not give");
+	}
+	like($seen{plain}, qr/^table feature_flag: .*\{$owner=arwdDxt/m, "$owner: the catalogs are read");
+	is_same($seen{hostile}, $seen{plain}, "$owner: default privileges change nothing");
+
+	my $session = session($node, dbname => 'hostile');
+	$session->do('SET ROLE regress_fflag_anon');
+	is(ask($session, q{SELECT fflag_enabled('f', 1)}), 1, "$owner: everybody evaluates");
+	like(error_of($session, $_), qr/permission denied/, "$owner: but not everybody may $_")
+		for 'UPDATE feature_flag SET enabled = false', 'TABLE feature_flag_attachment', q{SELECT nextval('feature_flag_id_seq')},
+			q{SELECT fflag_disable('f')}, 'SELECT fflag_flags()';
+	$session->disconnect;
+
+	# what is restored is the same, wherever it is restored to
+	$node->command_ok([ 'pg_dump', '-U', $owner, '-Fc', '-f', "$dir/plain", 'plain' ], "$owner: pg_dump");
+	$node->safe_psql('postgres', "CREATE DATABASE restored OWNER $owner TEMPLATE template0");
+	create_hostile('restored_hostile', $owner);
+	for my $db ('restored', 'restored_hostile')
+	{
+		$node->safe_psql($db, "GRANT CREATE ON SCHEMA public TO $owner");
+		$node->command_ok([ 'pg_restore', '-e', '-U', $owner, '-d', $db, "$dir/plain" ], "$owner: $db");
+		my $restored = session($node, dbname => $db, user => $owner);
+		is_same(catalog($restored), $seen{plain}, "$owner: $db is the same");
+		$restored->disconnect;
+	}
+	$node->safe_psql('postgres', "DROP DATABASE $_") for 'plain', 'hostile', 'restored', 'restored_hostile';
+}
+
+# a dump with the defaults in it, as a superuser takes it
+create_hostile('hostile', $superuser);
+$node->safe_psql('hostile', 'CREATE EXTENSION fflag; GRANT SELECT ON feature_flag TO regress_fflag_anon');
+my $session = session($node, dbname => 'hostile');
+my $before = catalog($session);
+$node->command_ok([ 'pg_dump', '-f', "$dir/hostile.sql", 'hostile' ], 'pg_dump with default privileges');
+$node->safe_psql('postgres', 'CREATE DATABASE again TEMPLATE template0');
+$node->command_ok([ 'psql', '-Xq', '-v', 'ON_ERROR_STOP=1', '-d', 'again', '-f', "$dir/hostile.sql" ], 'restore with default privileges');
+is_same(catalog(session($node, dbname => 'again')), $before, 'default privileges and a grant are restored');
+
+# ---- grants of the page
+
+my @blocks = code_blocks('docs/operations.md', 'sql');
+$node->safe_psql('postgres', 'CREATE DATABASE page');
+$node->safe_psql('page', join '', 'CREATE EXTENSION fflag;', grep { /^CREATE ROLE (shop|flag_admin)/ } @blocks);
+my $page = session($node, dbname => 'page');
+my %granted = (shop => 'fflag_explain fflag_flags',
+	flag_admin => 'fflag_allow fflag_cache fflag_disable fflag_disallow fflag_enable fflag_register fflag_rollout');
+for my $role (sort keys %granted)
+{
+	# functions that PUBLIC may not execute, by name; those with an overload that the role may not are marked
+	is(ask($page, qq{SELECT string_agg(name, ' ' ORDER BY name) FROM (
+		SELECT proname || CASE WHEN bool_and(has_function_privilege('$role', oid, 'EXECUTE')) THEN '' ELSE ' (not all)' END AS name
+		FROM pg_proc WHERE proname LIKE 'fflag%' AND NOT has_function_privilege('regress_fflag_anon', oid, 'EXECUTE')
+		GROUP BY proname HAVING bool_or(has_function_privilege('$role', oid, 'EXECUTE'))) AS f}),
+		$granted{$role}, "$role: every overload of these functions");
+}
+$page->do('SET ROLE flag_admin');
+$page->do(q{SELECT fflag_register('f'), fflag_allow('f', 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'::uuid), fflag_disallow('f', 'x')});
+$page->do('SET ROLE shop');
+is(ask($page, q{SELECT count(*) FROM fflag_flags('x') AS t JOIN fflag_flags('a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'::uuid) AS u USING (name)}), 1, 'shop: all types of ids');
+$page->disconnect;
+
+# ---- REASSIGN OWNED
+
+$node->safe_psql('postgres', 'CREATE DATABASE reassigned OWNER regress_fflag_owner');
+$node->safe_psql('reassigned', 'CREATE EXTENSION fflag', extra_params => [ '-U', 'regress_fflag_owner' ]);
+$node->safe_psql('reassigned', 'REASSIGN OWNED BY regress_fflag_owner TO regress_fflag_new; DROP OWNED BY regress_fflag_owner');
+my $new = session($node, dbname => 'reassigned', user => 'regress_fflag_new');
+like(error_of($new, q{SELECT fflag_register('f', true)}), qr/permission denied for function/, 'REASSIGN OWNED: functions are not reassigned');
+my ($grant) = grep { /REASSIGN OWNED/ } @blocks;
+ok($grant, 'the page has a statement for that') or $grant = 'SELECT';
+$node->safe_psql('reassigned', $grant);
+is(error_of($new, $_), 'no error', "REASSIGN OWNED: $_") for q{SELECT fflag_register('f', true), fflag_allow('f', 1)}, 'SELECT fflag_cache()',
+	'GRANT EXECUTE ON FUNCTION fflag_enable TO regress_fflag_anon',
+	'CREATE TABLE flag (id int PRIMARY KEY, name text NOT NULL UNIQUE, enabled boolean NOT NULL, staff_only boolean NOT NULL, rollout_percentage int NOT NULL)',
+	'CREATE TABLE flag_user (featureflag_id int, user_id int, PRIMARY KEY (featureflag_id, user_id))',
+	q{SELECT fflag_attach('flag', 'flag_user')}, 'SELECT fflag_detach()';
+is_on($new, 'REASSIGN OWNED: and the flags are there');
+$node->command_ok([ 'pg_dump', '-U', 'regress_fflag_new', '-Fc', '-f', "$dir/reassigned", 'reassigned' ], 'REASSIGN OWNED: pg_dump');
+$node->safe_psql('postgres', 'CREATE DATABASE reassigned_restored OWNER regress_fflag_new TEMPLATE template0');
+$node->command_ok([ 'pg_restore', '-e', '-U', 'regress_fflag_new', '-d', 'reassigned_restored', "$dir/reassigned" ], 'REASSIGN OWNED: pg_restore');
+my $restored = session($node, dbname => 'reassigned_restored', user => 'regress_fflag_new');
+is(error_of($restored, q{SELECT fflag_disable('f'), fflag_enable('f')}), 'no error', 'REASSIGN OWNED: restored');
+is_on($restored, 'REASSIGN OWNED: with the flags');
+$_->disconnect for $session, $new, $restored;
+
+$node->stop;
+done_testing();
