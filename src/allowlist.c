@@ -121,7 +121,7 @@ change_to_texts(reading *r, int64 collected)
 		r->members = strtab_create(r->cxt, 8, NULL);
 	else
 	{
-		/* the list has more than limit / 2 entries, or it would be read by now */
+		/* the list has more than limit / 2 entries: it was not read before */
 		Size		lines = r->limit * BYTES_FILTERED / sizeof(fflag_filter_line);
 
 		/* begins where a cache line does */

@@ -28,8 +28,8 @@ typedef struct fflag_allowlist
 	fflag_string flag_id;
 	fflag_source *source;		/* where it is read */
 	MemoryContext cxt;			/* what is read of the list goes into children */
-	int64		counted;		/* entries, an estimate if there are many, or -1 */
-	bool		whole;			/* integers or members, or neither, is all of it */
+	int64		counted;		/* entries, if many an estimate, or -1 */
+	bool		whole;			/* it is in integers, members, or empty */
 	fflag_integer_list *integers;	/* if all of it are integers */
 	struct strtab_hash *members;	/* if it is short */
 	fflag_filter_line *filter;	/* excludes most of those not listed */
