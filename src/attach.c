@@ -146,7 +146,7 @@ check_source(fflag_source *source)
 	const char *flag_id = NameStr(source->columns[FFLAG_COLUMN_FLAG_ID]);
 
 	if (!OidIsValid(fflag_find_index(flags, 1, &source->attnums[FFLAG_COLUMN_NAME],
-									 &source->types[FFLAG_COLUMN_NAME], true)))
+									 &source->types[FFLAG_COLUMN_NAME], true, NULL)))
 		ereport(ERROR,
 				errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				errmsg("column \"%s\" of table \"%s\" is not unique",

@@ -7,6 +7,7 @@
 #ifndef FFLAG_LAYOUT_H
 #define FFLAG_LAYOUT_H
 
+#include "storage/block.h"
 #include "utils/relcache.h"
 
 /* The tables that evaluation reads. */
@@ -73,8 +74,9 @@ extern Relation fflag_open_table(fflag_source *source, fflag_table_id which);
 extern Relation fflag_open_relation(Oid relid);
 extern AttrNumber fflag_find_column(Relation rel, const char *name, Oid *type);
 extern Oid	fflag_find_index(Relation rel, int nkeys, const AttrNumber *attnums,
-							 const Oid *types, bool unique);
+							 const Oid *types, bool unique, bool *too_young);
 extern const char *fflag_column_name(fflag_column column);
 extern int64 fflag_estimate_rows(Oid relid);
+extern BlockNumber fflag_count_blocks(Oid relid);
 
 #endif							/* FFLAG_LAYOUT_H */

@@ -71,7 +71,7 @@ fflag_invalidate(PG_FUNCTION_ARGS)
 	TriggerData *data = get_trigger_data(fcinfo, "fflag_invalidate");
 
 	fflag_announce(data->tg_trigger->tgoid);
-	fflag_cache_begin_write();
+	fflag_cache_begin_write(fcinfo->flinfo);
 	return PointerGetDatum(new_tuple(data));
 }
 
