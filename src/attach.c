@@ -210,7 +210,8 @@ run_as_owner(Oid schema, const char *command, int nargs, Oid *types, Datum *valu
 	GetUserIdAndSecContext(&caller, &context);
 	SetUserIdAndSecContext(owner, context | SECURITY_LOCAL_USERID_CHANGE);
 	processed = fflag_run(psprintf(command, name), nargs, types, values);
-	SetUserIdAndSecContext(caller, context);	/* after an error, the abort does so */
+	SetUserIdAndSecContext(caller, context);	/* after an error, the abort
+												 * does so */
 	return processed;
 }
 
@@ -319,7 +320,11 @@ fflag_attach(PG_FUNCTION_ARGS)
 	if (!attached)
 	{
 		check_same(schema, &current, &wanted);
-		/* the tables may have been renamed, or the row come from another database */
+
+		/*
+		 * the tables may have been renamed, or the row come from another
+		 * database
+		 */
 		if (!fflag_same_attachment(&current, &wanted) ||
 			memcmp(current.oids, wanted.oids, sizeof(current.oids)) != 0)
 			run_as_owner(schema,

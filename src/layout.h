@@ -38,8 +38,8 @@ typedef enum fflag_column
 typedef struct fflag_table
 {
 	Oid			relid;
-	Oid			recorded;		/* the OID in the row that attaches it, perhaps
-								 * not its own; 0 for our own tables */
+	Oid			recorded;		/* the OID in the row that attaches it,
+								 * perhaps not its own; 0 for our own tables */
 	Oid			marker;			/* the relid in messages of changed rows, see
 								 * writer.c; InvalidOid if there are none */
 	fflag_column key;			/* rows are looked up by this column */

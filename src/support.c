@@ -109,7 +109,7 @@ count_users(SupportRequestSelectivity *req)
 	while ((i = bms_next_member(rels, i)) >= 0)
 	{
 		RelOptInfo *rel = i < req->root->simple_rel_array_size ?
-			req->root->simple_rel_array[i] : NULL;
+		req->root->simple_rel_array[i] : NULL;
 
 		if (rel != NULL)
 			rows = Max(rows, rel->tuples);

@@ -276,7 +276,8 @@ sub count_announcements
 				ask($counter, $ask);
 				my $announced = ask($counter, $invalidations) - $before;
 				cmp_ok($announced, '>', 0, "$what: announced");
-				cmp_ok($announced, '<=', 5, "$what: a handful of messages");
+				# an overflow counts three, one for each table
+				cmp_ok($announced, '<=', 2, "$what: a handful of messages");
 				ask($stopped, $ask);
 				is(ask($stopped, $held), $left, "$what: the other part of the cache is still there");
 				ask($stopped, $execute);
