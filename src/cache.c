@@ -119,9 +119,10 @@ mark_dirty(Datum arg, Oid relid)
 	messages++;
 	for (int i = 0; i < FFLAG_TABLES; i++)
 	{
-		bool		about_table = relid == InvalidOid ||
-			relid == source.tables[i].relid || relid == source.tables[i].recorded;
+		bool		about_table;
 
+		about_table = relid == InvalidOid ||
+			relid == source.tables[i].relid || relid == source.tables[i].recorded;
 		if (!about_table && relid != source.tables[i].marker)
 			continue;
 		tables[i].dirty = true;
@@ -305,7 +306,10 @@ locate(Oid function, Snapshot snapshot)
 			continue;
 		drop_content(i);
 
-		/* after relid and marker are set, so that no message is missed between */
+		/*
+		 * after relid and marker are set, so that no message is missed
+		 * between
+		 */
 		set_fence(i);
 
 		/*
@@ -335,7 +339,8 @@ revalidate(Oid function, Snapshot snapshot)
 
 	/*
 	 * A parallel worker's snapshot is the leader's, which its own ones cannot
-	 * be compared with.  Look for commits under way before accepting messages.
+	 * be compared with.  Look for commits under way before accepting
+	 * messages.
 	 */
 	carry = tagged && fflag_cache_setting && !IsParallelWorker() &&
 		fflag_is_same_or_later(&now, &tag) && !fflag_is_moving(&now) &&

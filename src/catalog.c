@@ -135,9 +135,10 @@ fflag_find_marker(Oid relid, Oid function)
 	for (int i = 0; rel->trigdesc != NULL && i < rel->trigdesc->numtriggers; i++)
 	{
 		Trigger    *trigger = &rel->trigdesc->triggers[i];
-		const int16 events = TRIGGER_TYPE_BEFORE | TRIGGER_TYPE_ROW |
-			TRIGGER_TYPE_INSERT | TRIGGER_TYPE_UPDATE | TRIGGER_TYPE_DELETE;
+		int16		events;
 
+		events = TRIGGER_TYPE_BEFORE | TRIGGER_TYPE_ROW |
+			TRIGGER_TYPE_INSERT | TRIGGER_TYPE_UPDATE | TRIGGER_TYPE_DELETE;
 		if (trigger->tgenabled != TRIGGER_FIRES_ALWAYS ||
 			(trigger->tgtype & events) != events ||
 			trigger->tgqual != NULL || trigger->tgnattr > 0)
@@ -147,8 +148,8 @@ fflag_find_marker(Oid relid, Oid function)
 	}
 
 	/*
-	 * What the transaction itself has created or truncated, TRUNCATE empties in
-	 * place.  That sends a message only for the sake of an index.
+	 * What the transaction itself has created or truncated, TRUNCATE empties
+	 * in place.  That sends a message only for the sake of an index.
 	 */
 	if ((rel->rd_createSubid != InvalidSubTransactionId ||
 		 rel->rd_newRelfilelocatorSubid != InvalidSubTransactionId) &&

@@ -26,22 +26,22 @@
 /* The size does not tell everything; in milliseconds. */
 #define MOST_AGE 60000
 
-typedef struct estimate
+typedef struct list_estimate
 {
 	uint64		hash;			/* of the flag's id and the table */
 	TimestampTz counted_at;		/* 0 if there is none */
 	BlockNumber blocks;			/* of the table, at that time */
 	int64		listed;
-} estimate;
+} list_estimate;
 
 /*
  * By hash; a flag takes the place of another.  Should two have the same hash, one
  * has the other's estimate.
  */
-static estimate estimates[1024];
+static list_estimate estimates[1024];
 
 static bool
-is_current(const estimate *e, uint64 hash, BlockNumber blocks)
+is_current(const list_estimate *e, uint64 hash, BlockNumber blocks)
 {
 	return e->counted_at != 0 && e->hash == hash &&
 		fabs((double) blocks - e->blocks) <= e->blocks * LARGE_CHANGE &&
@@ -59,7 +59,7 @@ fflag_estimate_listed(fflag_allowlist *list)
 	Oid			relid = list->source->tables[FFLAG_USERS].relid;
 	uint64		hash = hash_bytes_extended((const unsigned char *) list->flag_id.data,
 										   list->flag_id.len, relid);
-	estimate   *e = &estimates[hash % lengthof(estimates)];
+	list_estimate *e = &estimates[hash % lengthof(estimates)];
 	BlockNumber blocks;
 
 	if (list->counted >= 0)		/* the cache knows */

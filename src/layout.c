@@ -227,17 +227,19 @@ fflag_find_index(Relation rel, int nkeys, const AttrNumber *attnums,
 		Relation	index = index_open(lfirst_oid(lc), AccessShareLock);
 		Form_pg_index form = index->rd_index;
 
+		bool		usable;
+
 		/* a predicate is not even looked at: that would run its functions */
-		bool		usable = form->indisvalid &&
+		usable = form->indisvalid &&
 			form->indnkeyatts >= nkeys &&
 			(!unique || (form->indisunique && form->indnkeyatts == nkeys)) &&
 			heap_attisnull(index->rd_indextuple, Anum_pg_index_indpred, NULL);
 
 		for (int i = 0; usable && i < nkeys; i++)
 		{
-			Form_pg_attribute att =
-				TupleDescAttr(RelationGetDescr(rel), attnums[i] - 1);
+			Form_pg_attribute att;
 
+			att = TupleDescAttr(RelationGetDescr(rel), attnums[i] - 1);
 			usable = form->indkey.values[i] == attnums[i] &&
 				index->rd_opfamily[i] ==
 				lookup_type_cache(types[i], TYPECACHE_BTREE_OPFAMILY)->btree_opf &&

@@ -259,8 +259,8 @@ test_integers(const uint8_t *data, size_t size)
 	must(list == NULL || n > 0, "list of none");
 	for (size_t i = 0; i < n; i++)
 	{
-		char		text[32];
-		int			len = snprintf(text, sizeof(text), "%" PRId64, integers[i]);
+		char		digits[32];
+		int			len = snprintf(digits, sizeof(digits), "%" PRId64, integers[i]);
 
 		for (int d = -1; list != NULL && d <= 1; d++)
 		{
@@ -272,9 +272,9 @@ test_integers(const uint8_t *data, size_t size)
 		}
 		if (i % 64 != 0)
 			continue;
-		test_text(text, (size_t) len);
-		text[(i + n) % (size_t) len] = (char) ('*' + i / 64 % 17);	/* up to ':' */
-		test_text(text, (size_t) len);
+		test_text(digits, (size_t) len);
+		digits[(i + n) % (size_t) len] = (char) ('*' + i / 64 % 17);	/* up to ':' */
+		test_text(digits, (size_t) len);
 	}
 	for (int i = 0; i < p.n; i++)
 		free(p.piece[i]);
