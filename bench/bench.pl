@@ -164,26 +164,44 @@ case('10%', $ten, 'PL/pgSQL', scan(q{plpgsql_enabled('new_checkout', id, is_staf
 case('10%', $ten, 'SQL function', scan(q{sql_enabled('new_checkout', id, is_staff)}, 'few'), 1 / 20, $rows / $few);
 case('10%', $ten, 'join by hand', $join, 1 / 5);
 
-# ---- allowlists: of each list, the users with the highest ids are in the scan
+# ---- allowlists
 
-$db->do(q{SELECT fflag_register('list 0', true, 10)});
-my $listed_from = $rows - $rows / 100 + 1;
-for my $n (10, 1000, 100_000, 1_000_000, 10_000_000)
+$db->do(q{SELECT fflag_register('list 0', true, 10), fflag_register('list 0 at 0%', true, 0)});
+
+sub bytes_held { return ($db->selectrow_array('SELECT bytes FROM fflag_cache()'))[0]; }
+
+# A list of so many entries, given the SQL expression of the one that n, from 0
+# on, stands for; against an empty list at the same percentage.
+sub list_case
 {
-	next if $n > $longest_list;
+	my ($n, $what, $entry, $id, $percentage, $reach) = @_;
+	return if $n > $longest_list;
+	my $flag = "list of $n$what";
 	progress("listing $n users");
-	$db->do("SELECT fflag_register('list $n', true, 10)");
+	$db->do("SELECT fflag_register('$flag', true, $percentage)");
 	$db->do('SET session_replication_role = replica');    # not a check of the foreign key for each
-	$db->do("INSERT INTO feature_flag_user (flag_id, user_id) SELECT f.id, n FROM feature_flag f, generate_series($listed_from, $listed_from + $n - 1) AS n WHERE f.name = 'list $n'");
+	$db->do("INSERT INTO feature_flag_user (flag_id, user_id) SELECT f.id, $entry FROM feature_flag f, generate_series(0, $n - 1) AS n WHERE f.name = '$flag'");
 	$db->do('RESET session_replication_role');
 	$db->do('VACUUM ANALYZE feature_flag_user');
-	my $query = scan("fflag_enabled('list $n', id)");
+	my $empty = $percentage == 0 ? 'list 0 at 0%' : 'list 0';
+	my $query = scan("fflag_enabled('$flag', $id)");
+	my $reference = scan("fflag_enabled('$empty', $id)");
+	seconds($reference);
+	my $before = bytes_held();
 	seconds($query) for (1 .. 2 + 5 * $n / $rows / 4);    # until the probes have paid for reading it
-	case("list of $n", $query, 'empty list', scan(q{fflag_enabled('list 0', id)}), 1.30, 1,
-		sub { sprintf '%.0f ns a row; session holds %.1f MB', $_[0] / $rows * 1e9, ($db->selectrow_array('SELECT bytes FROM fflag_cache()'))[0] / 1e6 });
+	my $held = bytes_held() - $before;
+	case($flag, $query, $percentage == 0 ? 'empty list at 0%' : 'empty list', $reference, $reach, 1,
+		sub { sprintf '%.0f ns a row; %.1f kB, %.2f bytes an entry', $_[0] / $rows * 1e9, $held / 1e3, $held / $n });
+	return;
 }
-case('list of 1000000, all scanned users on it', scan(q{fflag_enabled('list 1000000', id + } . ($rows / 100 * 99) . ')'), 'empty list', scan(q{fflag_enabled('list 0', id)}), undef, 1, 'an index probe each')
-  if $longest_list >= 1_000_000;
+
+# of these, the users with the highest ids are in the scan
+my $listed_from = $rows - $rows / 100 + 1;
+list_case($_, '', "$listed_from + n", 'id', 10, 1.30) for (10, 1000, 100_000, 1_000_000);
+list_case($_, ' texts', "'user ' || $listed_from + n", 'tid', 10, 1.30) for (100_000, 1_000_000);
+list_case(1_000_000, ', all scanned users on it', 'n + 1', 'id', 0, 2.0);
+list_case(3_000_000, ', every third id', '3 * n + 1', 'id', 0, 2.5);
+list_case(10_000_000, ', every third id', '3 * n + 1', 'id', 10, 1.30);
 $db->do('TRUNCATE feature_flag_user');
 
 # ---- names from a column, all flags of a user, batches

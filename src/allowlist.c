@@ -5,10 +5,13 @@
  * The first question reads up to FIRST_READING entries.  A list that ends
  * there, as most do, is held in memory whole, and an empty one costs nothing
  * from then on.  A longer list is asked by index probe, one a question, and
- * only once the probes have cost more than reading it would have, is it read:
- * into memory whole while it is no longer than LONGEST_WHOLE, into a Bloom
- * filter beyond.  The filter answers for nearly all who are not listed; who
- * passes it is looked up in the index.  Membership is exact in every case.
+ * only once the probes have cost more than reading it would have, is it read.
+ *
+ * What it is read into depends on what is on it.  If all are integers, as most
+ * ids are, integer_list.c holds them, unless they are too far apart.  Any other
+ * list is held whole while it is no longer than LONGEST_WHOLE.  Beyond, there is
+ * a Bloom filter, which answers for nearly all who are not listed; who passes it
+ * is looked up in the index.  Membership is exact in every case.
  *
  * Why not the server's lib/bloomfilter.h: it looks at up to ten places all over
  * its memory, and where that is larger than a core's cache each evaluation
@@ -25,9 +28,11 @@
  */
 #include "postgres.h"
 
+#include "miscadmin.h"
 #include "utils/memutils.h"
 
 #include "allowlist.h"
+#include "id.h"
 #include "read.h"
 #include "snapshot.h"
 #include "strtab.h"
@@ -48,12 +53,19 @@
 /* A filter for more would not fit into one palloc(). */
 #define LONGEST_FILTERED (INT64CONST(1) << 28)
 
+/*
+ * Integers are collected, in 8 bytes each, before they are put in order.  That
+ * may take up to 512 MB, for a moment.
+ */
+#define MOST_INTEGERS (INT64CONST(1) << 26)
+
 typedef struct reading
 {
-	MemoryContext cxt;
+	MemoryContext cxt;			/* of what is kept */
 	int64		limit;
 	int64		entries;
-	struct strtab_hash *members;	/* fill either this */
+	int64	   *integers;		/* fill this, in the caller's context */
+	struct strtab_hash *members;	/* or else this */
 	fflag_filter_line *filter;	/* or that */
 	uint64		filter_mask;
 } reading;
@@ -78,15 +90,12 @@ passes_filter(const fflag_filter_line *line, uint64 hash)
 	return all;
 }
 
-static bool
-take_user(fflag_string user, void *arg)
+static void
+add_text(reading *r, fflag_string user)
 {
-	reading    *r = arg;
 	uint64		hash = hash_bytes_extended((const unsigned char *) user.data,
 										   user.len, 0);
 
-	if (++r->entries > r->limit)
-		return false;
 	if (r->filter != NULL)
 		add_to_filter(fflag_filter_line_of(r->filter, r->filter_mask, hash), hash);
 	else
@@ -98,7 +107,71 @@ take_user(fflag_string user, void *arg)
 		strtab_insert_hash(r->members, fflag_string_make(copy, user.len),
 						   (uint32) hash, &found);
 	}
+}
+
+/* Makes texts of the integers that have been collected, and goes on with texts. */
+static void
+change_to_texts(reading *r, int64 collected)
+{
+	int64	   *integers = r->integers;
+	MemoryContext caller = MemoryContextSwitchTo(r->cxt);
+
+	r->integers = NULL;
+	if (r->limit <= LONGEST_WHOLE)
+		r->members = strtab_create(r->cxt, 8, NULL);
+	else
+	{
+		/* the list has more than limit / 2 entries: it was not read before */
+		Size		lines = r->limit * BYTES_FILTERED / sizeof(fflag_filter_line);
+
+		/* begins where a cache line does */
+		r->filter = (fflag_filter_line *)
+			TYPEALIGN(sizeof(fflag_filter_line),
+					  palloc0((lines + 1) * sizeof(fflag_filter_line)));
+		r->filter_mask = lines - 1;
+	}
+	MemoryContextSwitchTo(caller);
+
+	for (int64 i = 0; i < collected; i++)
+	{
+		char		room[FFLAG_ID_ROOM];
+
+		CHECK_FOR_INTERRUPTS();
+		add_text(r, fflag_id_to_text(INT8OID, Int64GetDatum(integers[i]), room));
+	}
+	if (integers != NULL)
+		pfree(integers);
+}
+
+static bool
+take_user(fflag_string user, void *arg)
+{
+	reading    *r = arg;
+
+	if (r->entries == r->limit)
+	{
+		r->entries++;			/* there are more */
+		return false;
+	}
+	if (r->integers != NULL &&
+		!fflag_integer_from_text(user, &r->integers[r->entries]))
+		change_to_texts(r, r->entries);
+	if (r->integers == NULL)
+		add_text(r, user);
+	r->entries++;
 	return true;
+}
+
+static void *
+allocate_huge(size_t size, void *cxt)
+{
+	return MemoryContextAllocHuge(cxt, size);
+}
+
+static void
+check_for_interrupts(void)
+{
+	CHECK_FOR_INTERRUPTS();
 }
 
 /*
@@ -110,34 +183,37 @@ static bool
 read_list(fflag_allowlist *list, int64 limit)
 {
 	reading		r = {.limit = limit};
-	MemoryContext caller;
+	fflag_integer_list *integers = NULL;
 	bool		complete;
 
 	r.cxt = AllocSetContextCreate(CurrentMemoryContext, "fflag allowlist",
 								  ALLOCSET_SMALL_SIZES);
-	caller = MemoryContextSwitchTo(r.cxt);
-	if (limit <= LONGEST_WHOLE)
-		r.members = strtab_create(r.cxt, 8, NULL);
-	else
-	{
-		/* the list has more than limit / 2 entries, or it would be read by now */
-		Size		lines = limit * BYTES_FILTERED / sizeof(fflag_filter_line);
-
-		/* begins where a cache line does */
-		r.filter = (fflag_filter_line *)
-			TYPEALIGN(sizeof(fflag_filter_line),
-					  palloc0((lines + 1) * sizeof(fflag_filter_line)));
-		r.filter_mask = lines - 1;
-	}
-	MemoryContextSwitchTo(caller);
+	/* where there is not so much memory, there may be enough for the filter */
+	if (limit <= MOST_INTEGERS)
+		r.integers = palloc_extended(limit * sizeof(int64),
+									 MCXT_ALLOC_HUGE | MCXT_ALLOC_NO_OOM);
+	if (r.integers == NULL)
+		change_to_texts(&r, 0);
 
 	fflag_read_allowlist(list->source, list->flag_id, fflag_active_snapshot(),
 						 take_user, &r);
 
 	complete = r.entries <= limit;
+	if (complete && r.entries > 0 && r.integers != NULL)
+	{
+		fflag_list_maker maker = {allocate_huge, r.cxt, check_for_interrupts};
+
+		integers = fflag_integer_list_make(r.integers, r.entries, &maker);
+		if (integers == NULL)
+			change_to_texts(&r, r.entries);
+	}
+	if (r.integers != NULL)
+		pfree(r.integers);
+
 	if (complete && r.entries > 0)
 	{
 		MemoryContextSetParent(r.cxt, list->cxt);
+		list->integers = integers;
 		list->members = r.members;
 		list->filter = r.filter;
 		list->filter_mask = r.filter_mask;
@@ -145,6 +221,8 @@ read_list(fflag_allowlist *list, int64 limit)
 	else
 		MemoryContextDelete(r.cxt);
 	list->whole = complete && r.filter == NULL;
+	if (complete)
+		list->counted = r.entries;
 	return complete;
 }
 
@@ -157,6 +235,8 @@ read_list(fflag_allowlist *list, int64 limit)
 bool
 fflag_allowlist_has(fflag_allowlist *list, fflag_string user, uint64 hash)
 {
+	int64		integer;
+
 	if (!list->whole && list->filter == NULL &&
 		list->probes >= list->next_reading)
 	{
@@ -166,6 +246,10 @@ fflag_allowlist_has(fflag_allowlist *list, fflag_string user, uint64 hash)
 			list->next_reading = Max(list->probes * 2,
 									 FIRST_READING / READ_PER_PROBE * 2);
 	}
+
+	if (list->integers != NULL)
+		return fflag_integer_from_text(user, &integer) &&
+			fflag_integer_list_has(list->integers, integer);
 
 	if (list->whole)
 		return list->members != NULL &&
@@ -191,8 +275,9 @@ count_user(fflag_string user, void *arg)
 }
 
 /*
- * How many entries the list has, for an estimate: a list of MOST_COUNTED and
- * more is taken to be the whole table.  Content and locks as above.
+ * How many entries the list has, for an estimate.  Of a list that has been read
+ * this is known; another one of MOST_COUNTED and more is taken to be the whole
+ * table.  Content and locks as above.
  */
 int64
 fflag_allowlist_count(fflag_allowlist *list)

@@ -10,6 +10,7 @@
 #include "common/hashfn.h"
 
 #include "fflag_string.h"
+#include "integer_list.h"
 #include "layout.h"
 
 /* A cache line's worth of a Bloom filter; a user has all its bits in one. */
@@ -27,13 +28,14 @@ typedef struct fflag_allowlist
 	fflag_string flag_id;
 	fflag_source *source;		/* where it is read */
 	MemoryContext cxt;			/* what is read of the list goes into children */
-	bool		whole;			/* members is the whole list */
-	struct strtab_hash *members;	/* NULL if there are none */
+	int64		counted;		/* entries, if many an estimate, or -1 */
+	bool		whole;			/* it is in integers, members, or empty */
+	fflag_integer_list *integers;	/* if all of it are integers */
+	struct strtab_hash *members;	/* if it is short */
 	fflag_filter_line *filter;	/* excludes most of those not listed */
 	uint64		filter_mask;	/* its number of lines, less one */
 	int64		probes;			/* index probes so far */
 	int64		next_reading;	/* read the list after so many probes */
-	int64		counted;		/* entries, as counted for the planner, or -1 */
 } fflag_allowlist;
 
 extern bool fflag_allowlist_has(fflag_allowlist *list, fflag_string user,
@@ -44,7 +46,7 @@ extern int64 fflag_allowlist_count(fflag_allowlist *list);
 static inline bool
 fflag_allowlist_is_empty(const fflag_allowlist *list)
 {
-	return list->whole && list->members == NULL;
+	return list->counted == 0;
 }
 
 static inline fflag_filter_line *
@@ -61,9 +63,11 @@ fflag_filter_line_of(fflag_filter_line *filter, uint64 mask, uint64 hash)
 static inline uint64
 fflag_allowlist_hash(const fflag_allowlist *list, fflag_string user)
 {
-	uint64		hash = hash_bytes_extended((const unsigned char *) user.data,
-										   user.len, 0);
+	uint64		hash;
 
+	if (list->integers != NULL)
+		return 0;				/* nobody will look at it */
+	hash = hash_bytes_extended((const unsigned char *) user.data, user.len, 0);
 	if (list->filter != NULL)
 		__builtin_prefetch(fflag_filter_line_of(list->filter, list->filter_mask,
 												hash));

@@ -146,7 +146,7 @@ check_source(fflag_source *source)
 	const char *flag_id = NameStr(source->columns[FFLAG_COLUMN_FLAG_ID]);
 
 	if (!OidIsValid(fflag_find_index(flags, 1, &source->attnums[FFLAG_COLUMN_NAME],
-									 &source->types[FFLAG_COLUMN_NAME], true)))
+									 &source->types[FFLAG_COLUMN_NAME], true, NULL)))
 		ereport(ERROR,
 				errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				errmsg("column \"%s\" of table \"%s\" is not unique",
@@ -210,7 +210,8 @@ run_as_owner(Oid schema, const char *command, int nargs, Oid *types, Datum *valu
 	GetUserIdAndSecContext(&caller, &context);
 	SetUserIdAndSecContext(owner, context | SECURITY_LOCAL_USERID_CHANGE);
 	processed = fflag_run(psprintf(command, name), nargs, types, values);
-	SetUserIdAndSecContext(caller, context);	/* after an error, the abort does so */
+	SetUserIdAndSecContext(caller, context);	/* after an error, the abort
+												 * does so */
 	return processed;
 }
 
@@ -319,7 +320,11 @@ fflag_attach(PG_FUNCTION_ARGS)
 	if (!attached)
 	{
 		check_same(schema, &current, &wanted);
-		/* the tables may have been renamed, or the row come from another database */
+
+		/*
+		 * the tables may have been renamed, or the row come from another
+		 * database
+		 */
 		if (!fflag_same_attachment(&current, &wanted) ||
 			memcmp(current.oids, wanted.oids, sizeof(current.oids)) != 0)
 			run_as_owner(schema,

@@ -90,6 +90,17 @@ decide_without_id(const fflag_flag *flag)
 	return first;
 }
 
+/* And what they say once they know it, to somebody. */
+static inline bool
+decide_with_id(const fflag_entry *entry, bool is_staff, bool listed, int bucket)
+{
+	fflag_subject subject = {.somebody = true,.is_staff = is_staff,.bucket = bucket};
+
+	return fflag_decide(&entry->flag, &subject,
+						listed ? FFLAG_LISTED_YES : FFLAG_LISTED_NO,
+						false).enabled;
+}
+
 /*
  * Evaluates an entry for the next users, count of them and up to CHUNK.
  * Leaves garbage in the current context.
@@ -107,7 +118,16 @@ evaluate_chunk(const fflag_entry *entry, const first_decisions *first,
 	int			which[CHUNK];
 	uint64		hashes[CHUNK];
 	int			undecided = 0;
-	fflag_allowlist *list;
+	fflag_allowlist *list = NULL;
+	const fflag_integer_list *integers = NULL;
+
+	if (first->of[true][false].rule == FFLAG_RULE_UNDECIDED)
+		list = fflag_cache_list(entry);
+	if (type == USER_BIGINT && list != NULL && list->integers != NULL)
+	{
+		integers = list->integers;
+		list = NULL;			/* nothing else is asked of it */
+	}
 
 	for (int i = 0; i < count; i++)
 	{
@@ -125,6 +145,17 @@ evaluate_chunk(const fflag_entry *entry, const first_decisions *first,
 		if (decision.rule != FFLAG_RULE_UNDECIDED)
 			continue;
 
+		if (integers != NULL)
+		{
+			bool		listed = fflag_integer_list_has(integers, DatumGetInt64(id));
+
+			/* who is not hashed needs no text */
+			if (listed || entry->flag.rollout <= 0)
+			{
+				answers[i] = decide_with_id(entry, is_staff[undecided], listed, -1);
+				continue;
+			}
+		}
 		user = user_to_text(id, type, rooms[undecided]);
 		texts[undecided] = user;
 		utf8[undecided] = type == USER_TEXT ? fflag_to_utf8(user) : user;
@@ -133,7 +164,6 @@ evaluate_chunk(const fflag_entry *entry, const first_decisions *first,
 
 	if (undecided == 0)
 		return;
-	list = fflag_cache_list(entry);
 	for (int k = 0; list != NULL && k < undecided; k++)
 		hashes[k] = fflag_allowlist_hash(list, texts[k]);
 
@@ -143,15 +173,11 @@ evaluate_chunk(const fflag_entry *entry, const first_decisions *first,
 
 	for (int k = 0; k < undecided; k++)
 	{
-		fflag_subject subject = {.somebody = true,.is_staff = is_staff[k]};
 		bool		listed = list != NULL &&
 			fflag_allowlist_has(list, texts[k], hashes[k]);
 
-		subject.bucket = entry->flag.rollout > 0 ? buckets[k] : -1;
-		answers[which[k]] =
-			fflag_decide(&entry->flag, &subject,
-						 listed ? FFLAG_LISTED_YES : FFLAG_LISTED_NO,
-						 false).enabled;
+		answers[which[k]] = decide_with_id(entry, is_staff[k], listed,
+										   entry->flag.rollout > 0 ? buckets[k] : -1);
 	}
 }
 

@@ -33,21 +33,32 @@ evaluate_with_id(const fflag_entry *entry, Datum id, user_type type,
 {
 	fflag_allowlist *list = fflag_cache_list(entry);
 	char		room[FFLAG_ID_ROOM];
-	fflag_string user = user_to_text(id, type, room);
-	uint64		hash = 0;
 	bool		listed = false;
 
-	if (list != NULL)
-		hash = fflag_allowlist_hash(list, user);
+	if (type == USER_BIGINT && list != NULL && list->integers != NULL)
+	{
+		listed = fflag_integer_list_has(list->integers, DatumGetInt64(id));
+		list = NULL;			/* it has answered */
+	}
 
-	subject->utf8_id = type == USER_TEXT ? fflag_to_utf8(user) : user;
+	/* who is not hashed needs no text */
+	if (list != NULL || (entry->flag.rollout > 0 && !listed))
+	{
+		fflag_string user = user_to_text(id, type, room);
+		uint64		hash = 0;
 
-	/* before the list is asked, which is still coming from memory */
-	if (list != NULL && entry->flag.rollout > 0)
-		subject->bucket = fflag_bucket_of(entry->flag.utf8_name,
-										  subject->utf8_id);
-	if (list != NULL)
-		listed = fflag_allowlist_has(list, user, hash);
+		if (list != NULL)
+			hash = fflag_allowlist_hash(list, user);
+
+		subject->utf8_id = type == USER_TEXT ? fflag_to_utf8(user) : user;
+
+		/* before the list is asked, which is still coming from memory */
+		if (list != NULL && entry->flag.rollout > 0)
+			subject->bucket = fflag_bucket_of(entry->flag.utf8_name,
+											  subject->utf8_id);
+		if (list != NULL)
+			listed = fflag_allowlist_has(list, user, hash);
+	}
 	return fflag_decide(&entry->flag, subject,
 						listed ? FFLAG_LISTED_YES : FFLAG_LISTED_NO, false);
 }

@@ -11,6 +11,7 @@
 #include "mb/pg_wchar.h"
 
 #include "id.h"
+#include "integer_list.h"
 
 /*
  * The id of this canonical text as a value of a type that fflag_id_to_text()
@@ -20,8 +21,7 @@
 bool
 fflag_id_from_text(Oid type, fflag_string text, Datum *id)
 {
-	char		room[FFLAG_ID_ROOM + 1];
-	char		again[FFLAG_ID_ROOM];
+	int64		n;
 
 	if (fflag_is_text(type))
 	{
@@ -29,12 +29,15 @@ fflag_id_from_text(Oid type, fflag_string text, Datum *id)
 		return true;
 	}
 
-	if (text.len > FFLAG_ID_ROOM)
-		return false;
-	memcpy(room, text.data, text.len);
-	room[text.len] = '\0';
 	if (type == UUIDOID)
 	{
+		char		room[FFLAG_ID_ROOM + 1];
+		char		again[FFLAG_ID_ROOM];
+
+		if (text.len > FFLAG_ID_ROOM)
+			return false;
+		memcpy(room, text.data, text.len);
+		room[text.len] = '\0';
 		/* what uuid_in() would complain of is no uuid */
 		for (int i = 0; i < FFLAG_ID_ROOM; i++)
 		{
@@ -43,24 +46,18 @@ fflag_id_from_text(Oid type, fflag_string text, Datum *id)
 				return false;
 		}
 		*id = DirectFunctionCall1(uuid_in, CStringGetDatum(room));
-	}
-	else
-	{
-		char	   *end;
-		long long	n;
 
-		errno = 0;
-		n = strtoll(room, &end, 10);
-		if (errno != 0 || *end != '\0' ||
-			(type == INT4OID && n != (int32) n) ||
-			(type == INT2OID && n != (int16) n))
-			return false;
-		*id = type == INT8OID ? Int64GetDatum(n) :
-			type == INT4OID ? Int32GetDatum((int32) n) : Int16GetDatum((int16) n);
+		/* in capitals it is not what a cast gives */
+		return fflag_string_equal(fflag_id_to_text(type, *id, again), text);
 	}
 
-	/* 042 is not what a cast gives for any of them */
-	return fflag_string_equal(fflag_id_to_text(type, *id, again), text);
+	if (!fflag_integer_from_text(text, &n) ||
+		(type == INT4OID && n != (int32) n) ||
+		(type == INT2OID && n != (int16) n))
+		return false;
+	*id = type == INT8OID ? Int64GetDatum(n) :
+		type == INT4OID ? Int32GetDatum((int32) n) : Int16GetDatum((int16) n);
+	return true;
 }
 
 /*

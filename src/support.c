@@ -22,10 +22,10 @@
 #include "utils/selfuncs.h"
 #include "utils/snapmgr.h"
 
-#include "allowlist.h"
 #include "bucket.h"
 #include "cache.h"
 #include "compat.h"
+#include "estimate.h"
 
 /*
  * Costs of a call in units of cpu_operator_cost, the cost of a comparison of two
@@ -85,7 +85,7 @@ share_enabled(const fflag_entry *entry, double users)
 	if (decision.rule != FFLAG_RULE_UNDECIDED)
 		return decision.enabled ? 1 : 0;
 	list = fflag_cache_list(entry);
-	listed = list == NULL ? 0 : fflag_allowlist_count(list);
+	listed = list == NULL ? 0 : fflag_estimate_listed(list);
 	if (listed > 0)
 		listed = listed < users ? listed / users : 0.5;
 	return rollout + (1 - rollout) * listed;

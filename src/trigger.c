@@ -71,7 +71,7 @@ fflag_invalidate(PG_FUNCTION_ARGS)
 	TriggerData *data = get_trigger_data(fcinfo, "fflag_invalidate");
 
 	fflag_announce(data->tg_trigger->tgoid);
-	fflag_cache_begin_write();
+	fflag_cache_begin_write(fcinfo->flinfo);
 	return PointerGetDatum(new_tuple(data));
 }
 
@@ -160,9 +160,10 @@ fflag_check_attachment(PG_FUNCTION_ARGS)
 				errhint("Call fflag_attach() or fflag_detach(), which check whose tables they are."));
 
 	/*
-	 * There is room for one row.  A second one that comes with a dump, or from a
-	 * publisher that has attached the same tables, is the same row; from a
-	 * publisher that has attached others, it must not stop replication.
+	 * There is room for one row.  A second one that comes with a dump, or
+	 * from a publisher that has attached the same tables, is the same row;
+	 * from a publisher that has attached others, it must not stop
+	 * replication.
 	 */
 	if (TRIGGER_FIRED_BY_INSERT(data->tg_event) &&
 		fflag_read_attachment(rel, GetActiveSnapshot(), &old))

@@ -33,14 +33,21 @@
 #include "compat.h"
 #include "writer.h"
 
-/* this backend's last write to the tables, see fflag_begin_write() */
+/* what this backend's transaction has written, see fflag_begin_write() */
 static struct
 {
 	LocalTransactionId lxid;
-	TimestampTz command;
-	CommandId	curcid;			/* of the first statement of that command */
+	int			statements;		/* that have written and are not over */
+	CommandId	curcid;			/* of the first of them */
 	CommandId	last;			/* of the last row written */
 }			writing;
+
+/* A statement that has written, in its own memory. */
+typedef struct writing_statement
+{
+	MemoryContextCallback callback;
+	LocalTransactionId lxid;
+} writing_statement;
 
 /*
  * Which markers this transaction has announced: in a subtransaction that is still
@@ -151,30 +158,53 @@ fflag_begin_commit(void)
 		take_write_lock();
 }
 
+/* Called when the memory of a statement goes. */
+static void
+end_statement(void *arg)
+{
+	if (((writing_statement *) arg)->lxid == writing.lxid)
+		writing.statements--;
+}
+
 /*
- * Called in the backend that changes a row, before it does so.
+ * Called in the backend that changes a row, before it does so, by the trigger
+ * that is called through flinfo.
  *
  * From now until the writing statement is over, a snapshot taken by code that
  * the statement calls, one with a later command id than the statement's, sees
- * the rows changed so far, and under the same identity more of them later.
- * There is no telling when the statement is over; but it is once the client
- * has sent the next command.
+ * the rows changed so far, and under the same identity more of them later.  The
+ * statement is over at the latest when the memory goes in which the executor keeps
+ * what it has looked up for the trigger, flinfo; for then it can call the trigger
+ * no more.
  */
 void
-fflag_begin_write(void)
+fflag_begin_write(FmgrInfo *flinfo)
 {
+	writing_statement *statement = flinfo->fn_extra;
 	CommandId	curcid = FirstCommandId;
 
 	if (ActiveSnapshotSet())
 		curcid = GetActiveSnapshot()->curcid;
 
-	if (writing.lxid != MyLocalTransactionId ||
-		writing.command != GetCurrentStatementStartTimestamp() ||
-		curcid < writing.curcid)
+	if (statement == NULL)
+	{
+		statement = MemoryContextAllocZero(flinfo->fn_mcxt, sizeof(*statement));
+		statement->callback.func = end_statement;
+		statement->callback.arg = statement;
+		MemoryContextRegisterResetCallback(flinfo->fn_mcxt, &statement->callback);
+		flinfo->fn_extra = statement;
+	}
+	if (writing.lxid != MyLocalTransactionId)
 	{
 		writing.lxid = MyLocalTransactionId;
-		writing.command = GetCurrentStatementStartTimestamp();
+		writing.statements = 0;
+	}
+	if (writing.statements == 0 || curcid < writing.curcid)
 		writing.curcid = curcid;
+	if (statement->lxid != MyLocalTransactionId)
+	{
+		statement->lxid = MyLocalTransactionId;
+		writing.statements++;
 	}
 	writing.last = GetCurrentCommandId(false);
 }
@@ -190,12 +220,11 @@ fflag_has_written_between(const fflag_snapshot_id *a, const fflag_snapshot_id *b
 		a->curcid <= writing.last && a->curcid != b->curcid;
 }
 
-/* Might the statement that writes show more rows to this snapshot later? */
+/* Might a statement that writes show more rows to this snapshot later? */
 bool
 fflag_is_moving(const fflag_snapshot_id *s)
 {
-	return writing.lxid == s->lxid &&
-		writing.command == GetCurrentStatementStartTimestamp() &&
+	return writing.lxid == s->lxid && writing.statements > 0 &&
 		s->curcid > writing.curcid;
 }
 

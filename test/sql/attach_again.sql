@@ -20,7 +20,7 @@ DROP TRIGGER fflag_invalidate ON flag_user;
 SELECT fflag_enabled('f'), caching FROM fflag_cache();
 SELECT fflag_attach('flag', 'flag_user', rollout_percentage => 'percent', flag_id => 'flag');
 SELECT fflag_enabled('f'), caching FROM fflag_cache();
-SELECT tgrelid::regclass, tgenabled FROM pg_trigger WHERE tgname = 'fflag_invalidate' AND tgrelid::regclass::text LIKE 'flag%' ORDER BY 1::text;
+SELECT tgrelid::regclass, tgenabled FROM pg_trigger WHERE tgname = 'fflag_invalidate' AND tgrelid::regclass::text LIKE 'flag%' ORDER BY tgrelid::regclass::text;
 -- other tables, or other columns
 CREATE TABLE flag_2 (LIKE flag INCLUDING ALL);
 SELECT fflag_attach('flag_2', 'flag_user', rollout_percentage => 'percent', flag_id => 'flag');

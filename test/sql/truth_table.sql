@@ -78,5 +78,46 @@ SELECT count(*) FILTER (WHERE fflag IS DISTINCT FROM fflag_enabled(r.name, s.id,
 FROM result r JOIN subject s USING (n, type) WHERE r.name IS NOT NULL AND n < 45;
 RESET fflag.cache;
 
+-- Lists on both sides of each switch in how they are held.  "block": from 4,096 in
+-- 65,536 on these are a bitmap.  "directory": more than 25 blocks are too many for
+-- a hundred integers.  "mixed" and "far": 8,192 are held whole, more in a filter.
+CREATE TEMP TABLE list AS
+	SELECT format('block %s', size) AS name, n, n::bigint * 15 AS id FROM generate_series(4095, 4097) AS size, generate_series(1, size) AS n
+	UNION ALL SELECT format('directory %s', size), n, n / 100 * (size - 1) * 65536::bigint + n FROM generate_series(25, 26) AS size, generate_series(1, 100) AS n
+	UNION ALL SELECT format('%s %s', kind, size), n, CASE kind WHEN 'far' THEN n * 10000000::bigint ELSE n END
+		FROM unnest('{integers,mixed,far}'::text[]) AS kind, generate_series(8192, 8193) AS size, generate_series(1, size) AS n;
+INSERT INTO feature_flag (name, enabled, rollout_percentage)
+	SELECT DISTINCT format('%s, %s', name, p), true, p FROM list, (VALUES (0), (50.5)) AS percentage (p);
+INSERT INTO feature_flag_user (flag_id, user_id)
+	SELECT f.id, CASE WHEN l.name ~ 'mixed' AND l.n = 100 THEN '0' ELSE '' END || l.id
+	FROM list AS l, feature_flag AS f WHERE f.name IN (l.name || ', 0', l.name || ', 50.5');
+ANALYZE feature_flag_user;
+
+-- until all have been read
+SELECT count(*) FROM feature_flag AS f, generate_series(1, 5000) AS n WHERE f.name ~ 'block|directory|integers|mixed|far' AND fflag_enabled(f.name, -n);
+
+CREATE TEMP TABLE answer AS
+SELECT f.name, a.id, a.integer, rules.*, fflag_enabled(f.name, a.id) AS of_text,
+	CASE WHEN a.integer IS NULL THEN rules.enabled ELSE fflag_enabled(f.name, a.integer) END AS of_integer,
+	explained.enabled AS explained, explained.rule AS explained_rule
+FROM (SELECT name, (l.id + d)::text AS id, l.id + d AS integer FROM list AS l, generate_series(-1, 1) AS d WHERE n % 100 = 0 OR n > 8190 OR name ~ 'directory'
+		UNION SELECT name, prefix || l.id, NULL FROM list AS l, unnest('{0,+,-0," "}'::text[]) AS prefix WHERE n % 500 = 0 OR n = 100
+		UNION SELECT name, edge, NULL FROM list, unnest('{-0,"",-,9223372036854775808,-9223372036854775809}'::text[]) AS edge
+		UNION SELECT name, edge::text, edge FROM list, unnest('{0,-1,9223372036854775807,-9223372036854775808}'::bigint[]) AS edge) AS a
+	JOIN feature_flag AS f ON f.name IN (a.name || ', 0', a.name || ', 50.5')
+	CROSS JOIN LATERAL plain_rules(f, a.id, false, false) AS rules
+	CROSS JOIN LATERAL fflag_explain(f.name, a.id) AS explained;
+SELECT split_part(name, ',', 1) AS list, rule, count(*) AS answers, count(*) FILTER (WHERE enabled) AS enabled,
+	count(*) FILTER (WHERE enabled IS DISTINCT FROM of_text) AS wrong, count(*) FILTER (WHERE enabled IS DISTINCT FROM of_integer) AS wrong_integers,
+	count(*) FILTER (WHERE (enabled, rule) IS DISTINCT FROM (explained, explained_rule)) AS wrongly_explained
+FROM answer GROUP BY list, rule ORDER BY list, rule;
+
+-- and in arrays
+SELECT count(*) AS answers, count(*) FILTER (WHERE got IS DISTINCT FROM u.said) AS wrong, count(*) FILTER (WHERE got_of_integer IS DISTINCT FROM said_of_integer) AS wrong_integers
+FROM (SELECT fflag_enabled(name, array_agg(id)) AS of_texts, array_agg(enabled) AS said,
+		fflag_enabled(name, array_agg(integer) FILTER (WHERE integer IS NOT NULL)) AS of_integers, array_agg(enabled) FILTER (WHERE integer IS NOT NULL) AS said_of_integers
+	FROM answer GROUP BY name) AS arrays,
+	unnest(of_texts, said, of_integers, said_of_integers) AS u (got, said, got_of_integer, said_of_integer);
+
 DROP FUNCTION plain_rules;
 DROP EXTENSION fflag;

@@ -1,7 +1,7 @@
 # Statements that are cut off while they load allowlists, short and very long,
-# by statement_timeout, lock_timeout, cancel and terminate: the next one is
-# right.  The long list is read in pieces that grow, so that a statement cut off
-# at a random moment is cut off in each of them.
+# of integers and of texts, by statement_timeout, lock_timeout, cancel and
+# terminate: the next one is right.  A long list is read in pieces that grow, so
+# that a statement cut off at a random moment is cut off in each of them.
 #
 #   FFLAG_FAULT_SECONDS   how long (60)
 use strict;
@@ -23,10 +23,11 @@ $node->append_conf('postgresql.conf', "log_statement = none\nlog_min_messages = 
 $node->start;
 $node->safe_psql('postgres', qq{
 	CREATE EXTENSION fflag;
-	SELECT fflag_register('long', true, 0), fflag_register('short', true, 0), fflag_register('flag ' || n, true, 50)
+	SELECT fflag_register('long', true, 0), fflag_register('texts', true, 0), fflag_register('short', true, 0), fflag_register('flag ' || n, true, 50)
 		FROM generate_series(1, 500) AS n;
 	INSERT INTO feature_flag_user SELECT id, n::text FROM feature_flag, generate_series(2, 2 * $listed, 2) AS n WHERE name = 'long';
 	INSERT INTO feature_flag_user SELECT id, n::text FROM feature_flag, generate_series(2, 200, 2) AS n WHERE name = 'short';
+	INSERT INTO feature_flag_user SELECT id, 'user ' || n FROM feature_flag, generate_series(2, 2 * $listed, 2) AS n WHERE name = 'texts';
 	VACUUM ANALYZE feature_flag, feature_flag_user;
 });
 my $writer = session($node);
@@ -34,7 +35,7 @@ my $session = session($node);
 my $pid = ask($session, 'SELECT pg_backend_pid()');
 
 # What is cut off: all of it takes long enough for every size of list.
-my $load = sprintf q{SELECT count(*) FILTER (WHERE fflag_enabled('long', n)) || ' ' || count(*) FILTER (WHERE fflag_enabled('short', n))
+my $load = sprintf q{SELECT count(*) FILTER (WHERE fflag_enabled('long', n)) || ' ' || count(*) FILTER (WHERE fflag_enabled('short', n)) || ' ' || count(*) FILTER (WHERE fflag_enabled('texts', 'user ' || n))
 	|| ' ' || (SELECT count(*) FROM fflag_flags(1)) FROM generate_series(1, %d) AS n}, 2 * $listed;
 
 # And what has to be right afterwards.  $n is a user that was on neither list,
@@ -57,7 +58,7 @@ sub check
 
 # how long it takes when nobody disturbs it
 my $begun = time;
-is(ask($session, $load), "$listed 100 502", 'undisturbed');
+is(ask($session, $load), "$listed 100 $listed 503", 'undisturbed');
 my $needed = time - $begun;
 note sprintf 'undisturbed it takes %.2f s', $needed;
 
@@ -112,8 +113,8 @@ for (my $round = 0; time < $until || grep({ !$cut{$_} } @ways); $round++)
 	# now and then all of it, after the list has been loaded in part
 	if ($round % 20 == 19)
 	{
-		my $all = ask($session, q{SELECT count(*) FILTER (WHERE name = 'long') || ' ' || count(*) FILTER (WHERE name = 'short') || ' 502'
-			FROM feature_flag_user JOIN feature_flag ON id = flag_id WHERE user_id::int <= } . 2 * $listed);
+		my $all = ask($session, qq{SELECT count(*) FILTER (WHERE name = 'long') || ' ' || count(*) FILTER (WHERE name = 'short') || ' $listed 503'
+			FROM feature_flag_user JOIN feature_flag ON id = flag_id WHERE CASE WHEN name IN ('long', 'short') THEN user_id::int <= 2 * $listed END});
 		is(ask($session, $load), $all, "all users, after $way");
 	}
 }
@@ -125,8 +126,8 @@ is($wrong, 0, 'no wrong answer afterwards');
 # what was cut off has left nothing behind
 ask($session, $load);
 my ($lists, $bytes) = $session->selectrow_array('SELECT allowlists, bytes FROM fflag_cache()');
-is($lists, 502, 'the lists are held, empty ones too');
-is(ask($session, q{SELECT count(*) FROM pg_backend_memory_contexts WHERE name = 'fflag allowlist'}), 2, 'those that are not empty once');
+is($lists, 503, 'the lists are held, empty ones too');
+is(ask($session, q{SELECT count(*) FROM pg_backend_memory_contexts WHERE name = 'fflag allowlist'}), 3, 'those that are not empty once');
 cmp_ok($bytes, '<', 3_000_000, "in $bytes bytes, together with the flags");
 
 $_->disconnect for ($writer, $session);

@@ -36,6 +36,7 @@ $node->safe_psql('postgres', qq{
 	SELECT fflag_register('flag ' || n, true, 0) FROM generate_series(1, 60) AS n;
 	INSERT INTO feature_flag_user SELECT id, n::text FROM feature_flag, generate_series(2, 40) AS n WHERE name <> 'flag 1';
 	INSERT INTO feature_flag_user SELECT id, n::text FROM feature_flag, generate_series(2, 20000) AS n WHERE name = 'flag 1';
+	INSERT INTO feature_flag_user SELECT id, 'user ' || n FROM feature_flag, generate_series(2, 20000) AS n WHERE name = 'flag 3';
 	CREATE TABLE names AS SELECT name, n FROM feature_flag, generate_series(1, 3) AS n;
 	DO 'BEGIN EXECUTE format(''ALTER TABLE feature_flag ADD note text DEFAULT %L'', repeat(''note'', 5000)); END';
 	VACUUM ANALYZE;
@@ -50,6 +51,7 @@ my %statement = (
 	'flags and short lists' => 'SELECT count(*) FILTER (WHERE fflag_enabled(name, n)) FROM names',
 	'all flags' => 'SELECT count(*) FILTER (WHERE enabled) FROM fflag_flags(1)',
 	'a long list' => q{SELECT count(*) FILTER (WHERE fflag_enabled('flag 1', 20000 + n)) FROM generate_series(1, 12000) AS n},
+	'a long list of texts' => q{SELECT count(*) FILTER (WHERE fflag_enabled('flag 3', 'user ' || 20000 + n)) FROM generate_series(1, 12000) AS n},
 	'unknown names' => q{SELECT count(*) FILTER (WHERE fflag_enabled('unknown ' || n, 1)) FROM generate_series(1, 2000) AS n},
 	'a write' => q{UPDATE feature_flag SET description = description || fflag_enabled(name, 1)},
 );

@@ -1,12 +1,16 @@
 /*
  * fuzz.c
- *		libFuzzer harness for src/md5.c, src/bucket_simd.c, src/bucket.c, src/rules.c.
+ *		libFuzzer harness for src/md5.c, src/bucket_simd.c, src/bucket.c, src/rules.c,
+ *		src/integer_list.c.
  *
  * The first bytes of an input are the flag and how to divide the rest into name
  * and user id.  What is compared with is written differently on purpose: an MD5
  * of one message in memory, straight from RFC 1321, a division of the 128-bit
- * number digit by digit, and the rules as a sentence of conditions.
+ * number digit by digit, the rules as a sentence of conditions, and a list of
+ * integers as a sorted array.
  */
+#include <errno.h>
+#include <inttypes.h>
 #include <math.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -14,6 +18,7 @@
 #include <string.h>
 
 #include "bucket.h"
+#include "integer_list.h"
 #include "md5.h"
 #include "rules.h"
 
@@ -171,6 +176,110 @@ test_batch(const char *name, size_t name_len, const char *user, size_t user_len,
 	free(message);
 }
 
+static int
+compare_integers(const void *a, const void *b)
+{
+	int64_t		x = *(const int64_t *) a;
+	int64_t		y = *(const int64_t *) b;
+
+	return (x > y) - (x < y);
+}
+
+/* The text of an integer, as the C library writes and reads it. */
+static void
+test_text(const char *text, size_t len)
+{
+	char		copy[32];
+	char		again[32];
+	char	   *end;
+	int64_t		got;
+	int64_t		want;
+	int			is_one = 0;
+
+	if (len > 0 && len < sizeof(copy))
+	{
+		memcpy(copy, text, len);
+		copy[len] = '\0';
+		errno = 0;
+		want = strtoll(copy, &end, 10);
+		snprintf(again, sizeof(again), "%" PRId64, want);
+		is_one = errno == 0 && end == copy + len && strcmp(again, copy) == 0;
+	}
+	must(fflag_integer_from_text(fflag_string_make(text, len), &got) == is_one,
+		 "whether a text is an integer");
+	must(!is_one || got == want, "integer of a text");
+}
+
+typedef struct pieces
+{
+	void	   *piece[2];
+	int			n;
+} pieces;
+
+static void *
+allocate(size_t size, void *arg)
+{
+	pieces	   *p = arg;
+
+	return p->piece[p->n++] = malloc(size);
+}
+
+static void
+check_nothing(void)
+{
+}
+
+/* Records of the input are runs of integers, each from near the end of the last. */
+static void
+test_integers(const uint8_t *data, size_t size)
+{
+	enum
+	{
+		RECORD = 12, MOST = 6000
+	};
+	static int64_t integers[MOST];
+	size_t		n = 0;
+	uint64_t	next = 0;
+	pieces		p = {{NULL, NULL}, 0};
+	fflag_list_maker maker = {allocate, &p, check_nothing};
+	fflag_integer_list *list;
+
+	for (; size >= RECORD && n < MOST; data += RECORD, size -= RECORD)
+	{
+		int64_t		distance;
+		size_t		run = (data[10] << 8 | data[11]) & 0x1fff;
+
+		memcpy(&distance, data, sizeof(distance));
+		next += (uint64_t) (distance >> data[8] % 64);
+		for (; run > 0 && n < MOST; run--, next += data[9])
+			integers[n++] = (int64_t) next;
+	}
+	list = fflag_integer_list_make(integers, n, &maker);
+	qsort(integers, n, sizeof(int64_t), compare_integers);
+	must(list == NULL || n > 0, "list of none");
+	for (size_t i = 0; i < n; i++)
+	{
+		char		text[32];
+		int			len = snprintf(text, sizeof(text), "%" PRId64, integers[i]);
+
+		for (int d = -1; list != NULL && d <= 1; d++)
+		{
+			int64_t		asked = (int64_t) ((uint64_t) integers[i] + (uint64_t) d);
+
+			must(fflag_integer_list_has(list, asked) ==
+				 (bsearch(&asked, integers, n, sizeof(int64_t), compare_integers) != NULL),
+				 "integer in a list");
+		}
+		if (i % 64 != 0)
+			continue;
+		test_text(text, (size_t) len);
+		text[(i + n) % (size_t) len] = (char) ('*' + i / 64 % 17);	/* up to ':' */
+		test_text(text, (size_t) len);
+	}
+	for (int i = 0; i < p.n; i++)
+		free(p.piece[i]);
+}
+
 int
 LLVMFuzzerInitialize(int *argc, char ***argv)
 {
@@ -222,6 +331,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	bucket = fflag_bucket_of(fflag_string_make(name, name_len),
 							 fflag_string_make(user, user_len));
 	must(bucket == plain_bucket(message, size + 1), "bucket");
+	test_text(user, user_len);
+	if (size < 300)
+		test_integers(data + HEAD, size);
 	if (size < 300)
 		test_batch(name, name_len, user, user_len, 1 + data[5] % 40);
 

@@ -1,5 +1,5 @@
-# libFuzzer on src/md5.c, src/bucket_simd.c, src/bucket.c and src/rules.c against the plain versions
-# in fuzz.c; first of all on sources with a mistake each, which it has to find.
+# libFuzzer on src/md5.c, src/bucket_simd.c, src/bucket.c, src/rules.c and src/integer_list.c against
+# the plain versions in fuzz.c; first of all on sources with a mistake each, which it has to find.
 #
 #   FFLAG_FUZZ_SECONDS   how long, together with sql.pl (30)
 use strict;
@@ -42,6 +42,7 @@ my %mistake = (
 	'bucket_simd.c' => sub { s/user_len >= FFLAG_MD5_ROOM - prefix;/user_len > FFLAG_MD5_ROOM - prefix;/ },
 	'bucket.c' => sub { s/51616/51617/ },
 	'rules.c' => sub { s/bucket < flag->rollout/bucket <= flag->rollout/ },
+	'integer_list.c' => sub { s/words\[low \/ 16\] \|=/words[low \/ 16] =/ },
 );
 for my $file (sort keys %mistake)
 {
@@ -49,7 +50,7 @@ for my $file (sort keys %mistake)
 	$mistake{$file}->() || die "nothing to change in $file" for $source;
 	append_to_file("$dir/$file", $source);
 	my ($status, undef, $log) = fuzz("mistake-$file", 20, 4096,
-		map { $_ eq $file ? "$dir/$file" : "$root/src/$_" } qw(bucket.c md5.c bucket_simd.c rules.c));
+		map { $_ eq $file ? "$dir/$file" : "$root/src/$_" } qw(bucket.c md5.c bucket_simd.c rules.c integer_list.c));
 	isnt($status, 0, "a mistake in $file is found");
 	ok($log =~ /^differs: /m, 'by comparison');
 }
