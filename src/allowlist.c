@@ -121,7 +121,10 @@ change_to_texts(reading *r, int64 collected)
 		r->members = strtab_create(r->cxt, 8, NULL);
 	else
 	{
-		/* the list has more than limit / 2 entries: it was not read before */
+		/*
+		 * The list has more than limit / 2 entries, or it would have been read
+		 * by now.
+		 */
 		Size		lines = r->limit * BYTES_FILTERED / sizeof(fflag_filter_line);
 
 		/* begins where a cache line does */

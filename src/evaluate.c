@@ -26,6 +26,27 @@
 #include "overloads.h"
 #include "rules.h"
 
+/* The end of evaluate_with_id() for a list that is asked by the id's text. */
+static fflag_decision
+evaluate_with_list(const fflag_entry *entry, fflag_allowlist *list, Datum id,
+				   user_type type, fflag_subject *subject)
+{
+	char		room[FFLAG_ID_ROOM];
+	fflag_string user = user_to_text(id, type, room);
+	uint64		hash = fflag_allowlist_hash(list, user);
+	bool		listed;
+
+	subject->utf8_id = type == USER_TEXT ? fflag_to_utf8(user) : user;
+
+	/* before the list is asked, which is still coming from memory */
+	if (entry->flag.rollout > 0)
+		subject->bucket = fflag_bucket_of(entry->flag.utf8_name,
+										  subject->utf8_id);
+	listed = fflag_allowlist_has(list, user, hash);
+	return fflag_decide(&entry->flag, subject,
+						listed ? FFLAG_LISTED_YES : FFLAG_LISTED_NO, false);
+}
+
 /* The rest of evaluate_entry(), out of line to keep its beginning short. */
 static pg_noinline fflag_decision
 evaluate_with_id(const fflag_entry *entry, Datum id, user_type type,
@@ -33,34 +54,23 @@ evaluate_with_id(const fflag_entry *entry, Datum id, user_type type,
 {
 	fflag_allowlist *list = fflag_cache_list(entry);
 	char		room[FFLAG_ID_ROOM];
-	bool		listed = false;
 
-	if (type == USER_BIGINT && list != NULL && list->integers != NULL)
+	if (list != NULL)
 	{
-		listed = fflag_integer_list_has(list->integers, DatumGetInt64(id));
-		list = NULL;			/* it has answered */
+		if (type != USER_BIGINT || list->integers == NULL)
+			return evaluate_with_list(entry, list, id, type, subject);
+		if (fflag_integer_list_has(list->integers, DatumGetInt64(id)))
+			return fflag_decide(&entry->flag, subject, FFLAG_LISTED_YES, false);
 	}
 
 	/* who is not hashed needs no text */
-	if (list != NULL || (entry->flag.rollout > 0 && !listed))
+	if (entry->flag.rollout > 0)
 	{
 		fflag_string user = user_to_text(id, type, room);
-		uint64		hash = 0;
-
-		if (list != NULL)
-			hash = fflag_allowlist_hash(list, user);
 
 		subject->utf8_id = type == USER_TEXT ? fflag_to_utf8(user) : user;
-
-		/* before the list is asked, which is still coming from memory */
-		if (list != NULL && entry->flag.rollout > 0)
-			subject->bucket = fflag_bucket_of(entry->flag.utf8_name,
-											  subject->utf8_id);
-		if (list != NULL)
-			listed = fflag_allowlist_has(list, user, hash);
 	}
-	return fflag_decide(&entry->flag, subject,
-						listed ? FFLAG_LISTED_YES : FFLAG_LISTED_NO, false);
+	return fflag_decide(&entry->flag, subject, FFLAG_LISTED_NO, false);
 }
 
 /*
