@@ -18,10 +18,12 @@
 #include "catalog/catalog.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
+#include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -193,6 +195,28 @@ add_trigger(Oid schema, Oid relid)
 }
 
 /*
+ * Refuses to write to the table as its owner if code of somebody else would run:
+ * whoever has been granted TRIGGER on it would then be the owner as soon as they
+ * call us.
+ */
+static void
+check_triggers(Relation rel)
+{
+	for (int i = 0; rel->trigdesc != NULL && i < rel->trigdesc->numtriggers; i++)
+	{
+		Trigger    *trigger = &rel->trigdesc->triggers[i];
+
+		if (!trigger->tgisinternal &&
+			!fflag_is_own(ProcedureRelationId, trigger->tgfoid))
+			ereport(ERROR,
+					errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+					errmsg("table \"%s\" has a trigger \"%s\", which would run as the table's owner",
+						   RelationGetRelationName(rel), trigger->tgname),
+					errhint("Let the owner of this table call the function, or drop the trigger."));
+	}
+}
+
+/*
  * Runs a command on the table that says what is attached, as that table's owner.
  * Each %s in it stands for the table's name.  Returns as fflag_run() does.
  */
@@ -200,14 +224,21 @@ static uint64
 run_as_owner(Oid schema, const char *command, int nargs, Oid *types, Datum *values)
 {
 	char	   *name = fflag_table_in_sql(schema, FFLAG_ATTACHMENT_TABLE);
-	Relation	rel = fflag_open_relation(get_relname_relid(FFLAG_ATTACHMENT_TABLE, schema));
-	Oid			owner = rel->rd_rel->relowner;
+	Oid			relid = get_relname_relid(FFLAG_ATTACHMENT_TABLE, schema);
+	Relation	rel;
+	Oid			owner;
 	Oid			caller;
 	int			context;
 	uint64		processed;
 
-	table_close(rel, AccessShareLock);
+	/* until the transaction ends: nobody may add a trigger or be made the owner */
+	LockRelationOid(relid, RowExclusiveLock);
+	rel = fflag_open_relation(relid);
+	owner = rel->rd_rel->relowner;
 	GetUserIdAndSecContext(&caller, &context);
+	if (!has_privs_of_role(caller, owner))
+		check_triggers(rel);
+	table_close(rel, AccessShareLock);
 	SetUserIdAndSecContext(owner, context | SECURITY_LOCAL_USERID_CHANGE);
 	processed = fflag_run(psprintf(command, name), nargs, types, values);
 	SetUserIdAndSecContext(caller, context);	/* after an error, the abort

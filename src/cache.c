@@ -136,13 +136,17 @@ mark_dirty(Datum arg, Oid relid)
 }
 
 /*
- * Syscache callback: roles or memberships have changed, and so perhaps whether
- * the tables that are attached may still be shown.
+ * Syscache callback: a role, a membership or the name of a schema has changed, and
+ * so perhaps which tables are attached, or whether they may still be shown.  Our
+ * own tables depend on none of this, and anybody may change their password.
  */
 static void
-mark_roles_changed(Datum arg, int cacheid, uint32 hashvalue)
+mark_attached_dirty(Datum arg, int cacheid, uint32 hashvalue)
 {
-	mark_dirty(arg, source.tables[FFLAG_ATTACHMENT].relid);
+	if (source.attached)
+		mark_dirty(arg, source.tables[FFLAG_ATTACHMENT].relid);
+	else
+		messages++;				/* locate() may be about to find them attached */
 }
 
 /*
@@ -213,12 +217,17 @@ fflag_cache_init(void)
 	}
 	if (registered == 2)
 	{
-		CacheRegisterSyscacheCallback(AUTHOID, mark_roles_changed, (Datum) 0);
+		CacheRegisterSyscacheCallback(AUTHOID, mark_attached_dirty, (Datum) 0);
 		registered++;
 	}
 	if (registered == 3)
 	{
-		CacheRegisterSyscacheCallback(AUTHMEMROLEMEM, mark_roles_changed, (Datum) 0);
+		CacheRegisterSyscacheCallback(AUTHMEMROLEMEM, mark_attached_dirty, (Datum) 0);
+		registered++;
+	}
+	if (registered == 4)
+	{
+		CacheRegisterSyscacheCallback(NAMESPACEOID, mark_attached_dirty, (Datum) 0);
 		registered++;
 	}
 	RegisterXactCallback(end_transaction, NULL);

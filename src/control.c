@@ -62,6 +62,13 @@ run_on_table(FunctionCallInfo fcinfo, const char *command, const char *table,
 	{
 		bool		isnull;
 
+		/* a bigint, unless the owner has changed its table */
+		if (SPI_gettypeid(SPI_tuptable->tupdesc, 1) != INT8OID)
+			ereport(ERROR,
+					errcode(ERRCODE_DATATYPE_MISMATCH),
+					errmsg("column \"%s\" of table \"%s\" is no bigint",
+						   SPI_fname(SPI_tuptable->tupdesc, 1), table),
+					errhint("Extension \"fflag\" needs this type; change it back with ALTER TABLE."));
 		*result = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc,
 								1, &isnull);
 	}

@@ -152,6 +152,13 @@ fflag_check_attachment(PG_FUNCTION_ARGS)
 	Relation	rel = data->tg_relation;
 	fflag_attachment old;
 
+	/* whoever may execute this can put it on a foreign table */
+	if (!fflag_is_own(RelationRelationId, RelationGetRelid(rel)))
+		ereport(ERROR,
+				errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				errmsg("function \"fflag_check_attachment\" was called by a trigger of table \"%s\"",
+					   RelationGetRelationName(rel)),
+				errhint("It belongs to the tables of extension \"fflag\"."));
 	if (!has_privs_of_role(GetUserId(), rel->rd_rel->relowner))
 		ereport(ERROR,
 				errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),

@@ -85,6 +85,28 @@ SELECT fflag_enabled('f3', 1);
 SELECT count(*) FROM fflag_flags(1);
 TABLE cache;
 
+-- a role that is changed, as anybody may change their password, costs others nothing
+CREATE ROLE regress_fflag_somebody;
+SELECT fflag_enabled('f2', 1), loads AS before FROM fflag_cache() \gset
+ALTER ROLE regress_fflag_somebody PASSWORD 'x';
+SELECT fflag_enabled('f2', 1), loads - :before AS loads FROM fflag_cache();
+DROP ROLE regress_fflag_somebody;
+
+-- tables that are found by name, as after a restore, go when their schema is renamed
+CREATE SCHEMA shop;
+CREATE TABLE shop.flag (id int PRIMARY KEY, name text NOT NULL UNIQUE, enabled boolean NOT NULL, staff_only boolean NOT NULL, rollout_percentage int NOT NULL);
+CREATE TABLE shop.flag_user (featureflag_id int NOT NULL, user_id int NOT NULL, PRIMARY KEY (featureflag_id, user_id));
+INSERT INTO shop.flag VALUES (1, 'shop', true, false, 100);
+SELECT fflag_attach('shop.flag', 'shop.flag_user');
+UPDATE feature_flag_attachment SET flags_oid = 1, users_oid = 2;
+SELECT fflag_enabled('shop');
+ALTER SCHEMA shop RENAME TO store;
+SELECT fflag_enabled('shop');
+ALTER SCHEMA store RENAME TO shop;
+SELECT fflag_enabled('shop');
+SELECT fflag_detach();
+DROP SCHEMA shop CASCADE;
+
 SET fflag.no_such_setting = 1;
 DROP VIEW cache;
 DROP EXTENSION fflag;

@@ -113,6 +113,27 @@ DROP TABLE feature_flag_attachment;
 ALTER TABLE hidden RENAME TO feature_flag_attachment;
 SELECT fflag_enabled('own'), fflag_enabled('forged');
 
+-- a trigger of a delegate on the row does not run as the owner
+GRANT TRIGGER ON feature_flag_attachment TO regress_fflag_delegate;
+SET ROLE regress_fflag_delegate;
+CREATE TABLE flag_now (id int PRIMARY KEY, name text NOT NULL UNIQUE, enabled boolean NOT NULL, staff_only boolean NOT NULL, rollout_percentage int NOT NULL);
+CREATE TABLE flag_user_now (featureflag_id int NOT NULL, user_id text NOT NULL, UNIQUE (featureflag_id, user_id));
+INSERT INTO flag_now VALUES (1, 'now', true, false, 0);
+GRANT SELECT ON flag_now, flag_user_now TO regress_fflag_owner;
+CREATE FUNCTION forge() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+	RAISE NOTICE 'run as %', current_user;
+	RETURN NEW;
+END $$;
+CREATE TRIGGER zz BEFORE INSERT ON feature_flag_attachment FOR EACH ROW EXECUTE FUNCTION forge();
+SELECT fflag_attach('flag_now', 'flag_user_now');
+SELECT fflag_enabled('now', 'hunter2');
+RESET ROLE;
+DROP TRIGGER zz ON feature_flag_attachment;
+SET ROLE regress_fflag_delegate;
+SELECT fflag_attach('flag_now', 'flag_user_now');
+SELECT fflag_detach();
+RESET ROLE;
+
 SET client_min_messages = warning;
 DROP OWNED BY regress_fflag_owner, regress_fflag_delegate, regress_fflag_victim CASCADE;
 DROP ROLE regress_fflag_owner, regress_fflag_delegate, regress_fflag_victim;

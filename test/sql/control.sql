@@ -86,4 +86,11 @@ SELECT E'=> ' || command || E'\n   ' || try(command) FROM (VALUES
 -- nothing has come of them
 SELECT left(name, 10) AS name, length(name), enabled, rollout_percentage FROM feature_flag ORDER BY name;
 DROP FUNCTION try;
+
+-- an id that is no bigint any more is not taken for one
+ALTER EXTENSION fflag DROP SEQUENCE feature_flag_id_seq;
+ALTER TABLE feature_flag_user DROP CONSTRAINT feature_flag_user_flag_id_fkey;
+ALTER TABLE feature_flag ALTER id DROP IDENTITY;
+ALTER TABLE feature_flag ALTER id TYPE text;
+SELECT fflag_allow('checkout', 1);
 DROP EXTENSION fflag;

@@ -148,5 +148,21 @@ is(error_of($restored, q{SELECT fflag_disable('f'), fflag_enable('f')}), 'no err
 is_on($restored, 'REASSIGN OWNED: with the flags');
 $_->disconnect for $session, $new, $restored;
 
+# A trigger function of ours on a foreign table, which has nothing to be scanned.
+SKIP:
+{
+	my $crash = $node->safe_psql('postgres', q{SELECT count(*) FROM pg_available_extensions WHERE name = 'postgres_fdw'});
+	skip 'postgres_fdw is not installed', 1 if $crash == 0;
+	$node->safe_psql('postgres', sprintf q{CREATE EXTENSION fflag; CREATE EXTENSION postgres_fdw;
+		CREATE SERVER here FOREIGN DATA WRAPPER postgres_fdw OPTIONS (host '%s', port '%s', dbname 'postgres');
+		CREATE USER MAPPING FOR CURRENT_USER SERVER here;
+		CREATE TABLE there (a int);
+		CREATE FOREIGN TABLE far (a int) SERVER here OPTIONS (table_name 'there');
+		CREATE TRIGGER t BEFORE INSERT ON far FOR EACH ROW EXECUTE FUNCTION fflag_check_attachment()}, $node->host, $node->port);
+	my $far = session($node);
+	like(error_of($far, 'INSERT INTO far VALUES (1)'), qr/fflag_check_attachment.* trigger of table "far"/, 'a foreign table does not take the server down');
+	$far->disconnect;
+}
+
 $node->stop;
 done_testing();
