@@ -7,7 +7,7 @@
 #
 # Then the same for prepared statements, each in a transaction of its own: all that
 # the server does for one that evaluates, less what it does for SELECT $1::bool; and
-# how many locks the function takes.
+# how many locks the function looks at or takes.
 #
 #   instructions.sh BINDIR DATADIR
 #
@@ -73,13 +73,13 @@ per_statement() {
 locks() {
 	collect "$1" "$2" "$3" --toggle-collect=fflag_enabled_bigint >/dev/null
 	awk '/^cfn=/ { id = $0; sub(/^cfn=/, "", id); sub(/ .*/, "", id) }
-		/^c?fn=\([0-9]+\) LockAcquire$/ { wanted = $0; sub(/^c?fn=/, "", wanted); sub(/ .*/, "", wanted) }
+		/^c?fn=\([0-9]+\) (LockAcquire|LockWaiterCount)$/ { name = $0; sub(/^c?fn=/, "", name); sub(/ .*/, "", name); wanted[name] }
 		/^calls=/ { n = $0; sub(/^calls=/, "", n); calls[id] += n + 0 }
-		END { print calls[wanted] + 0 }' "$out"
+		END { for (name in wanted) total += calls[name]; print total + 0 }' "$out"
 }
 
 echo
-echo '| a prepared call | instructions, more than `SELECT $1::bool` | locks |'
+echo '| a prepared call | instructions, more than `SELECT $1::bool` | locks looked at |'
 echo '|---|---|---|'
 while IFS='|' read -r name between; do
 	floor=$(per_statement collect floor "$between")
