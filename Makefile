@@ -1,17 +1,4 @@
-# fflag: feature flags, evaluated in SQL
-#
-#   make && sudo make install && make installcheck    PGXS, as usual; PG_CONFIG=...
-#   make demo                                         see it work
-#   make test                                         everything, in a throwaway cluster
-#   make test-naive                                   tests fail if the cache is naive
-#   make test-matrix                                  everything, on each PostgreSQL that Debian has
-#   make test-assert                                  the same on assert-enabled servers, valgrind, sanitizers
-#   make test-upgrade                                 pg_upgrade, with flags in use
-#   make test-faults                                  crashes, storms, cancels, no memory
-#   make test-fuzz                                    random input
-#   make test-django                                  Django and feature-flag-infra
-#   make bench                                        ratios, side by side in one run
-#   make bench-django                                 the same for a round trip in Django
+# fflag: feature flags, evaluated in SQL.  "make help" lists the commands.
 
 EXTENSION = fflag
 MODULE_big = fflag
@@ -19,6 +6,10 @@ MODULE_big = fflag
 top = $(or $(VPATH),.)
 OBJS = $(patsubst $(top)/%.c,%.o,$(sort $(wildcard $(top)/src/*.c)))
 DATA = $(patsubst $(top)/%,%,$(wildcard $(top)/sql/fflag--*.sql))
+
+# said once, in the control file
+EXTVERSION := $(shell sed -n "s/^default_version = '\(.*\)'$$/\1/p" $(top)/fflag.control)
+PG_CPPFLAGS = -DFFLAG_VERSION='"$(EXTVERSION)"'
 
 # the environment's, which make would replace by the next line
 ONLY := $(REGRESS)
@@ -31,20 +22,49 @@ PROVE_TESTS = test/t/*.pl
 
 PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare
 
-EXTRA_CLEAN = results output_iso tmp_check log regression.diffs regression.out
-
 PG_CONFIG ?= pg_config
 
-# These set PostgreSQL up first, so that it need not be there yet.
+EXTRA_CLEAN = results output_iso tmp_check log regression.diffs regression.out \
+	META.json fflag-*.zip
+
 .DEFAULT_GOAL = all
-COMMANDS = demo test test-naive test-faults test-fuzz test-django bench bench-django test-matrix test-assert test-upgrade test-clean
+
+# Commands that need no PostgreSQL yet: those that do set it up by themselves.
+demo: ## see it work
+test: ## all tests, in throwaway servers
+test-naive: ## break each rule of the cache in turn; tests must fail
+test-matrix: ## the tests on each PostgreSQL that Debian has
+test-assert: ## the tests with assertions, valgrind, sanitizers
+test-upgrade: ## pg_upgrade, with flags in use
+test-faults: ## crashes, connection storms, cancels, no memory
+test-fuzz: ## random input
+test-django: ## Django and feature-flag-infra
+test-clean: ## remove the chroots and environments of the tests
+bench: ## ratios, into docs/benchmarks.md
+bench-django: ## a round trip in Django, into docs/django.md
+format: ## lay out the C code as PostgreSQL's is
+check-format: ## show where it is not
+dist: ## an archive of the last commit, for PGXN
+help: ## this list
+
+COMMANDS := $(shell sed -n 's/^\([a-z-]*\): \#\# .*/\1/p' $(firstword $(MAKEFILE_LIST)))
 .PHONY: $(COMMANDS)
 demo test test-naive test-faults test-fuzz test-django bench bench-django:
 	@REGRESS='$(ONLY)' test/run $(@:test-%=%)
 test-matrix test-assert test-upgrade test-clean:
 	@REGRESS='$(ONLY)' test/long/matrix $(@:test-%=%)
+format check-format:
+	@test/format $@
+dist: META.json
+	git archive --format=zip --prefix=fflag-$(EXTVERSION)/ --add-file=$< \
+		-o fflag-$(EXTVERSION).zip HEAD
+META.json: META.json.in fflag.control
+	sed 's/@VERSION@/$(EXTVERSION)/g' $< >$@
+help:
+	@echo 'make && sudo make install && make installcheck, with PG_CONFIG=..., as usual; and:'
+	@sed -n 's/^\([a-z-]*\): ## \(.*\)/    make \1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 24
 
-ifneq ($(filter-out $(COMMANDS),$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out $(COMMANDS) META.json,$(or $(MAKECMDGOALS),all)),)
 ifdef VPATH
 $(shell mkdir -p src)
 endif
@@ -53,4 +73,5 @@ include $(PGXS)
 
 # PGXS does not look at headers
 $(OBJS): $(wildcard $(top)/src/*.h)
+src/fflag.o: $(top)/fflag.control
 endif

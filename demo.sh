@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 #
 # A walk through a small shop, in a throwaway server that test/run has started:
-# PGHOST, PGPORT and PGUSER say where.
+# PGHOST, PGPORT and PGUSER say where.  Called by "make demo".
+#
+#   demo.sh BINDIR
 #
 set -euo pipefail
 
@@ -11,23 +13,40 @@ if [ -t 1 ]; then
 	bold=$(printf '\033[1m') dim=$(printf '\033[2m') green=$(printf '\033[32m') reset=$(printf '\033[0m')
 fi
 
-title() { printf '\n%s%s%s\n' "$bold" "$1" "$reset"; }
+gap=''							# between a result and the next command
+
+title() {
+	printf '\n%s%s%s\n' "$bold" "$1" "$reset"
+	gap=''
+}
 
 # Shows a command and what comes of it.
 run() {
-	printf '%s    %s%s\n' "$dim" "${1//$'\n'/$'\n'    }" "$reset"
-	"$psql" -Xq -v ON_ERROR_STOP=1 -P footer=off -d shop -c "$1" | sed 's/^/    /'
+	local result
+
+	printf '%s%s    %s%s\n' "$gap" "$dim" "${1//$'\n'/$'\n'    }" "$reset"
+	result=$("$psql" -Xq -v ON_ERROR_STOP=1 -P footer=off -d shop -c "$1")
+	gap=''
+	if [ -n "$result" ]; then
+		printf '    %s\n' "${result//$'\n'/$'\n'    }"
+		gap=$'\n'
+	fi
 }
 
 # The same without showing it; for a single value.
 value() { "$psql" -XAtq -v ON_ERROR_STOP=1 -d shop -c "$1"; }
 
-# A bar for a share of 100,000.
+# A bar for a share of 100,000, to an eighth of a character.
 bar() {
-	local share=$1 width=50 filled
-	filled=$((share * width / 100000))
-	printf '%s%s%s%s' "$green" "$(printf '%*s' "$filled" '' | sed 's/ /█/g')" "$reset" \
-		"$(printf '%*s' $((width - filled)) '' | sed 's/ /·/g')"
+	local width=50 parts=▏▎▍▌▋▊▉ eighths bar
+
+	eighths=$(($1 * width * 8 / 100000))
+	printf -v bar '%*s' $((eighths / 8)) ''
+	bar=${bar// /█}
+	if [ $((eighths % 8)) != 0 ]; then
+		bar+=${parts:eighths % 8 - 1:1}
+	fi
+	printf '%s%s%s%*s' "$green" "$bar" "$reset" $((width - ${#bar})) '' | sed 's/ /·/g'
 }
 
 title 'A shop with 100,000 users'
@@ -38,8 +57,9 @@ run "CREATE TABLE users AS
   FROM generate_series(1, 100000) AS id;"
 
 title 'A flag is registered, and ramped from 1% to 100%'
-run "SELECT fflag_register('new_checkout', enabled => true, rollout_percentage => 0);"
-printf '%s    SELECT fflag_rollout(%snew_checkout%s, percent);\n' "$dim" "'" "'"
+run "SELECT fflag_register('new_checkout', enabled => true,
+  rollout_percentage => 0);"
+printf '\n%s    SELECT fflag_rollout(%snew_checkout%s, percent);\n' "$dim" "'" "'"
 printf '    SELECT count(*) FROM users WHERE fflag_enabled(%snew_checkout%s, id);%s\n\n' "'" "'" "$reset"
 for percent in 1 5 10 25 50 75 99.5 100; do
 	value "SELECT fflag_rollout('new_checkout', $percent)" >/dev/null
@@ -49,31 +69,38 @@ done
 
 title 'A flag for staff only'
 run "INSERT INTO feature_flag (name, staff_only) VALUES ('cost_prices', true);"
-run "SELECT is_staff, count(*) AS users,
-       count(*) FILTER (WHERE fflag_enabled('cost_prices', id, is_staff)) AS see_cost_prices
+run "SELECT is_staff, count(*) AS users, count(*) FILTER (
+    WHERE fflag_enabled('cost_prices', id, is_staff)) AS see_cost_prices
   FROM users GROUP BY is_staff ORDER BY is_staff;"
 
 title 'An allowlist: these users, and so far nobody else'
-run "SELECT fflag_register('beta_search', true, 0), fflag_allow('beta_search', 42, 4711);"
+run "SELECT fflag_register('beta_search', true, 0),
+  fflag_allow('beta_search', 42, 4711);"
 run "SELECT id, name FROM users WHERE fflag_enabled('beta_search', id);"
 
 title 'Why?'
-run "SELECT u.id, flag, e.* FROM (VALUES (42), (43)) AS u (id),
+run "UPDATE feature_flag SET rollout_percentage = 50 WHERE name = 'new_checkout';"
+run "SELECT u.id, flag, e.enabled, e.rule, e.bucket,
+    e.rollout_percentage AS percent
+  FROM (VALUES (42), (43)) AS u (id),
     unnest('{beta_search,new_checkout,cost_prices,typo}'::text[]) AS flag,
     fflag_explain(flag, u.id) AS e;"
 
 title 'Flags in a view and in a row-level security policy'
-run "CREATE VIEW search_testers AS SELECT * FROM users WHERE fflag_enabled('beta_search', id);
+run "CREATE VIEW search_testers AS
+  SELECT * FROM users WHERE fflag_enabled('beta_search', id);
 CREATE ROLE shopper;
 GRANT SELECT ON users, search_testers TO shopper;
 ALTER TABLE users ENABLE ROW LEVEL SECURITY;
-CREATE POLICY gradually ON users TO shopper USING (fflag_enabled('new_checkout', id));"
-run "SELECT fflag_rollout('new_checkout', 2);"
+CREATE POLICY gradually ON users TO shopper
+  USING (fflag_enabled('new_checkout', id));"
 run "SET ROLE shopper;
-SELECT (SELECT count(*) FROM users) AS users_seen, (SELECT count(*) FROM search_testers) AS testers;"
+SELECT (SELECT count(*) FROM users) AS users_seen,
+  (SELECT count(*) FROM search_testers) AS testers;"
 
 title 'A session that was open all along sees a change at once'
 coproc SESSION { exec "$psql" -XAtq -d shop 2>&1; }
+# shellcheck disable=SC2153 # coproc sets it
 session_in=${SESSION[1]} session_out=${SESSION[0]} session_pid=$SESSION_PID
 other() {
 	local line
@@ -89,11 +116,13 @@ question="SELECT fflag_enabled('beta_search', 7);"
 other "$question"
 here "SELECT fflag_allow('beta_search', 7);"
 other "$question"
-here "UPDATE feature_flag SET enabled = false WHERE name = 'beta_search';"
+here "SELECT fflag_disable('beta_search');"
 other "$question"
-here "UPDATE feature_flag SET enabled = true WHERE name = 'beta_search';"
+here "SELECT fflag_enable('beta_search');"
+other "$question"
+here "DELETE FROM feature_flag_user WHERE user_id = '7';"
 other "$question"
 printf '\\q\n' >&"$session_in"
 wait "$session_pid" 2>/dev/null || true
 
-printf '\nThat was fflag.  The server and its folder are gone in a moment.\n'
+printf '\nThat was fflag; README.md has the rest.  The server and its folder go away now.\n'

@@ -244,7 +244,8 @@ my $constant = script('constant', "\\set id random(1, $rows)\n\\set staff random
 # Seconds a thousand transactions
 sub pgbench
 {
-	my ($script, $clients, $writing) = @_;
+	my ($script, $clients, $writing, $mode) = @_;
+	$mode //= 'prepared';
 	my $writer = 0;
 	if ($writing)
 	{
@@ -255,7 +256,7 @@ sub pgbench
 			while (1) { $w->do(q{UPDATE feature_flag SET enabled = NOT enabled WHERE name = 'off'}); sleep 0.1; }
 		}
 	}
-	my $output = `"$bindir/pgbench" -n -M prepared -f "$script" -c $clients -j 2 -T 1 postgres 2>/dev/null`;
+	my $output = `"$bindir/pgbench" -n -M $mode -f "$script" -c $clients -j 2 -T 1 postgres 2>/dev/null`;
 	if ($writer) { kill KILL => $writer; waitpid $writer, 0; }
 	my ($tps) = $output =~ /tps = ([0-9.]+)/ or die "pgbench failed: $output";
 	return 1000 / $tps;
@@ -289,6 +290,55 @@ sub first_call
 case('first call on a new connection', sub { first_call(q{SELECT fflag_enabled('new_checkout', 1, false)}) }, 'PL/pgSQL, first call',
 	sub { first_call(q{SELECT plpgsql_enabled('new_checkout', 1, false)}) }, 1, 1, sub { sprintf '%.2f ms', $_[0] * 1e3 });
 $rounds = $scan_rounds;
+
+# ---- readers beside writers
+
+$db->do(q{SELECT fflag_register('texts', true, 10), fflag_register('other list', true, 10)});
+$db->do(q{INSERT INTO feature_flag_user (flag_id, user_id) SELECT f.id, 'user ' || n FROM feature_flag f, generate_series(149001, 299000) AS n WHERE f.name = 'texts'});
+$db->do($_) for ('CREATE TABLE scanned AS SELECT * FROM users WHERE id <= 150000', 'CREATE TABLE one AS SELECT * FROM users WHERE id = 1');
+$db->do("VACUUM ANALYZE $_") for ('feature_flag_user', 'scanned', 'one');
+my $plan = script('plan', "SELECT FROM one WHERE fflag_enabled('texts', tid);\n");
+my $texts = scan(q{fflag_enabled('texts', tid)}, 'scanned');
+my $twenty_scans = sub { my $total = 0; $total += seconds($texts) for (1 .. 20); return $total; };
+seconds($twenty_scans);
+
+# what others do meanwhile, each in a session of its own
+my $advance = sub { my ($w) = @_; while (1) { $w->do('SELECT pg_current_xact_id()'); sleep 0.001; } };
+my $stay_open = sub { my ($w) = @_; $w->begin_work; $w->do(q{UPDATE feature_flag SET enabled = NOT enabled WHERE name = 'off'}); sleep 3600; };
+my $list_others = sub {
+	my ($w) = @_;
+	while (1) { $w->do(q{INSERT INTO feature_flag_user (flag_id, user_id) SELECT id, gen_random_uuid() FROM feature_flag WHERE name = 'other list'}); sleep 0.1; }
+};
+
+sub beside
+{
+	my ($measure, @others) = @_;
+	return sub {
+		my @pids;
+		for my $other (@others)
+		{
+			push @pids, fork // die;
+			$other->(connection()) unless $pids[-1];
+		}
+		sleep 0.1;    # until they are at work
+		my $taken = seconds($measure);
+		kill KILL => @pids;
+		waitpid $_, 0 for @pids;
+		return $taken;
+	};
+}
+
+for (['a writer is open', $stay_open], ['ten entries a second come to another list', $list_others])
+{
+	my ($what, $writer) = @$_;
+	for (['prepared call', sub { pgbench($evaluate, 1) }, 1 / 0.95], ['planned call, list of 150000 texts', sub { pgbench($plan, 1, 0, 'simple') }, 1 / 0.9],
+		['scan of 150,000, list of 150000 texts', $twenty_scans, 1 / 0.95])
+	{
+		my ($name, $measure, $reach) = @$_;
+		case("$name, while $what", beside($measure, $advance, $writer), 'while other transactions run', beside($measure, $advance), $reach);
+	}
+}
+$db->do('TRUNCATE feature_flag_user');
 
 # ---- many flags
 

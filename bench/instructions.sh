@@ -5,6 +5,10 @@
 # data, for a scan of 10,000 and one of 20,000 rows; the difference leaves out
 # what happens once.
 #
+# Then the same for prepared statements, each in a transaction of its own: all that
+# the server does for one that evaluates, less what it does for SELECT $1::bool; and
+# how many locks the function takes.
+#
 #   instructions.sh BINDIR DATADIR
 #
 set -euo pipefail
@@ -35,4 +39,53 @@ flag off|fflag_enabled_bigint|fflag_enabled('off', id, is_staff)
 flag full|fflag_enabled_bigint|fflag_enabled('full', id, is_staff)
 flag staff|fflag_enabled_bigint|fflag_enabled('staff', id, is_staff)
 flag unknown|fflag_enabled_bigint|fflag_enabled('unknown', id, is_staff)
+CASES
+
+# A hundred statements, or more, after whatever others do in between.
+statements() {
+	echo 'PREPARE floor (bigint, boolean) AS SELECT $2;'
+	echo "PREPARE evaluate (bigint, boolean) AS SELECT fflag_enabled('new_checkout', \$1, \$2);"
+	for ((i = 0; i < 10; i++)); do		# generic plans from the sixth on
+		echo 'EXECUTE floor(1, false);'
+		echo 'EXECUTE evaluate(1, false);'
+	done
+	for ((i = 0; i < $3; i++)); do
+		[ -z "$2" ] || echo "$2;"
+		echo "EXECUTE $1(1, false);"
+	done
+}
+
+collect() {
+	statements "$1" "$2" "$3" |
+		valgrind --tool=callgrind --callgrind-out-file="$out" "${@:4}" \
+			"$bin/postgres" --single -D "$data" postgres 2>&1 |
+		sed -n 's/.*Collected : //p'
+}
+
+# instructions, or locks, for each of a hundred statements more
+per_statement() {
+	local less more
+	less=$($1 "$2" "$3" 100)
+	more=$($1 "$2" "$3" 200)
+	echo $(((more - less) / 100))
+}
+
+locks() {
+	collect "$1" "$2" "$3" --toggle-collect=fflag_enabled_bigint >/dev/null
+	awk '/^cfn=/ { id = $0; sub(/^cfn=/, "", id); sub(/ .*/, "", id) }
+		/^c?fn=\([0-9]+\) LockAcquire$/ { wanted = $0; sub(/^c?fn=/, "", wanted); sub(/ .*/, "", wanted) }
+		/^calls=/ { n = $0; sub(/^calls=/, "", n); calls[id] += n + 0 }
+		END { print calls[wanted] + 0 }' "$out"
+}
+
+echo
+echo '| a prepared call | instructions, more than `SELECT $1::bool` | locks |'
+echo '|---|---|---|'
+while IFS='|' read -r name between; do
+	floor=$(per_statement collect floor "$between")
+	evaluate=$(per_statement collect evaluate "$between")
+	echo "| $name | $((evaluate - floor)), of $evaluate | $(per_statement locks evaluate "$between") |"
+done <<'CASES'
+no other transaction has run since the last|
+others have|SELECT pg_current_xact_id()
 CASES

@@ -94,10 +94,11 @@ COMMENT ON COLUMN @extschema@.feature_flag_user.created_at IS 'when the user was
 
 CREATE TABLE @extschema@.feature_flag_attachment (
 	attached boolean NOT NULL DEFAULT true,
-	flags pg_catalog.regclass NOT NULL,
-	users pg_catalog.regclass NOT NULL,
-	flags_name pg_catalog.text NOT NULL,
-	users_name pg_catalog.text NOT NULL,
+	-- not regclass: rows go to other databases, in dumps and by replication
+	flags pg_catalog.text NOT NULL,
+	users pg_catalog.text NOT NULL,
+	flags_oid pg_catalog.oid NOT NULL,
+	users_oid pg_catalog.oid NOT NULL,
 	id pg_catalog.name NOT NULL,
 	name pg_catalog.name NOT NULL,
 	enabled pg_catalog.name NOT NULL,
@@ -112,10 +113,10 @@ CREATE TABLE @extschema@.feature_flag_attachment (
 COMMENT ON TABLE @extschema@.feature_flag_attachment IS
 'which tables flags are read from, if not the extension''s own; at most one row, kept by fflag_attach and fflag_detach';
 COMMENT ON COLUMN @extschema@.feature_flag_attachment.attached IS 'true, so that there is one row at most';
-COMMENT ON COLUMN @extschema@.feature_flag_attachment.flags IS 'the table that stands for feature_flag';
-COMMENT ON COLUMN @extschema@.feature_flag_attachment.users IS 'the table that stands for feature_flag_user';
-COMMENT ON COLUMN @extschema@.feature_flag_attachment.flags_name IS 'what the former was called when it was attached';
-COMMENT ON COLUMN @extschema@.feature_flag_attachment.users_name IS 'what the latter was called when it was attached';
+COMMENT ON COLUMN @extschema@.feature_flag_attachment.flags IS 'name of the table that stands for feature_flag, when it was attached';
+COMMENT ON COLUMN @extschema@.feature_flag_attachment.users IS 'name of the table that stands for feature_flag_user, when it was attached';
+COMMENT ON COLUMN @extschema@.feature_flag_attachment.flags_oid IS 'OID of the former in the database where it was attached; follows renames there';
+COMMENT ON COLUMN @extschema@.feature_flag_attachment.users_oid IS 'OID of the latter in the database where it was attached; follows renames there';
 COMMENT ON COLUMN @extschema@.feature_flag_attachment.id IS 'what column id is called there';
 COMMENT ON COLUMN @extschema@.feature_flag_attachment.name IS 'what column name is called there';
 COMMENT ON COLUMN @extschema@.feature_flag_attachment.enabled IS 'what column enabled is called there';
@@ -151,12 +152,34 @@ AS 'MODULE_PATHNAME', 'fflag_check_user';
 COMMENT ON FUNCTION @extschema@.fflag_check_user() IS
 'refuses user ids that are too long for an allowlist';
 
+CREATE FUNCTION @extschema@.fflag_check_attachment() RETURNS trigger
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'fflag_check_attachment';
+COMMENT ON FUNCTION @extschema@.fflag_check_attachment() IS
+'lets only the owner of feature_flag_attachment change its row';
+
+CREATE FUNCTION @extschema@.fflag_warn_attached() RETURNS trigger
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'fflag_warn_attached';
+COMMENT ON FUNCTION @extschema@.fflag_warn_attached() IS
+'warns who changes the extension''s own tables while flags are read from others';
+
 CREATE TRIGGER fflag_check BEFORE INSERT OR UPDATE
 	ON @extschema@.feature_flag
 	FOR EACH ROW EXECUTE FUNCTION @extschema@.fflag_check();
 CREATE TRIGGER fflag_check BEFORE INSERT OR UPDATE
 	ON @extschema@.feature_flag_user
 	FOR EACH ROW EXECUTE FUNCTION @extschema@.fflag_check_user();
+CREATE TRIGGER fflag_check BEFORE INSERT OR UPDATE OR DELETE
+	ON @extschema@.feature_flag_attachment
+	FOR EACH ROW EXECUTE FUNCTION @extschema@.fflag_check_attachment();
+
+CREATE TRIGGER fflag_warn BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE
+	ON @extschema@.feature_flag
+	FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.fflag_warn_attached();
+CREATE TRIGGER fflag_warn BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE
+	ON @extschema@.feature_flag_user
+	FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.fflag_warn_attached();
 
 CREATE TRIGGER fflag_invalidate BEFORE INSERT OR UPDATE OR DELETE
 	ON @extschema@.feature_flag
@@ -176,6 +199,9 @@ ALTER TABLE @extschema@.feature_flag_user
 	ENABLE ALWAYS TRIGGER fflag_invalidate;
 ALTER TABLE @extschema@.feature_flag_attachment
 	ENABLE ALWAYS TRIGGER fflag_invalidate;
+-- nor may the setting session_replication_role get past this one
+ALTER TABLE @extschema@.feature_flag_attachment
+	ENABLE ALWAYS TRIGGER fflag_check;
 
 --
 -- Planner
@@ -186,6 +212,18 @@ LANGUAGE c VOLATILE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'fflag_support';
 COMMENT ON FUNCTION @extschema@.fflag_support(internal) IS
 'tells the planner how many rows fflag_enabled lets pass, and what it costs';
+
+CREATE FUNCTION @extschema@.fflag_select_support(request internal) RETURNS internal
+LANGUAGE c VOLATILE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'fflag_select_support';
+COMMENT ON FUNCTION @extschema@.fflag_select_support(internal) IS
+'tells the planner how many rows fflag_select returns';
+
+CREATE FUNCTION @extschema@.fflag_flags_support(request internal) RETURNS internal
+LANGUAGE c VOLATILE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'fflag_flags_support';
+COMMENT ON FUNCTION @extschema@.fflag_flags_support(internal) IS
+'tells the planner how many rows fflag_flags returns';
 
 --
 -- Evaluation.  The overloads differ by the type of user_id only; the text one
@@ -267,7 +305,7 @@ COMMENT ON FUNCTION @extschema@.fflag_explain(pg_catalog.text, pg_catalog.text, 
 CREATE FUNCTION @extschema@.fflag_flags(user_id bigint,
 	is_staff boolean DEFAULT false)
 RETURNS TABLE (name pg_catalog.text, enabled boolean)
-LANGUAGE c STABLE PARALLEL SAFE ROWS 50
+LANGUAGE c STABLE PARALLEL SAFE ROWS 50 SUPPORT @extschema@.fflag_flags_support
 AS 'MODULE_PATHNAME', 'fflag_flags_bigint';
 COMMENT ON FUNCTION @extschema@.fflag_flags(bigint, boolean) IS
 'all flags by name, with the answer of fflag_enabled for the user';
@@ -275,7 +313,7 @@ COMMENT ON FUNCTION @extschema@.fflag_flags(bigint, boolean) IS
 CREATE FUNCTION @extschema@.fflag_flags(user_id uuid,
 	is_staff boolean DEFAULT false)
 RETURNS TABLE (name pg_catalog.text, enabled boolean)
-LANGUAGE c STABLE PARALLEL SAFE ROWS 50
+LANGUAGE c STABLE PARALLEL SAFE ROWS 50 SUPPORT @extschema@.fflag_flags_support
 AS 'MODULE_PATHNAME', 'fflag_flags_uuid';
 COMMENT ON FUNCTION @extschema@.fflag_flags(uuid, boolean) IS
 'all flags by name, with the answer of fflag_enabled for the user';
@@ -283,7 +321,7 @@ COMMENT ON FUNCTION @extschema@.fflag_flags(uuid, boolean) IS
 CREATE FUNCTION @extschema@.fflag_flags(user_id pg_catalog.text DEFAULT NULL,
 	is_staff boolean DEFAULT false)
 RETURNS TABLE (name pg_catalog.text, enabled boolean)
-LANGUAGE c STABLE PARALLEL SAFE ROWS 50
+LANGUAGE c STABLE PARALLEL SAFE ROWS 50 SUPPORT @extschema@.fflag_flags_support
 AS 'MODULE_PATHNAME', 'fflag_flags_text';
 COMMENT ON FUNCTION @extschema@.fflag_flags(pg_catalog.text, boolean) IS
 'all flags by name, with the answer of fflag_enabled for the user';
@@ -341,21 +379,21 @@ COMMENT ON FUNCTION @extschema@.fflag_enabled_all(pg_catalog.text, pg_catalog.te
 
 CREATE FUNCTION @extschema@.fflag_select(name pg_catalog.text, user_ids bigint[])
 RETURNS SETOF bigint
-LANGUAGE c STABLE PARALLEL SAFE ROWS 100
+LANGUAGE c STABLE PARALLEL SAFE ROWS 100 SUPPORT @extschema@.fflag_select_support
 AS 'MODULE_PATHNAME', 'fflag_select_bigint';
 COMMENT ON FUNCTION @extschema@.fflag_select(pg_catalog.text, bigint[]) IS
 'those of the users who get the feature, in their order';
 
 CREATE FUNCTION @extschema@.fflag_select(name pg_catalog.text, user_ids uuid[])
 RETURNS SETOF uuid
-LANGUAGE c STABLE PARALLEL SAFE ROWS 100
+LANGUAGE c STABLE PARALLEL SAFE ROWS 100 SUPPORT @extschema@.fflag_select_support
 AS 'MODULE_PATHNAME', 'fflag_select_uuid';
 COMMENT ON FUNCTION @extschema@.fflag_select(pg_catalog.text, uuid[]) IS
 'those of the users who get the feature, in their order';
 
 CREATE FUNCTION @extschema@.fflag_select(name pg_catalog.text, user_ids pg_catalog.text[])
 RETURNS SETOF pg_catalog.text
-LANGUAGE c STABLE PARALLEL SAFE ROWS 100
+LANGUAGE c STABLE PARALLEL SAFE ROWS 100 SUPPORT @extschema@.fflag_select_support
 AS 'MODULE_PATHNAME', 'fflag_select_text';
 COMMENT ON FUNCTION @extschema@.fflag_select(pg_catalog.text, pg_catalog.text[]) IS
 'those of the users who get the feature, in their order';

@@ -274,7 +274,9 @@ fflag_allowlist_has(fflag_allowlist *list, fflag_string user, uint64 hash)
 static bool
 count_user(fflag_string user, void *arg)
 {
-	return ++*(int64 *) arg < MOST_COUNTED;
+	int64	   *count = arg;
+
+	return ++(*count) < MOST_COUNTED;
 }
 
 /*

@@ -5,14 +5,18 @@
  *
  * To attach is to put the triggers that announce changes on both tables, and to
  * write one row that says where they are; that row is announced, dumped and
- * restored as flags are.  All of it is plain SQL, run as the caller, who has to
- * own the tables, and needs privileges on the extension's.
+ * restored as flags are.  All of it is plain SQL.  The triggers are made as the
+ * caller, who has to own the tables; the row is written as the owner of its table,
+ * for nobody else may write it: it says what evaluation shows to everybody.
  *
  * Copyright (c) 2026, fflag contributors
  */
 #include "postgres.h"
 
+#include "access/relation.h"
 #include "access/table.h"
+#include "catalog/catalog.h"
+#include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
@@ -24,6 +28,7 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+#include "attachment.h"
 #include "catalog.h"
 #include "compat.h"
 #include "id.h"
@@ -36,6 +41,9 @@
 #define FIRST_COLUMN 2
 #define ATTACH_ARGS (FIRST_COLUMN + FFLAG_COLUMNS)
 
+/* ... in front of which the row has the tables' OIDs, too */
+#define OIDS FFLAG_ATTACHED
+
 static const char *
 argument_name(int n)
 {
@@ -43,28 +51,55 @@ argument_name(int n)
 		fflag_column_name(n - FIRST_COLUMN);
 }
 
-/* Whoever puts triggers on a table makes code run for all who write to it. */
+/* Refuses a table that is not the caller's, or that cannot be attached. */
 static void
-check_table(Oid relid, Oid schema)
+check_table(Oid relid)
 {
 	char	   *name = fflag_relation_name(relid);
+	Relation	rel;
 
 	if (name == NULL)
 		ereport(ERROR,
 				errcode(ERRCODE_UNDEFINED_TABLE),
 				errmsg("table with OID %u does not exist", relid),
 				errhint("Give the name of a table."));
+	/* whoever puts triggers on a table makes code run for all who write to it */
 	if (!pg_class_ownercheck(relid, GetUserId()))
 		ereport(ERROR,
 				errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				errmsg("must be owner of table %s", name),
 				errhint("Let its owner, or a superuser, call this function."));
-	if (relid == get_relname_relid(FFLAG_FLAGS_TABLE, schema) ||
-		relid == get_relname_relid(FFLAG_USERS_TABLE, schema))
+	if (fflag_is_own(RelationRelationId, relid))
 		ereport(ERROR,
 				errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				errmsg("table %s is extension \"fflag\"'s own", name),
 				errhint("It is read while nothing is attached."));
+
+	rel = relation_open(relid, AccessShareLock);
+	if (IsSystemRelation(rel) || rel->rd_rel->relkind != RELKIND_RELATION)
+		ereport(ERROR,
+				errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				IsSystemRelation(rel) ?
+				errmsg("\"%s\" is a system catalog", RelationGetRelationName(rel)) :
+				errmsg("\"%s\" is not an ordinary table", RelationGetRelationName(rel)),
+				errhint("Attach an ordinary table; triggers on it have to announce every change."));
+	if (RelationUsesLocalBuffers(rel))
+		ereport(ERROR,
+				errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				errmsg("table \"%s\" is temporary", RelationGetRelationName(rel)),
+				errhint("Other sessions cannot read it; use a permanent table."));
+	if (!RelationIsPermanent(rel))
+		ereport(ERROR,
+				errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				errmsg("table \"%s\" is unlogged", RelationGetRelationName(rel)),
+				errhint("A crash empties it, and standbys cannot read it; use a permanent table."));
+	if (find_inheritance_children(relid, NoLock) != NIL)
+		ereport(ERROR,
+				errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				errmsg("other tables inherit from table \"%s\"",
+					   RelationGetRelationName(rel)),
+				errhint("Their rows would not be read; attach a table without children."));
+	relation_close(rel, AccessShareLock);
 }
 
 /* Ids of both types may have the same text. */
@@ -75,20 +110,26 @@ are_comparable(Oid a, Oid b)
 		(a == UUIDOID) == (b == UUIDOID);
 }
 
+/* Tells which of the columns that are read may be null, and what that means. */
 static void
-check_attachable(Relation rel)
+warn_of_nulls(const fflag_source *source, Relation rel, fflag_column first,
+			  fflag_column last, const char *meaning)
 {
-	if (!RelationIsPermanent(rel))
-		ereport(ERROR,
-				errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				errmsg("table \"%s\" is unlogged", RelationGetRelationName(rel)),
-				errhint("A crash empties it, and standbys cannot read it; use a permanent table."));
-	if (find_inheritance_children(RelationGetRelid(rel), NoLock) != NIL)
-		ereport(ERROR,
-				errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				errmsg("other tables inherit from table \"%s\"",
-					   RelationGetRelationName(rel)),
-				errhint("Their rows would not be read; attach a table without children."));
+	StringInfoData names;
+
+	initStringInfo(&names);
+	for (fflag_column c = first; c <= last; c++)
+	{
+		if (!TupleDescAttr(RelationGetDescr(rel), source->attnums[c] - 1)->attnotnull)
+			appendStringInfo(&names, "%s\"%s\"", names.len > 0 ? ", " : "",
+							 NameStr(source->columns[c]));
+	}
+	if (names.len > 0)
+		ereport(WARNING,
+				errmsg("columns of table \"%s\" may be null: %s",
+					   RelationGetRelationName(rel), names.data),
+				errdetail("%s", meaning),
+				errhint("Declare them NOT NULL, unless the application needs nulls."));
 }
 
 /*
@@ -105,7 +146,7 @@ check_source(fflag_source *source)
 	const char *flag_id = NameStr(source->columns[FFLAG_COLUMN_FLAG_ID]);
 
 	if (!OidIsValid(fflag_find_index(flags, 1, &source->attnums[FFLAG_COLUMN_NAME],
-									 &source->types[FFLAG_COLUMN_NAME], true)))
+									 &source->types[FFLAG_COLUMN_NAME], true, NULL)))
 		ereport(ERROR,
 				errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				errmsg("column \"%s\" of table \"%s\" is not unique",
@@ -121,8 +162,10 @@ check_source(fflag_source *source)
 					   id, RelationGetRelationName(flags),
 					   format_type_be(source->types[FFLAG_COLUMN_ID])),
 				errhint("The former has to refer to the latter."));
-	check_attachable(flags);
-	check_attachable(users);
+	warn_of_nulls(source, flags, FFLAG_COLUMN_ID, FFLAG_COLUMN_ROLLOUT,
+				  "A null counts as false or 0; a flag without a name is none, one without an id is an error.");
+	warn_of_nulls(source, users, FFLAG_COLUMN_FLAG_ID, FFLAG_COLUMN_USER_ID,
+				  "Rows with a null count as if they were not there.");
 	if (!OidIsValid(source->tables[FFLAG_USERS].indexes[1]))
 		ereport(WARNING,
 				errmsg("table \"%s\" has no index on (\"%s\", \"%s\")",
@@ -150,6 +193,75 @@ add_trigger(Oid schema, Oid relid)
 }
 
 /*
+ * Runs a command on the table that says what is attached, as that table's owner.
+ * Each %s in it stands for the table's name.  Returns as fflag_run() does.
+ */
+static uint64
+run_as_owner(Oid schema, const char *command, int nargs, Oid *types, Datum *values)
+{
+	char	   *name = fflag_table_in_sql(schema, FFLAG_ATTACHMENT_TABLE);
+	Relation	rel = fflag_open_relation(get_relname_relid(FFLAG_ATTACHMENT_TABLE, schema));
+	Oid			owner = rel->rd_rel->relowner;
+	Oid			caller;
+	int			context;
+	uint64		processed;
+
+	table_close(rel, AccessShareLock);
+	GetUserIdAndSecContext(&caller, &context);
+	SetUserIdAndSecContext(owner, context | SECURITY_LOCAL_USERID_CHANGE);
+	processed = fflag_run(psprintf(command, name), nargs, types, values);
+	SetUserIdAndSecContext(caller, context);	/* after an error, the abort
+												 * does so */
+	return processed;
+}
+
+/* What is attached, as the transaction sees it now; false if nothing is. */
+static bool
+read_current(Oid schema, fflag_attachment *current)
+{
+	Relation	rel = fflag_open_relation(get_relname_relid(FFLAG_ATTACHMENT_TABLE, schema));
+	bool		found;
+
+	PushActiveSnapshot(GetTransactionSnapshot());
+	found = fflag_read_attachment(rel, GetActiveSnapshot(), current);
+	PopActiveSnapshot();
+	table_close(rel, AccessShareLock);
+	return found;
+}
+
+/*
+ * Called where something is attached already: an error, unless it is what is
+ * wanted.
+ */
+static void
+check_same(Oid schema, const fflag_attachment *current, const fflag_attachment *wanted)
+{
+	Oid			function = fflag_trigger_function(schema);
+	bool		same_tables = true;
+
+	for (int i = 0; i < FFLAG_ATTACHED; i++)
+		same_tables &= wanted->oids[i] == fflag_find_named(current, i) ||
+			wanted->oids[i] == fflag_find_attached(current, i, function);
+	if (!same_tables)
+		ereport(ERROR,
+				errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				errmsg("flags are already read from tables %s and %s",
+					   current->names[0], current->names[1]),
+				errhint("Call fflag_detach() first to attach others."));
+	for (int i = 0; i < FFLAG_COLUMNS; i++)
+	{
+		const char *now = NameStr(current->columns[i]);
+
+		if (strcmp(now, NameStr(wanted->columns[i])) != 0)
+			ereport(ERROR,
+					errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					errmsg("flags are already read from tables %s and %s, with \"%s\" as column \"%s\"",
+						   current->names[0], current->names[1], now, argument_name(FIRST_COLUMN + i)),
+					errhint("Call fflag_detach() first to name other columns."));
+	}
+}
+
+/*
  * fflag_attach(flags regclass, users regclass, id name, name name,
  * enabled name, staff_only name, rollout_percentage name,
  * flag_id name, user_id name) returns void
@@ -160,16 +272,14 @@ Datum
 fflag_attach(PG_FUNCTION_ARGS)
 {
 	Oid			schema = fflag_extension_schema(fcinfo->flinfo->fn_oid);
-	char	   *attachment = fflag_table_in_sql(schema, FFLAG_ATTACHMENT_TABLE);
-	Oid			types[ATTACH_ARGS + 2] = {REGCLASSOID, REGCLASSOID};
-	Datum		values[ATTACH_ARGS + 2];
-	StringInfoData insert;
-	StringInfoData params;
+	Oid			function = fflag_trigger_function(schema);
+	fflag_attachment wanted;
+	fflag_attachment current;
+	Oid			types[OIDS + ATTACH_ARGS];
+	Datum		values[OIDS + ATTACH_ARGS];
+	bool		attached;
 	fflag_source source;
 
-	initStringInfo(&insert);
-	initStringInfo(&params);
-	appendStringInfo(&insert, "INSERT INTO %s (", attachment);
 	for (int i = 0; i < ATTACH_ARGS; i++)
 	{
 		if (PG_ARGISNULL(i))
@@ -179,34 +289,57 @@ fflag_attach(PG_FUNCTION_ARGS)
 						   argument_name(i)),
 					errhint("Give the name of a %s.",
 							i < FIRST_COLUMN ? "table" : "column"));
-		if (i >= FIRST_COLUMN)
-			types[i] = NAMEOID;
-		values[i] = PG_GETARG_DATUM(i);
-		appendStringInfo(&insert, "%s, ", argument_name(i));
-		appendStringInfo(&params, "$%d, ", i + 1);
 	}
-
-	for (int i = 0; i < FIRST_COLUMN; i++)
+	for (int i = 0; i < FFLAG_ATTACHED; i++)
 	{
-		Oid			relid = DatumGetObjectId(values[i]);
-
-		check_table(relid, schema);
-		types[ATTACH_ARGS + i] = TEXTOID;
-		values[ATTACH_ARGS + i] = CStringGetTextDatum(fflag_relation_name(relid));
+		check_table(PG_GETARG_OID(i));
+		wanted.oids[i] = PG_GETARG_OID(i);
+		wanted.names[i] = fflag_relation_name(wanted.oids[i]);
+		types[i] = OIDOID;
+		values[i] = ObjectIdGetDatum(wanted.oids[i]);
+		types[OIDS + i] = TEXTOID;
+		values[OIDS + i] = CStringGetTextDatum(wanted.names[i]);
 	}
-	appendStringInfo(&insert, "flags_name, users_name) VALUES (%s$%d, $%d)"
-					 " ON CONFLICT DO NOTHING",
-					 params.data, ATTACH_ARGS + 1, ATTACH_ARGS + 2);
+	for (int i = 0; i < FFLAG_COLUMNS; i++)
+	{
+		wanted.columns[i] = *PG_GETARG_NAME(FIRST_COLUMN + i);
+		types[OIDS + FIRST_COLUMN + i] = NAMEOID;
+		values[OIDS + FIRST_COLUMN + i] = NameGetDatum(&wanted.columns[i]);
+	}
 
 	SPI_connect();
-	if (fflag_run(insert.data, ATTACH_ARGS + 2, types, values) == 0)
-		ereport(ERROR,
-				errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				errmsg("flags are already read from attached tables"),
-				errhint("Table %s says which; go back to the extension's own ones with fflag_detach() first.",
-						FFLAG_ATTACHMENT_TABLE));
-	add_trigger(schema, DatumGetObjectId(values[0]));
-	add_trigger(schema, DatumGetObjectId(values[1]));
+	do
+		attached = run_as_owner(schema,
+								"INSERT INTO %s (flags_oid, users_oid, flags, users,"
+								" id, name, enabled, staff_only, rollout_percentage, flag_id, user_id)"
+								" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
+								" ON CONFLICT DO NOTHING",
+								OIDS + ATTACH_ARGS, types, values) > 0;
+	/* unless whatever was in the way has just gone */
+	while (!attached && !read_current(schema, &current));
+	if (!attached)
+	{
+		check_same(schema, &current, &wanted);
+
+		/*
+		 * the tables may have been renamed, or the row come from another
+		 * database
+		 */
+		if (!fflag_same_attachment(&current, &wanted) ||
+			memcmp(current.oids, wanted.oids, sizeof(current.oids)) != 0)
+			run_as_owner(schema,
+						 "UPDATE %s SET flags_oid = $1, users_oid = $2, flags = $3, users = $4",
+						 OIDS + FIRST_COLUMN, types, values);
+		ereport(NOTICE,
+				errmsg("flags are read from tables %s and %s already",
+					   wanted.names[0], wanted.names[1]));
+	}
+	for (int i = 0; i < FFLAG_ATTACHED; i++)
+	{
+		if (!attached && OidIsValid(fflag_find_marker(wanted.oids[i], function)))
+			continue;
+		add_trigger(schema, wanted.oids[i]);
+	}
 
 	/* now evaluation has to get along with it */
 	PushActiveSnapshot(GetTransactionSnapshot());
@@ -224,32 +357,33 @@ Datum
 fflag_detach(PG_FUNCTION_ARGS)
 {
 	Oid			schema = fflag_extension_schema(fcinfo->flinfo->fn_oid);
-	char	   *attachment = fflag_table_in_sql(schema, FFLAG_ATTACHMENT_TABLE);
-	Oid			relids[FIRST_COLUMN];
+	Oid			function = fflag_trigger_function(schema);
+	fflag_attachment attachment;
 
 	SPI_connect();
-	if (fflag_run(psprintf("DELETE FROM %s RETURNING flags, users", attachment),
-				  0, NULL, NULL) == 0)
+	/* nobody may attach others meanwhile, which might be anybody's */
+	if (run_as_owner(schema, "SELECT FROM %s FOR UPDATE", 0, NULL, NULL) == 0 ||
+		!read_current(schema, &attachment))
 		ereport(ERROR,
 				errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				errmsg("no tables are attached"),
 				errhint("Flags are read from the extension's own tables."));
-	for (int i = 0; i < FIRST_COLUMN; i++)
+	for (int i = 0; i < FFLAG_ATTACHED; i++)
 	{
-		bool		isnull;
+		Oid			relid = fflag_find_attached(&attachment, i, function);
+		char	   *table = fflag_relation_name(relid);
 
-		relids[i] = DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[0],
-												   SPI_tuptable->tupdesc,
-												   i + 1, &isnull));
+		if (table == NULL)
+			continue;
+		if (!pg_class_ownercheck(relid, GetUserId()))
+			ereport(ERROR,
+					errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+					errmsg("must be owner of table %s", table),
+					errhint("Let its owner, or a superuser, call this function."));
+		fflag_run(psprintf("DROP TRIGGER IF EXISTS " TRIGGER " ON %s", table),
+				  0, NULL, NULL);
 	}
-	for (int i = 0; i < FIRST_COLUMN; i++)
-	{
-		char	   *table = fflag_relation_name(relids[i]);
-
-		if (table != NULL)
-			fflag_run(psprintf("DROP TRIGGER IF EXISTS " TRIGGER " ON %s", table),
-					  0, NULL, NULL);
-	}
+	run_as_owner(schema, "DELETE FROM %s", 0, NULL, NULL);
 	SPI_finish();
 	PG_RETURN_VOID();
 }

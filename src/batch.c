@@ -135,10 +135,11 @@ evaluate_chunk(const fflag_entry *entry, const first_decisions *first,
 		bool		nobody;
 		bool		unsaid = true;
 		Datum		id = next_element(users, user_elements[type], &nobody);
-		Datum		said = staff == NULL ? (Datum) 0 :
-			next_element(staff, bool_elements, &unsaid);
+		Datum		said = (Datum) 0;
 		fflag_decision decision;
 
+		if (staff != NULL)
+			said = next_element(staff, bool_elements, &unsaid);
 		is_staff[undecided] = !unsaid && DatumGetBool(said);
 		decision = first->of[!nobody][is_staff[undecided]];
 		answers[i] = decision.enabled;
@@ -173,9 +174,10 @@ evaluate_chunk(const fflag_entry *entry, const first_decisions *first,
 
 	for (int k = 0; k < undecided; k++)
 	{
-		bool		listed = list != NULL &&
-			fflag_allowlist_has(list, texts[k], hashes[k]);
+		bool		listed = false;
 
+		if (list != NULL)
+			listed = fflag_allowlist_has(list, texts[k], hashes[k]);
 		answers[which[k]] = decide_with_id(entry, is_staff[k], listed,
 										   entry->flag.rollout > 0 ? buckets[k] : -1);
 	}

@@ -91,7 +91,9 @@ static table_state tables[FFLAG_TABLES];
 
 /* the tables' relids are set from the first revalidation on */
 static fflag_source source;
-static bool located = false;	/* is it what the tag's snapshot sees? */
+
+/* is it what the tag's snapshot sees, and has no message been about a table? */
+static bool located = false;
 
 /* all relcache messages so far; those for other relations count as well */
 static uint64 messages;
@@ -106,6 +108,10 @@ static int64 invalidations;
 /*
  * Relcache callback.  It may come at any time, in the middle of anything, and
  * only takes note.  InvalidOid stands for every relation.
+ *
+ * A marker says that rows have changed.  Where the tables are and what they look
+ * like is the same as before, unless the rows are those of FFLAG_ATTACHMENT, which
+ * drop_content() knows.
  */
 static void
 mark_dirty(Datum arg, Oid relid)
@@ -113,12 +119,18 @@ mark_dirty(Datum arg, Oid relid)
 	messages++;
 	for (int i = 0; i < FFLAG_TABLES; i++)
 	{
-		if (relid == InvalidOid || relid == source.tables[i].relid ||
-			relid == source.tables[i].marker)
+		bool		about_table;
+
+		about_table = relid == InvalidOid ||
+			relid == source.tables[i].relid || relid == source.tables[i].recorded;
+		if (!about_table && relid != source.tables[i].marker)
+			continue;
+		tables[i].dirty = true;
+		invalidations++;
+		if (about_table)
 		{
-			tables[i].dirty = true;
+			located = false;
 			fflag_outdate_layout(&source, i);
-			invalidations++;
 		}
 	}
 }
@@ -225,11 +237,11 @@ is_tag(Snapshot snapshot)
 		snapshot->takenDuringRecovery == tag.recovery;
 }
 
-/* Called by the trigger before a row of one of the tables changes. */
+/* Called by the trigger, through flinfo, before a row of one of the tables changes. */
 void
-fflag_cache_begin_write(void)
+fflag_cache_begin_write(FmgrInfo *flinfo)
 {
-	fflag_begin_write();
+	fflag_begin_write(flinfo);
 	tagged = false;
 }
 
@@ -259,6 +271,21 @@ drop_content(fflag_table_id which)
 }
 
 /*
+ * Takes a new fence for a table whose content has been dropped, and clears dirty
+ * first: a message that comes meanwhile is left for the next time.
+ *
+ * The fence must be fresh: for a relation that has no syscache, as ours, the
+ * server's function takes a new snapshot at each call.
+ */
+static void
+set_fence(fflag_table_id which)
+{
+	tables[which].dirty = false;
+	tables[which].fence =
+		fflag_identify(GetNonHistoricCatalogSnapshot(source.tables[which].relid));
+}
+
+/*
  * Finds out where the snapshot sees the tables, and drops what rests on the
  * answers of before.
  */
@@ -280,20 +307,19 @@ locate(Oid function, Snapshot snapshot)
 		drop_content(i);
 
 		/*
+		 * after relid and marker are set, so that no message is missed
+		 * between
+		 */
+		set_fence(i);
+
+		/*
 		 * What came while we were looking may be about what we had looked at
 		 * already, or about a table that was not ours yet: look again next
 		 * time.
 		 */
 		tables[i].dirty = messages != before;
-
-		/*
-		 * The fence comes after relid and marker are set, so that no message is
-		 * missed between, and must be fresh: for a relation that has no syscache,
-		 * as ours, this function takes a new snapshot at each call.
-		 */
-		tables[i].fence = fflag_identify(GetNonHistoricCatalogSnapshot(relid));
 	}
-	located = true;
+	located = messages == before;
 }
 
 /*
@@ -306,7 +332,6 @@ revalidate(Oid function, Snapshot snapshot)
 {
 	fflag_snapshot_id now = fflag_identify(snapshot);
 	Oid			known[FFLAG_TABLES];
-	bool		dirty = false;
 	bool		carry;
 
 	for (int i = 0; i < FFLAG_TABLES; i++)
@@ -314,7 +339,8 @@ revalidate(Oid function, Snapshot snapshot)
 
 	/*
 	 * A parallel worker's snapshot is the leader's, which its own ones cannot
-	 * be compared with.  Look for commits under way before accepting messages.
+	 * be compared with.  Look for commits under way before accepting
+	 * messages.
 	 */
 	carry = tagged && fflag_cache_setting && !IsParallelWorker() &&
 		fflag_is_same_or_later(&now, &tag) && !fflag_is_moving(&now) &&
@@ -330,11 +356,15 @@ revalidate(Oid function, Snapshot snapshot)
 	{
 		if (!carry || tables[i].dirty || !fflag_is_same_or_later(&tag, &tables[i].fence))
 			drop_content(i);
-		dirty |= tables[i].dirty;
 	}
 
-	if (dirty || !located)
+	if (!located)
 		locate(function, snapshot);
+	for (int i = 0; located && i < FFLAG_TABLES; i++)
+	{
+		if (tables[i].dirty)
+			set_fence(i);
+	}
 
 	tag = now;
 	tagged = fflag_cache_setting && source.announced && !fflag_is_moving(&now);

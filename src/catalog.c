@@ -19,11 +19,13 @@
  */
 #include "postgres.h"
 
-#include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
+#include "catalog/dependency.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_proc.h"
 #include "catalog/pg_trigger.h"
-#include "catalog/pg_type.h"
+#include "commands/extension.h"
 #include "commands/trigger.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
@@ -33,6 +35,7 @@
 #include "utils/rls.h"
 #include "utils/syscache.h"
 
+#include "attachment.h"
 #include "catalog.h"
 #include "compat.h"
 
@@ -56,6 +59,27 @@ fflag_extension_schema(Oid function)
 	return schema;
 }
 
+/* Does an object belong to the extension? */
+bool
+fflag_is_own(Oid class, Oid object)
+{
+	Oid			extension = getExtensionOfObject(class, object);
+
+	return OidIsValid(extension) && extension == get_extension_oid("fflag", true);
+}
+
+/* The function of the triggers that announce changes; InvalidOid if it is gone. */
+Oid
+fflag_trigger_function(Oid schema)
+{
+	Oid			function = GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid,
+										   CStringGetDatum(TRIGGER_FUNCTION),
+										   PointerGetDatum(buildoidvector(NULL, 0)),
+										   ObjectIdGetDatum(schema));
+
+	return fflag_is_own(ProcedureRelationId, function) ? function : InvalidOid;
+}
+
 static Oid
 locate_table(Oid schema, const char *name)
 {
@@ -66,6 +90,13 @@ locate_table(Oid schema, const char *name)
 				errcode(ERRCODE_UNDEFINED_TABLE),
 				errmsg("table \"%s\" of extension \"fflag\" does not exist", name),
 				errhint("If it was renamed or moved, put it back; otherwise create the extension anew."));
+	/* whoever may create tables in the schema could put another in its place */
+	if (!fflag_is_own(RelationRelationId, relid))
+		ereport(ERROR,
+				errcode(ERRCODE_UNDEFINED_TABLE),
+				errmsg("table \"%s\" of extension \"fflag\" does not exist", name),
+				errdetail("The one of this name does not belong to the extension."),
+				errhint("Move it out of the way and put the extension's own back."));
 	return relid;
 }
 
@@ -95,8 +126,8 @@ fflag_table_in_sql(Oid schema, const char *table)
  * or InvalidOid.  ALTER TABLE ... ENABLE TRIGGER, which a restore with
  * --disable-triggers runs, leaves triggers that do not fire for replicas.
  */
-static Oid
-find_marker(Oid relid, Oid schema)
+Oid
+fflag_find_marker(Oid relid, Oid function)
 {
 	Relation	rel = fflag_open_relation(relid);
 	Oid			found = InvalidOid;
@@ -104,28 +135,21 @@ find_marker(Oid relid, Oid schema)
 	for (int i = 0; rel->trigdesc != NULL && i < rel->trigdesc->numtriggers; i++)
 	{
 		Trigger    *trigger = &rel->trigdesc->triggers[i];
-		const int16 events = TRIGGER_TYPE_BEFORE | TRIGGER_TYPE_ROW |
-			TRIGGER_TYPE_INSERT | TRIGGER_TYPE_UPDATE | TRIGGER_TYPE_DELETE;
-		Oid			tgoid = trigger->tgoid;
-		Oid			tgfoid = trigger->tgfoid;
-		char	   *function;
+		int16		events;
 
+		events = TRIGGER_TYPE_BEFORE | TRIGGER_TYPE_ROW |
+			TRIGGER_TYPE_INSERT | TRIGGER_TYPE_UPDATE | TRIGGER_TYPE_DELETE;
 		if (trigger->tgenabled != TRIGGER_FIRES_ALWAYS ||
 			(trigger->tgtype & events) != events ||
 			trigger->tgqual != NULL || trigger->tgnattr > 0)
 			continue;
-
-		/* a message that comes while looking these up may free *trigger */
-		if (get_func_namespace(tgfoid) != schema)
-			continue;
-		function = get_func_name(tgfoid);
-		if (function != NULL && strcmp(function, TRIGGER_FUNCTION) == 0)
-			found = tgoid;
+		if (OidIsValid(function) && trigger->tgfoid == function)
+			found = trigger->tgoid;
 	}
 
 	/*
-	 * What the transaction itself has created or truncated, TRUNCATE empties in
-	 * place.  That sends a message only for the sake of an index.
+	 * What the transaction itself has created or truncated, TRUNCATE empties
+	 * in place.  That sends a message only for the sake of an index.
 	 */
 	if ((rel->rd_createSubid != InvalidSubTransactionId ||
 		 rel->rd_newRelfilelocatorSubid != InvalidSubTransactionId) &&
@@ -135,35 +159,22 @@ find_marker(Oid relid, Oid schema)
 	return found;
 }
 
-/* Where a value is in the row of FFLAG_ATTACHMENT. */
-static Datum
-get_attachment(Relation rel, HeapTuple tuple, const char *column, Oid type)
-{
-	Oid			found;
-	AttrNumber	attnum = fflag_find_column(rel, column, &found);
-	bool		isnull = true;
-	Datum		value = 0;
-
-	if (attnum != InvalidAttrNumber && found == type)
-		value = heap_getattr(tuple, attnum, RelationGetDescr(rel), &isnull);
-	if (isnull)
-		ereport(ERROR,
-				errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				errmsg("table \"%s\" has no column \"%s\" of type %s, or it is null",
-					   RelationGetRelationName(rel), column, format_type_be(type)),
-				errhint("Leave this table to fflag_attach() and fflag_detach()."));
-	return value;
-}
-
 /*
- * Refuses an attached table that is no more, or that the owner of our own
- * tables may not read; so that nobody sees a table through us who could not see
- * it through a view.
+ * Refuses what is no attached table, or one that the owner of our own tables may
+ * not read; so that nobody sees a table through us who could not see it through a
+ * view.
  */
 static void
-check_attached(Oid relid, const char *name, Oid owner)
+check_attached(Oid relid, const char *name, Oid named, Oid owner)
 {
-	if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relid)))
+	if (!OidIsValid(relid) && OidIsValid(named))
+		ereport(ERROR,
+				errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				errmsg("table %s, from which flags are to be read, lacks the trigger of extension \"fflag\"",
+					   name),
+				errdetail("The trigger says that the table's owner agrees, and announces changes."),
+				errhint("Let the owner of the attached tables call fflag_attach() here, or go back to the extension's own tables with fflag_detach()."));
+	if (!OidIsValid(relid))
 		ereport(ERROR,
 				errcode(ERRCODE_UNDEFINED_TABLE),
 				errmsg("table %s, from which fflag_attach() made extension \"fflag\" read flags, does not exist",
@@ -184,55 +195,77 @@ check_attached(Oid relid, const char *name, Oid owner)
 }
 
 static void
-read_attachment(fflag_source *source, Snapshot snapshot)
+read_attachment(fflag_source *source, Oid function, Snapshot snapshot)
 {
 	Relation	rel = fflag_open_relation(source->tables[FFLAG_ATTACHMENT].relid);
-	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, snapshot,
-										  0, NULL);
-	HeapTuple	tuple = systable_getnext(scan);
+	fflag_attachment attachment;
 
-	if (HeapTupleIsValid(tuple))
+	source->attached = fflag_read_attachment(rel, snapshot, &attachment);
+	if (source->attached)
 	{
-		Oid			owner = rel->rd_rel->relowner;
+		for (int i = 0; i < FFLAG_ATTACHED; i++)
+		{
+			fflag_table *table = &source->tables[FFLAG_FLAGS + i];
 
-		source->attached = true;
-		source->tables[FFLAG_FLAGS].relid =
-			DatumGetObjectId(get_attachment(rel, tuple, "flags", REGCLASSOID));
-		source->tables[FFLAG_USERS].relid =
-			DatumGetObjectId(get_attachment(rel, tuple, "users", REGCLASSOID));
+			table->relid = fflag_find_attached(&attachment, i, function);
+			table->recorded = attachment.oids[i];
+			check_attached(table->relid, attachment.names[i],
+						   fflag_find_named(&attachment, i), rel->rd_rel->relowner);
+		}
 		for (int i = 0; i < FFLAG_COLUMNS; i++)
-			source->columns[i] =
-				*DatumGetName(get_attachment(rel, tuple, fflag_column_name(i), NAMEOID));
-
-		check_attached(source->tables[FFLAG_FLAGS].relid,
-					   TextDatumGetCString(get_attachment(rel, tuple, "flags_name", TEXTOID)),
-					   owner);
-		check_attached(source->tables[FFLAG_USERS].relid,
-					   TextDatumGetCString(get_attachment(rel, tuple, "users_name", TEXTOID)),
-					   owner);
+			source->columns[i] = attachment.columns[i];
 	}
-	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
+}
+
+/*
+ * The name of the table from which flags are read, as fflag_relation_name() gives
+ * it, if that is an attached one; NULL otherwise.  Throws nothing that evaluation
+ * would throw: this is for those who write to our own tables.
+ */
+char *
+fflag_attached_name(Oid schema, Snapshot snapshot)
+{
+	Oid			relid = get_relname_relid(FFLAG_ATTACHMENT_TABLE, schema);
+	fflag_attachment attachment;
+	char	   *name = NULL;
+	Relation	rel;
+
+	if (!OidIsValid(relid) || get_rel_relkind(relid) != RELKIND_RELATION)
+		return NULL;
+	rel = fflag_open_relation(relid);
+	if (fflag_read_attachment(rel, snapshot, &attachment))
+	{
+		Oid			flags = fflag_find_attached(&attachment, 0,
+												fflag_trigger_function(schema));
+
+		name = OidIsValid(flags) ? fflag_relation_name(flags) : NULL;
+	}
+	table_close(rel, AccessShareLock);
+	return name;
 }
 
 /*
  * Where the flags are, as the snapshot sees it, and whether a cache of their
  * content can be kept up to date.  All of this may change; whoever keeps the
- * answer has to ask again after each relcache message of one of the tables.
+ * answer has to ask again after each relcache message of one of the tables, or of
+ * one that is recorded.
  * Throws if a table is missing, cannot be read, or may not be.
  */
 fflag_source
 fflag_locate(Oid schema, Snapshot snapshot)
 {
 	fflag_source source = fflag_new_source();
+	Oid			function = fflag_trigger_function(schema);
 
 	source.tables[FFLAG_ATTACHMENT].relid =
 		locate_table(schema, FFLAG_ATTACHMENT_TABLE);
-	read_attachment(&source, snapshot);
+	read_attachment(&source, function, snapshot);
 	if (!source.attached)
 	{
 		source.tables[FFLAG_FLAGS].relid = locate_table(schema, FFLAG_FLAGS_TABLE);
 		source.tables[FFLAG_USERS].relid = locate_table(schema, FFLAG_USERS_TABLE);
+		fflag_warn_of_strays(&source, function);
 	}
 
 	source.announced = true;
@@ -240,7 +273,7 @@ fflag_locate(Oid schema, Snapshot snapshot)
 	{
 		fflag_table *table = &source.tables[i];
 
-		table->marker = find_marker(table->relid, schema);
+		table->marker = fflag_find_marker(table->relid, function);
 		if (!OidIsValid(table->marker))
 			source.announced = false;
 	}

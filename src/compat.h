@@ -39,6 +39,21 @@
 #define MyLocalTransactionId (MyProc->lxid)
 #endif
 
+/* 17 looks into the statistics to estimate the length of an array */
+#if PG_VERSION_NUM >= 170000
+#define fflag_estimate_array_length(root, array) estimate_array_length(root, array)
+#else
+#define fflag_estimate_array_length(root, array) estimate_array_length(array)
+#endif
+
+/* 18 lets a module say its name and version, for pg_get_loaded_modules() */
+#if PG_VERSION_NUM >= 180000
+#define FFLAG_MODULE_MAGIC \
+	PG_MODULE_MAGIC_EXT(.name = "fflag", .version = FFLAG_VERSION)
+#else
+#define FFLAG_MODULE_MAGIC PG_MODULE_MAGIC
+#endif
+
 /* 18 has generated columns that are not stored */
 #if PG_VERSION_NUM < 180000
 #define ATTRIBUTE_GENERATED_VIRTUAL 'v'

@@ -82,9 +82,10 @@ complain_unknown(const char *name)
 static char *
 get_name(FunctionCallInfo fcinfo)
 {
-	char	   *name = PG_ARGISNULL(0) ? NULL :
-		text_to_cstring(PG_GETARG_TEXT_PP(0));
+	char	   *name = NULL;
 
+	if (!PG_ARGISNULL(0))
+		name = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	fflag_check_name(name);
 	return name;
 }

@@ -10,8 +10,9 @@
 #include "utils/guc.h"
 
 #include "cache.h"
+#include "compat.h"
 
-PG_MODULE_MAGIC;
+FFLAG_MODULE_MAGIC;
 
 extern void _PG_init(void);
 

@@ -98,8 +98,8 @@ fflag_integer_list_make(const int64_t *integers, size_t n,
 	memset(list->words, 0, n_words * sizeof(uint16_t));
 	for (size_t i = 0; i < n; i++)
 	{
-		fflag_integer_block *block =
-			&list->blocks[fflag_integer_block_of(integers[i]) - list->first];
+		uint64_t	number = fflag_integer_block_of(integers[i]) - list->first;
+		fflag_integer_block *block = &list->blocks[number];
 		uint16_t   *words = list->words + block->begin;
 		uint16_t	low = (uint16_t) integers[i];
 

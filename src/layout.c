@@ -20,6 +20,7 @@
 #include "access/xlog.h"
 #include "catalog/pg_index.h"
 #include "catalog/pg_type.h"
+#include "storage/bufmgr.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -192,7 +193,7 @@ describe_column(fflag_source *source, Relation rel, fflag_column c)
 				errmsg("column \"%s\" of table \"%s\" does not exist",
 					   name, RelationGetRelationName(rel)),
 				source->attached ?
-				errhint("Name the column with argument \"%s\" of fflag_attach(); it has type %s.",
+				errhint("Name the column with argument \"%s\" of fflag_attach(), after fflag_detach() if the tables are attached; it has type %s.",
 						columns[c].name, types.data) :
 				errhint("Extension \"fflag\" needs it, with type %s; put it back with ALTER TABLE.",
 						types.data));
@@ -209,10 +210,13 @@ describe_column(fflag_source *source, Relation rel, fflag_column c)
  * by default, or InvalidOid.  What the planner would not use, we do not: an
  * index that is being built or rebuilt, or is too young for this transaction's
  * snapshots.  If unique, then it must be, in these columns.
+ *
+ * *too_young, unless NULL, becomes true if an index was left out for its age alone.
+ * No message says when that is over.
  */
 Oid
 fflag_find_index(Relation rel, int nkeys, const AttrNumber *attnums,
-				 const Oid *types, bool unique)
+				 const Oid *types, bool unique, bool *too_young)
 {
 	Oid			found = InvalidOid;
 	List	   *indexes = RelationGetIndexList(rel);
@@ -223,24 +227,31 @@ fflag_find_index(Relation rel, int nkeys, const AttrNumber *attnums,
 		Relation	index = index_open(lfirst_oid(lc), AccessShareLock);
 		Form_pg_index form = index->rd_index;
 
+		bool		usable;
+
 		/* a predicate is not even looked at: that would run its functions */
-		bool		usable = form->indisvalid &&
+		usable = form->indisvalid &&
 			form->indnkeyatts >= nkeys &&
 			(!unique || (form->indisunique && form->indnkeyatts == nkeys)) &&
-			heap_attisnull(index->rd_indextuple, Anum_pg_index_indpred, NULL) &&
-			(!form->indcheckxmin ||
-			 TransactionIdPrecedes(HeapTupleHeaderGetXmin(index->rd_indextuple->t_data),
-								   TransactionXmin));
+			heap_attisnull(index->rd_indextuple, Anum_pg_index_indpred, NULL);
 
 		for (int i = 0; usable && i < nkeys; i++)
 		{
-			Form_pg_attribute att =
-				TupleDescAttr(RelationGetDescr(rel), attnums[i] - 1);
+			Form_pg_attribute att;
 
+			att = TupleDescAttr(RelationGetDescr(rel), attnums[i] - 1);
 			usable = form->indkey.values[i] == attnums[i] &&
 				index->rd_opfamily[i] ==
 				lookup_type_cache(types[i], TYPECACHE_BTREE_OPFAMILY)->btree_opf &&
 				index->rd_indcollation[i] == att->attcollation;
+		}
+		if (usable && form->indcheckxmin &&
+			!TransactionIdPrecedes(HeapTupleHeaderGetXmin(index->rd_indextuple->t_data),
+								   TransactionXmin))
+		{
+			usable = false;
+			if (too_young != NULL)
+				*too_young = true;
 		}
 		if (usable)
 			found = RelationGetRelid(index);
@@ -267,6 +278,7 @@ fflag_open_table(fflag_source *source, fflag_table_id which)
 	fflag_table *table = &source->tables[which];
 	Relation	rel = fflag_open_relation(table->relid);
 	uint64		changes = table->changes;
+	bool		too_young = false;
 
 	if (table->described == changes)
 		return rel;
@@ -279,8 +291,9 @@ fflag_open_table(fflag_source *source, fflag_table_id which)
 	for (int n = 1; n <= table->nkeys; n++)
 		table->indexes[n - 1] =
 			fflag_find_index(rel, n, &source->attnums[table->key],
-							 &source->types[table->key], false);
-	table->described = changes;
+							 &source->types[table->key], false, &too_young);
+	/* an index that is too young for this transaction may do for the next */
+	table->described = too_young ? 0 : changes;
 	return rel;
 }
 
@@ -296,4 +309,15 @@ fflag_estimate_rows(Oid relid)
 
 	table_close(rel, AccessShareLock);
 	return rows > 0 ? (int64) rows : 0;
+}
+
+/* How many blocks a table has; locks and errors as above. */
+BlockNumber
+fflag_count_blocks(Oid relid)
+{
+	Relation	rel = fflag_open_relation(relid);
+	BlockNumber blocks = RelationGetNumberOfBlocks(rel);
+
+	table_close(rel, AccessShareLock);
+	return blocks;
 }

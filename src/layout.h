@@ -7,6 +7,7 @@
 #ifndef FFLAG_LAYOUT_H
 #define FFLAG_LAYOUT_H
 
+#include "storage/block.h"
 #include "utils/relcache.h"
 
 /* The tables that evaluation reads. */
@@ -38,6 +39,8 @@ typedef enum fflag_column
 typedef struct fflag_table
 {
 	Oid			relid;
+	Oid			recorded;		/* the OID in the row that attaches it,
+								 * perhaps not its own; 0 for our own tables */
 	Oid			marker;			/* the relid in messages of changed rows, see
 								 * writer.c; InvalidOid if there are none */
 	fflag_column key;			/* rows are looked up by this column */
@@ -71,8 +74,9 @@ extern Relation fflag_open_table(fflag_source *source, fflag_table_id which);
 extern Relation fflag_open_relation(Oid relid);
 extern AttrNumber fflag_find_column(Relation rel, const char *name, Oid *type);
 extern Oid	fflag_find_index(Relation rel, int nkeys, const AttrNumber *attnums,
-							 const Oid *types, bool unique);
+							 const Oid *types, bool unique, bool *too_young);
 extern const char *fflag_column_name(fflag_column column);
 extern int64 fflag_estimate_rows(Oid relid);
+extern BlockNumber fflag_count_blocks(Oid relid);
 
 #endif							/* FFLAG_LAYOUT_H */

@@ -121,6 +121,13 @@ end_search(search *s)
 		systable_endscan(s->scan);
 }
 
+static bool
+is_null(const fflag_source *source, Relation rel, HeapTuple tuple,
+		fflag_column column)
+{
+	return heap_attisnull(tuple, source->attnums[column], RelationGetDescr(rel));
+}
+
 static Datum
 get_column(const fflag_source *source, Relation rel, HeapTuple tuple,
 		   fflag_column column, const char *flag)
@@ -134,18 +141,35 @@ get_column(const fflag_source *source, Relation rel, HeapTuple tuple,
 				errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				errmsg("column \"%s\" of flag \"%s\" is null",
 					   NameStr(source->columns[column]), flag),
+				source->attached ? errhint("Set it.") :
 				errhint("Set it, and put the column's NOT NULL constraint back."));
 	return value;
 }
 
+/* A null counts as false, as in WHERE; but our own tables have none. */
+static bool
+get_boolean(const fflag_source *source, Relation rel, HeapTuple tuple,
+			fflag_column column, const char *flag)
+{
+	if (source->attached && is_null(source, rel, tuple, column))
+		return false;
+	return DatumGetBool(get_column(source, rel, tuple, column, flag));
+}
+
 /*
  * A flag's percentage in thousandths.  Integers have no check that keeps them
- * between 0 and 100, and count as the rules say: from 100 on as 100.
+ * between 0 and 100, and count as the rules say: from 100 on as 100.  Null is 0.
  */
 static int
-read_rollout(const fflag_source *source, Datum value, const char *flag)
+get_rollout(const fflag_source *source, Relation rel, HeapTuple tuple,
+			const char *flag)
 {
 	int64		percentage;
+	Datum		value;
+
+	if (source->attached && is_null(source, rel, tuple, FFLAG_COLUMN_ROLLOUT))
+		return 0;
+	value = get_column(source, rel, tuple, FFLAG_COLUMN_ROLLOUT, flag);
 
 	switch (source->types[FFLAG_COLUMN_ROLLOUT])
 	{
@@ -176,13 +200,9 @@ read_row(const fflag_source *source, Relation rel, HeapTuple tuple,
 							   palloc(FFLAG_ID_ROOM));
 	row->name = fflag_string_make(name, strlen(name));
 	row->flag.known = true;
-	row->flag.enabled =
-		DatumGetBool(get_column(source, rel, tuple, FFLAG_COLUMN_ENABLED, name));
-	row->flag.staff_only =
-		DatumGetBool(get_column(source, rel, tuple, FFLAG_COLUMN_STAFF_ONLY, name));
-	row->flag.rollout =
-		read_rollout(source,
-					 get_column(source, rel, tuple, FFLAG_COLUMN_ROLLOUT, name), name);
+	row->flag.enabled = get_boolean(source, rel, tuple, FFLAG_COLUMN_ENABLED, name);
+	row->flag.staff_only = get_boolean(source, rel, tuple, FFLAG_COLUMN_STAFF_ONLY, name);
+	row->flag.rollout = get_rollout(source, rel, tuple, name);
 	row->flag.utf8_name = fflag_to_utf8(row->name);
 }
 
@@ -218,6 +238,9 @@ fflag_read_flags(fflag_source *source, Snapshot snapshot,
 		fflag_row	row;
 
 		CHECK_FOR_INTERRUPTS();
+		/* what no name can ask for is no flag */
+		if (source->attached && is_null(source, rel, tuple, FFLAG_COLUMN_NAME))
+			continue;
 		read_row(source, rel, tuple, &row);
 		if (!sink(&row, arg))
 			break;

@@ -1,12 +1,12 @@
 /*
  * support.c
- *		What the planner may know of fflag_enabled(): how many rows pass, and
- *		what a call costs.
+ *		What the planner may know: how many rows fflag_enabled() lets pass, what a
+ *		call of it costs, and how many rows fflag_select() and fflag_flags() return.
  *
- * The estimate looks the flag up as an evaluation does, under the snapshot of
+ * An estimate looks flags up as an evaluation does, under the snapshot of
  * planning, so it can be out of date by the time the plan runs.  That makes a
- * plan slower, never an answer wrong: the function is evaluated for each row
- * all the same.  So that it is not out of date for long, a plan that rests on
+ * plan slower, never an answer wrong: the function is evaluated all the same.
+ * So that it is not out of date for long, a plan that rests on
  * a flag depends on the flag tables, and is made anew when they change.
  *
  * Copyright (c) 2026, fflag contributors
@@ -22,9 +22,10 @@
 #include "utils/selfuncs.h"
 #include "utils/snapmgr.h"
 
-#include "allowlist.h"
 #include "bucket.h"
 #include "cache.h"
+#include "compat.h"
+#include "estimate.h"
 
 /*
  * Costs of a call in units of cpu_operator_cost, the cost of a comparison of two
@@ -47,6 +48,15 @@ get_flag(FunctionCallInfo fcinfo, List *args)
 	return fflag_cache_find(fcinfo->flinfo->fn_oid, ((Const *) name)->constvalue);
 }
 
+/* What the rules say of a user of whom nothing is known but that they are not staff. */
+static fflag_decision
+decide_for_anybody(const fflag_entry *entry)
+{
+	fflag_subject anybody = {.somebody = true,.bucket = 0};
+
+	return fflag_decide(&entry->flag, &anybody, FFLAG_LISTED_UNKNOWN, false);
+}
+
 /* The share of rows for which an argument, NULL if there is none, is true. */
 static Selectivity
 share_true(SupportRequestSelectivity *req, int n)
@@ -60,57 +70,88 @@ share_true(SupportRequestSelectivity *req, int n)
 }
 
 /*
- * The share of the rows whose user is on the flag's allowlist: all who are listed
- * are taken to be in the table that the id comes from, the largest if there are
- * several.  (A partitioned table's partitions count them once each.)
+ * The share of so many users to whom the rules give the feature, if none of them
+ * is staff.  All who are listed are taken to be among them.
  */
 static Selectivity
-share_listed(SupportRequestSelectivity *req, const fflag_entry *entry)
+share_enabled(const fflag_entry *entry, double users)
 {
-	fflag_allowlist *list = fflag_cache_list(entry);
+	Selectivity rollout = (double) entry->flag.rollout / FFLAG_BUCKETS;
+	fflag_decision decision = decide_for_anybody(entry);
+	fflag_allowlist *list;
 	double		listed;
+
+	/* the rules say which of them decides; the numbers follow from that */
+	if (decision.rule != FFLAG_RULE_UNDECIDED)
+		return decision.enabled ? 1 : 0;
+	list = fflag_cache_list(entry);
+	listed = list == NULL ? 0 : fflag_estimate_listed(list);
+	if (listed > 0)
+		listed = listed < users ? listed / users : 0.5;
+	return rollout + (1 - rollout) * listed;
+}
+
+/*
+ * How many users there are in the table that an id comes from, the largest if
+ * there are several.  (A partitioned table's partitions count those listed once
+ * each.)
+ */
+static double
+count_users(SupportRequestSelectivity *req)
+{
 	double		rows = 0;
 	Relids		rels;
 	int			i = -1;
 
-	if (list == NULL || list_length(req->args) < 2)
-		return 0;
-	listed = fflag_allowlist_count(list);
-	if (listed == 0)
+	if (list_length(req->args) < 2)
 		return 0;
 	rels = pull_varnos(req->root, lsecond(req->args));
 	while ((i = bms_next_member(rels, i)) >= 0)
 	{
 		RelOptInfo *rel = i < req->root->simple_rel_array_size ?
-			req->root->simple_rel_array[i] : NULL;
+		req->root->simple_rel_array[i] : NULL;
 
 		if (rel != NULL)
 			rows = Max(rows, rel->tuples);
 	}
-	return listed >= rows ? 0.5 : listed / rows;
+	return rows;
 }
 
 static Selectivity
 estimate_selectivity(SupportRequestSelectivity *req, const fflag_entry *entry)
 {
-	const fflag_flag *flag = &entry->flag;
-	fflag_subject anybody = {.somebody = true,.bucket = 0};
-	Selectivity rollout = (double) flag->rollout / FFLAG_BUCKETS;
-	fflag_decision decision;
-
-	/* the rules say which of them decides; the numbers follow from that */
-	decision = fflag_decide(flag, &anybody, FFLAG_LISTED_UNKNOWN, false);
-	switch (decision.rule)
+	switch (decide_for_anybody(entry).rule)
 	{
 		case FFLAG_RULE_UNKNOWN_FLAG:
 			return share_true(req, 3);
 		case FFLAG_RULE_STAFF_ONLY:
 			return share_true(req, 2);
-		case FFLAG_RULE_UNDECIDED:
-			return rollout + (1 - rollout) * share_listed(req, entry);
 		default:
-			return decision.enabled ? 1 : 0;
+			return share_enabled(entry, count_users(req));
 	}
+}
+
+/*
+ * How many elements an array has.  The server takes ARRAY(SELECT ...) for any
+ * array, of ten elements, though it has planned the query already.
+ */
+static double
+count_elements(PlannerInfo *root, Node *array)
+{
+	ListCell   *lc;
+
+	if (IsA(array, Param) && ((Param *) array)->paramkind == PARAM_EXEC)
+	{
+		foreach(lc, root->init_plans)
+		{
+			SubPlan    *query = lfirst_node(SubPlan, lc);
+
+			if (query->subLinkType == ARRAY_SUBLINK &&
+				list_member_int(query->setParam, ((Param *) array)->paramid))
+				return planner_subplan_get_plan(root, query)->plan_rows;
+		}
+	}
+	return fflag_estimate_array_length(root, array);
 }
 
 /* fflag_support(internal) returns internal, see supportnodes.h */
@@ -158,4 +199,46 @@ fflag_support(PG_FUNCTION_ARGS)
 	}
 
 	PG_RETURN_POINTER(NULL);
+}
+
+/* fflag_select_support(internal) returns internal: for fflag_select() */
+PG_FUNCTION_INFO_V1(fflag_select_support);
+
+Datum
+fflag_select_support(PG_FUNCTION_ARGS)
+{
+	SupportRequestRows *req = (SupportRequestRows *) PG_GETARG_POINTER(0);
+	List	   *args;
+	const fflag_entry *entry;
+	double		users;
+
+	if (!IsA(req, SupportRequestRows) || req->root == NULL ||
+		!IsA(req->node, FuncExpr))
+		PG_RETURN_POINTER(NULL);
+	args = ((FuncExpr *) req->node)->args;
+	entry = get_flag(fcinfo, args);
+	if (entry == NULL)
+		PG_RETURN_POINTER(NULL);
+	users = count_elements(req->root, lsecond(args));
+	req->rows = users * share_enabled(entry, users);
+	fflag_cache_add_dependency(req->root->glob);
+	PG_RETURN_POINTER(req);
+}
+
+/* fflag_flags_support(internal) returns internal: for fflag_flags() */
+PG_FUNCTION_INFO_V1(fflag_flags_support);
+
+Datum
+fflag_flags_support(PG_FUNCTION_ARGS)
+{
+	SupportRequestRows *req = (SupportRequestRows *) PG_GETARG_POINTER(0);
+	int			count;
+
+	if (!IsA(req, SupportRequestRows) || req->root == NULL ||
+		!ActiveSnapshotSet())
+		PG_RETURN_POINTER(NULL);
+	(void) fflag_cache_get_all(fcinfo->flinfo->fn_oid, &count);
+	req->rows = count;
+	fflag_cache_add_dependency(req->root->glob);
+	PG_RETURN_POINTER(req);
 }

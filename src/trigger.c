@@ -8,6 +8,10 @@
  * moment later), and ENABLE ALWAYS, because replication changes rows as well.
  * TRUNCATE and ALTER TABLE send messages by themselves.
  *
+ * fflag_check_attachment() lets nobody but its owner write the row that says which
+ * tables are attached.  fflag_warn_attached() fires once a statement and tells who
+ * writes to our own tables while flags are read from others.
+ *
  * fflag_check() keeps updated_at and refuses bad rows with an error that names
  * the flag; fflag_check_user() does the latter for allowlists.  The tables' CHECK
  * constraints say the same, but know only ASCII's invisible characters; rows that
@@ -23,11 +27,17 @@
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/rel.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "attachment.h"
 #include "cache.h"
+#include "catalog.h"
 #include "check.h"
 #include "id.h"
 #include "writer.h"
@@ -61,7 +71,7 @@ fflag_invalidate(PG_FUNCTION_ARGS)
 	TriggerData *data = get_trigger_data(fcinfo, "fflag_invalidate");
 
 	fflag_announce(data->tg_trigger->tgoid);
-	fflag_cache_begin_write();
+	fflag_cache_begin_write(fcinfo->flinfo);
 	return PointerGetDatum(new_tuple(data));
 }
 
@@ -131,4 +141,76 @@ fflag_check_user(PG_FUNCTION_ARGS)
 								get_value(data, tuple, "flag_id"));
 	}
 	return PointerGetDatum(tuple);
+}
+
+PG_FUNCTION_INFO_V1(fflag_check_attachment);
+
+Datum
+fflag_check_attachment(PG_FUNCTION_ARGS)
+{
+	TriggerData *data = get_trigger_data(fcinfo, "fflag_check_attachment");
+	Relation	rel = data->tg_relation;
+	fflag_attachment old;
+
+	if (!has_privs_of_role(GetUserId(), rel->rd_rel->relowner))
+		ereport(ERROR,
+				errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				errmsg("must be owner of table \"%s\" to change its rows",
+					   RelationGetRelationName(rel)),
+				errhint("Call fflag_attach() or fflag_detach(), which check whose tables they are."));
+
+	/*
+	 * There is room for one row.  A second one that comes with a dump, or
+	 * from a publisher that has attached the same tables, is the same row;
+	 * from a publisher that has attached others, it must not stop
+	 * replication.
+	 */
+	if (TRIGGER_FIRED_BY_INSERT(data->tg_event) &&
+		fflag_read_attachment(rel, GetActiveSnapshot(), &old))
+	{
+		fflag_attachment new = fflag_parse_attachment(rel, data->tg_trigtuple);
+
+		if (fflag_same_attachment(&old, &new))
+			return PointerGetDatum(NULL);
+		if (SessionReplicationRole == SESSION_REPLICATION_ROLE_REPLICA)
+		{
+			ereport(WARNING,
+					errmsg("flags remain to be read from tables %s and %s, not %s and %s as where the change comes from",
+						   old.names[0], old.names[1], new.names[0], new.names[1]),
+					errhint("Leave table \"%s\" out of the publication, or attach the same tables.",
+							RelationGetRelationName(rel)));
+			return PointerGetDatum(NULL);
+		}
+	}
+	return PointerGetDatum(new_tuple(data));
+}
+
+PG_FUNCTION_INFO_V1(fflag_warn_attached);
+
+Datum
+fflag_warn_attached(PG_FUNCTION_ARGS)
+{
+	/* once for each statement of the client: a cascade runs one for each flag */
+	static TimestampTz warned = 0;
+	char	   *name;
+
+	if (!CALLED_AS_TRIGGER(fcinfo) ||
+		!TRIGGER_FIRED_FOR_STATEMENT(((TriggerData *) fcinfo->context)->tg_event))
+		ereport(ERROR,
+				errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				errmsg("function \"fflag_warn_attached\" was not called by a STATEMENT trigger"),
+				errhint("It belongs to the tables of extension \"fflag\"."));
+	if (warned == GetCurrentStatementStartTimestamp())
+		PG_RETURN_POINTER(NULL);
+	name = fflag_attached_name(get_func_namespace(fcinfo->flinfo->fn_oid),
+							   GetActiveSnapshot());
+	if (name != NULL)
+	{
+		warned = GetCurrentStatementStartTimestamp();
+		ereport(WARNING,
+				errmsg("flags are read from table %s, not from \"%s\"", name,
+					   RelationGetRelationName(((TriggerData *) fcinfo->context)->tg_relation)),
+				errhint("Change them there; fflag_detach() goes back to the extension's own tables."));
+	}
+	PG_RETURN_POINTER(NULL);
 }

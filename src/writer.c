@@ -33,14 +33,21 @@
 #include "compat.h"
 #include "writer.h"
 
-/* this backend's last write to the tables, see fflag_begin_write() */
+/* what this backend's transaction has written, see fflag_begin_write() */
 static struct
 {
 	LocalTransactionId lxid;
-	TimestampTz command;
-	CommandId	curcid;			/* of the first statement of that command */
+	int			statements;		/* that have written and are not over */
+	CommandId	curcid;			/* of the first of them */
 	CommandId	last;			/* of the last row written */
 }			writing;
+
+/* A statement that has written, in its own memory. */
+typedef struct writing_statement
+{
+	MemoryContextCallback callback;
+	LocalTransactionId lxid;
+} writing_statement;
 
 /*
  * Which markers this transaction has announced: in a subtransaction that is still
@@ -66,7 +73,7 @@ static LocalTransactionId committing = InvalidLocalTransactionId;
  * The lock that a writer holds from before it becomes visible until after its
  * messages are out.  Only we know it: there is no extension with OID 0.
  * Writers do not conflict with each other, and readers only look whether it
- * is held; so nobody waits for longer than such a look takes.
+ * is held; so nobody waits for it.
  */
 static LOCKTAG
 write_lock(void)
@@ -151,30 +158,53 @@ fflag_begin_commit(void)
 		take_write_lock();
 }
 
+/* Called when the memory of a statement goes. */
+static void
+end_statement(void *arg)
+{
+	if (((writing_statement *) arg)->lxid == writing.lxid)
+		writing.statements--;
+}
+
 /*
- * Called in the backend that changes a row, before it does so.
+ * Called in the backend that changes a row, before it does so, by the trigger
+ * that is called through flinfo.
  *
  * From now until the writing statement is over, a snapshot taken by code that
  * the statement calls, one with a later command id than the statement's, sees
- * the rows changed so far, and under the same identity more of them later.
- * There is no telling when the statement is over; but it is once the client
- * has sent the next command.
+ * the rows changed so far, and under the same identity more of them later.  The
+ * statement is over at the latest when the memory goes in which the executor keeps
+ * what it has looked up for the trigger, flinfo; for then it can call the trigger
+ * no more.
  */
 void
-fflag_begin_write(void)
+fflag_begin_write(FmgrInfo *flinfo)
 {
+	writing_statement *statement = flinfo->fn_extra;
 	CommandId	curcid = FirstCommandId;
 
 	if (ActiveSnapshotSet())
 		curcid = GetActiveSnapshot()->curcid;
 
-	if (writing.lxid != MyLocalTransactionId ||
-		writing.command != GetCurrentStatementStartTimestamp() ||
-		curcid < writing.curcid)
+	if (statement == NULL)
+	{
+		statement = MemoryContextAllocZero(flinfo->fn_mcxt, sizeof(*statement));
+		statement->callback.func = end_statement;
+		statement->callback.arg = statement;
+		MemoryContextRegisterResetCallback(flinfo->fn_mcxt, &statement->callback);
+		flinfo->fn_extra = statement;
+	}
+	if (writing.lxid != MyLocalTransactionId)
 	{
 		writing.lxid = MyLocalTransactionId;
-		writing.command = GetCurrentStatementStartTimestamp();
+		writing.statements = 0;
+	}
+	if (writing.statements == 0 || curcid < writing.curcid)
 		writing.curcid = curcid;
+	if (statement->lxid != MyLocalTransactionId)
+	{
+		statement->lxid = MyLocalTransactionId;
+		writing.statements++;
 	}
 	writing.last = GetCurrentCommandId(false);
 }
@@ -190,22 +220,31 @@ fflag_has_written_between(const fflag_snapshot_id *a, const fflag_snapshot_id *b
 		a->curcid <= writing.last && a->curcid != b->curcid;
 }
 
-/* Might the statement that writes show more rows to this snapshot later? */
+/* Might a statement that writes show more rows to this snapshot later? */
 bool
 fflag_is_moving(const fflag_snapshot_id *s)
 {
-	return writing.lxid == s->lxid &&
-		writing.command == GetCurrentStatementStartTimestamp() &&
+	return writing.lxid == s->lxid && writing.statements > 0 &&
 		s->curcid > writing.curcid;
 }
 
-/* Does another backend hold a lock that conflicts with this mode? */
+/*
+ * Does another backend hold a lock on the table that those need who change it
+ * past the triggers?
+ *
+ * Who tries to take a lock that conflicts learns it, but makes LOCK TABLE ...
+ * NOWAIT of somebody else fail meanwhile.  So look first whether the server's
+ * lock table knows the table.  All strong locks are there, and seldom others:
+ * a backend keeps its weak locks to itself, as long as nobody wants a strong one.
+ */
 static bool
-is_held(const LOCKTAG *lock, LOCKMODE mode)
+is_locked(const LOCKTAG *table)
 {
-	if (LockAcquire(lock, mode, false, true) == LOCKACQUIRE_NOT_AVAIL)
+	if (LockWaiterCount(table) == 0)	/* holders count too */
+		return false;
+	if (LockAcquire(table, RowExclusiveLock, false, true) == LOCKACQUIRE_NOT_AVAIL)
 		return true;
-	LockRelease(lock, mode, false);
+	LockRelease(table, RowExclusiveLock, false);
 	return false;
 }
 
@@ -230,12 +269,12 @@ fflag_is_commit_under_way(Snapshot snapshot, const Oid *tables, int count)
 	}
 
 	/* those who change rows, and those who change or truncate the tables */
-	if (is_held(&lock, ShareLock))
+	if (LockWaiterCount(&lock) > 0)
 		return true;
 	for (int i = 0; i < count; i++)
 	{
 		SET_LOCKTAG_RELATION(lock, MyDatabaseId, tables[i]);
-		if (is_held(&lock, RowExclusiveLock))
+		if (is_locked(&lock))
 			return true;
 	}
 	return false;

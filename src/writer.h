@@ -7,12 +7,14 @@
 #ifndef FFLAG_WRITER_H
 #define FFLAG_WRITER_H
 
+#include "fmgr.h"
+
 #include "snapshot.h"
 
 extern void fflag_announce(Oid marker);
 extern void fflag_forget_announced(SubTransactionId aborted);
 extern void fflag_begin_commit(void);
-extern void fflag_begin_write(void);
+extern void fflag_begin_write(FmgrInfo *flinfo);
 extern bool fflag_has_written_between(const fflag_snapshot_id *a,
 									  const fflag_snapshot_id *b);
 extern bool fflag_is_moving(const fflag_snapshot_id *s);

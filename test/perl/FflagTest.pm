@@ -14,7 +14,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(time);
 
-our @EXPORT = qw(session ask is_on is_off error_of watch_for versions catalog code_blocks statements);
+our @EXPORT = qw(session ask is_on is_off error_of no_crash watch_for versions catalog code_blocks statements);
 
 # Opens a session.  Statements are sent as they are: prepared ones are spelled
 # out where a test is about them.
@@ -38,19 +38,19 @@ sub ask
 	return ($session->selectrow_array($query))[0];
 }
 
-# Is flag "f" on, or off, for user 1 in this session?
+# Is flag "f" on, or off, for user 1 in this session?  An error is a wrong answer.
 sub is_on
 {
 	my ($session, $what) = @_;
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
-	return is(ask($session, q{SELECT fflag_enabled('f', 1)}), 1, $what);
+	return is(eval { ask($session, q{SELECT fflag_enabled('f', 1)}) } // $session->errstr, 1, $what);
 }
 
 sub is_off
 {
 	my ($session, $what) = @_;
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
-	return is(ask($session, q{SELECT fflag_enabled('f', 1)}), 0, $what);
+	return is(eval { ask($session, q{SELECT fflag_enabled('f', 1)}) } // $session->errstr, 0, $what);
 }
 
 # The error of a command that must fail; the transaction is left as it is.
@@ -58,6 +58,20 @@ sub error_of
 {
 	my ($session, $command) = @_;
 	return eval { $session->do($command); 1 } ? 'no error' : $session->errstr;
+}
+
+# Has any server process crashed?  To the clients that looks like a lost connection,
+# so the server's log is asked.  A signal that the test itself has sent may be named.
+# The server must log what is of level LOG, which log_min_messages = fatal leaves out.
+sub no_crash
+{
+	my ($node, $own_signal) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my $log = slurp_file($node->logfile);
+	return fail($node->name . ': the log does not have what tells of crashes') unless $log =~ /ready to accept/;
+	my @crashes = grep { !defined $own_signal || !/by signal $own_signal\b/ }
+	  $log =~ /^.*(?:terminated by signal|TRAP:|PANIC:).*$/gm;
+	return is("@crashes", '', $node->name . ': no server process has crashed');
 }
 
 # Asks for flag "f" and reads its row in the same statement, again and again,

@@ -22,10 +22,10 @@ WHERE c.relname IN ('feature_flag', 'feature_flag_user', 'feature_flag_attachmen
 
 -- the tables and the identity sequence are dumped
 SELECT c.oid::regclass, condition FROM pg_extension, unnest(extconfig, extcondition) AS config (oid, condition)
-	JOIN pg_class AS c USING (oid) WHERE extname = 'fflag' ORDER BY 1::text;
+	JOIN pg_class AS c USING (oid) WHERE extname = 'fflag' ORDER BY c.oid::regclass::text COLLATE "C";
 
 -- the triggers that announce changes fire for replicas too
-SELECT tgrelid::regclass, tgname, tgenabled FROM pg_trigger WHERE NOT tgisinternal AND tgname LIKE 'fflag%' ORDER BY 1::text, 2;
+SELECT tgrelid::regclass, tgname, tgenabled FROM pg_trigger WHERE NOT tgisinternal AND tgname LIKE 'fflag%' ORDER BY tgrelid::regclass::text COLLATE "C", 2;
 
 SELECT name, setting, context, short_desc, extra_desc FROM pg_settings WHERE name LIKE 'fflag.%';
 DROP EXTENSION fflag;

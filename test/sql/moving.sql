@@ -69,6 +69,46 @@ BEGIN
 	RAISE NOTICE '%', both_say();
 END $$;
 
+-- a snapshot that was taken while the statement was writing, and outlives it
+CREATE FUNCTION take_snapshot() RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	seen refcursor := 'seen';
+BEGIN
+	IF NOT EXISTS (SELECT FROM pg_cursors WHERE name = 'seen') THEN
+		OPEN seen FOR SELECT name, enabled, fflag_enabled(name, 1) FROM feature_flag ORDER BY name;
+	END IF;
+	RETURN both_say();
+END $$;
+BEGIN;
+UPDATE feature_flag SET enabled = true RETURNING name, take_snapshot();
+UPDATE feature_flag SET enabled = false;
+FETCH ALL FROM seen;
+SELECT both_say();
+COMMIT;
+
+-- once the statement is over, flags are read once, and not at each call
+DO $$
+DECLARE
+	before bigint;
+BEGIN
+	UPDATE feature_flag SET enabled = true;
+	before := loads FROM fflag_cache();
+	FOR i IN 1..100 LOOP
+		ASSERT both_say() = 't t / t t';
+	END LOOP;
+	RAISE NOTICE 'loads: %', (SELECT loads - before FROM fflag_cache());
+	-- nor after one that failed
+	BEGIN
+		UPDATE feature_flag SET enabled = (1 / (name <> 'f2')::int = 1);
+	EXCEPTION WHEN division_by_zero THEN
+		before := loads FROM fflag_cache();
+	END;
+	FOR i IN 1..100 LOOP
+		ASSERT both_say() = 't t / t t';
+	END LOOP;
+	RAISE NOTICE 'loads: %', (SELECT loads - before FROM fflag_cache());
+END $$;
+
 -- a user's trigger on the allowlist
 UPDATE feature_flag SET enabled = true, rollout_percentage = 0;
 CREATE FUNCTION list_both_say() RETURNS text LANGUAGE sql VOLATILE AS $$
@@ -89,4 +129,4 @@ DELETE FROM feature_flag WHERE name = 'f2';
 SELECT list_both_say();
 
 DROP EXTENSION fflag CASCADE;
-DROP FUNCTION both_say, report, fail, look, list_both_say, list_report;
+DROP FUNCTION both_say, report, fail, look, take_snapshot, list_both_say, list_report;

@@ -38,6 +38,52 @@ SELECT estimated AS default FROM rows($$fflag_enabled(substr('ten', id::int % 2)
 SELECT estimated AS default FROM rows($$fflag_enabled(NULL, id)$$);
 SELECT estimated AS default FROM rows($$fflag_enabled('ten', NULL) AND fflag_enabled(default_value => id = 1, name => 'nope')$$);
 
+-- what fflag_select and fflag_flags return, without rounding
+CREATE FUNCTION returned(call text, command text DEFAULT 'SELECT FROM', OUT estimated numeric, OUT actual numeric) LANGUAGE plpgsql AS $$
+DECLARE
+	plan json;
+BEGIN
+	EXECUTE 'EXPLAIN (ANALYZE, FORMAT json) ' || command || ' ' || call INTO plan;
+	estimated := plan->0->'Plan'->>'Plan Rows';
+	actual := round((plan->0->'Plan'->>'Actual Rows')::numeric);
+END $$;
+SELECT call, r.* FROM (VALUES
+	($$fflag_select('full', ARRAY[7, 8, 9]::bigint[])$$), ($$fflag_select('full', '{7,8}'::text[])$$),
+	($$fflag_select('off', ARRAY(SELECT id FROM account))$$), ($$fflag_select('staff', ARRAY(SELECT id FROM account))$$),
+	($$fflag_select('nope', ARRAY(SELECT id FROM account))$$), ($$fflag_select('list', ARRAY(SELECT id FROM account))$$),
+	($$fflag_flags(1)$$), ($$fflag_flags()$$)) AS c (call), returned(call) AS r;
+SELECT estimated BETWEEN 9900 AND 10100 AS ten_percent FROM returned($$fflag_select('ten', ARRAY(SELECT id FROM account))$$);
+-- an array that nothing is known of, a name that is no constant: the server's defaults
+SELECT estimated FROM returned($$(SELECT array_agg(id) AS ids FROM account) AS a, fflag_select('full', a.ids)$$);
+SELECT estimated FROM returned($$(SELECT max(name) AS name FROM feature_flag) AS f, fflag_select(f.name, '{1}'::bigint[])$$);
+-- How many entries of allowlists planning reads.  A change of one list does not make
+-- it count another again, unless the table has come to be of another size.
+CREATE FUNCTION entries_read(condition text) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+	before bigint := pg_stat_get_xact_tuples_fetched('feature_flag_user_pkey'::regclass);
+BEGIN
+	EXECUTE 'EXPLAIN SELECT FROM account WHERE ' || condition;
+	RETURN pg_stat_get_xact_tuples_fetched('feature_flag_user_pkey'::regclass) - before;
+END $$;
+SELECT fflag_allow('ten', 1);
+SELECT entries_read($$fflag_enabled('long', id)$$), entries_read($$fflag_enabled('list', id)$$);
+SELECT fflag_enable('off');
+SELECT entries_read($$fflag_enabled('long', id)$$), entries_read($$fflag_enabled('list', id)$$);
+SELECT fflag_allow('ten', VARIADIC ARRAY(SELECT generate_series(1, 20000)));
+SELECT entries_read($$fflag_enabled('long', id)$$), entries_read($$fflag_enabled('list', id)$$);
+SELECT fflag_disallow('ten', 1);
+SELECT entries_read($$fflag_enabled('long', id)$$), entries_read($$fflag_enabled('list', id)$$);
+SELECT fflag_disable('off'), fflag_disallow('ten', VARIADIC ARRAY(SELECT generate_series(1, 20000)));
+
+-- an old estimate changes no answer: of a list that was empty, or is now
+SELECT fflag_register('few', true, 0);
+SELECT estimated, actual FROM rows($$fflag_enabled('few', id)$$);
+SELECT fflag_allow('few', 1, 2);
+SELECT id FROM account WHERE fflag_enabled('few', id) ORDER BY id;
+SELECT fflag_disallow('list', VARIADIC ARRAY(SELECT generate_series(1, 500)));
+SELECT estimated, actual FROM rows($$fflag_enabled('list', id)$$);
+DELETE FROM feature_flag WHERE name = 'few';
+
 -- so that few users are looked up one by one, and many are not
 EXPLAIN (COSTS OFF) SELECT count(*) FROM account JOIN purchase ON purchase.account = account.id WHERE fflag_enabled('one', account.id);
 EXPLAIN (COSTS OFF) SELECT count(*) FROM account JOIN purchase ON purchase.account = account.id WHERE fflag_enabled('full', account.id);
@@ -53,6 +99,15 @@ EXECUTE buyers;
 SELECT fflag_disable('one');
 EXPLAIN (COSTS OFF) EXECUTE buyers;
 EXECUTE buyers;
+
+PREPARE flags AS SELECT FROM fflag_flags(1);
+PREPARE selected AS SELECT FROM fflag_select('one', ARRAY(SELECT id FROM account));
+SELECT * FROM returned('flags', 'EXECUTE');
+SELECT * FROM returned('selected', 'EXECUTE');
+SELECT fflag_register('another'), fflag_enable('one');
+SELECT * FROM returned('flags', 'EXECUTE');
+SELECT * FROM returned('selected', 'EXECUTE');
+SELECT fflag_disable('one');
 
 -- a wrong estimate changes no answer: planned and opened when nobody is in
 BEGIN;
@@ -77,5 +132,5 @@ EXECUTE genetic;
 RESET geqo_threshold;
 
 DROP TABLE account, purchase;
-DROP FUNCTION rows;
+DROP FUNCTION rows, returned, entries_read;
 DROP EXTENSION fflag;

@@ -106,11 +106,15 @@ SELECT fflag_enable('f');
 CREATE VIEW feature_flag AS TABLE elsewhere;
 SELECT fflag_enabled('f', 7);
 DROP VIEW feature_flag;
--- an ordinary table in its place has no triggers: it is read at each call
+-- nor is an ordinary table in its place the extension's own, unless it is made so
 CREATE TABLE feature_flag AS SELECT id, 'g' AS name, true AS enabled, false AS staff_only, 100::numeric AS rollout_percentage FROM elsewhere;
+SELECT fflag_enabled('f', 7), fflag_enabled('g', 7);
+ALTER EXTENSION fflag ADD TABLE feature_flag;
+-- it has no triggers: it is read at each call
 SELECT fflag_enabled('f', 7), fflag_enabled('g', 7);
 UPDATE feature_flag SET enabled = false;
 SELECT fflag_enabled('f', 7), fflag_enabled('g', 7);
+ALTER EXTENSION fflag DROP TABLE feature_flag;
 DROP TABLE feature_flag;
 ALTER TABLE elsewhere RENAME TO feature_flag;
 SELECT fflag_enabled('f', 7);

@@ -88,7 +88,7 @@ RESET enable_bitmapscan;
 
 -- tables that are attached may have other names and longer ids
 CREATE TABLE app_flag (id int PRIMARY KEY, name text NOT NULL UNIQUE, enabled boolean NOT NULL, staff_only boolean NOT NULL, rollout_percentage int NOT NULL);
-CREATE TABLE app_flag_user (featureflag_id int, user_id text);
+CREATE TABLE app_flag_user (featureflag_id int NOT NULL, user_id text NOT NULL);
 CREATE INDEX ON app_flag_user (featureflag_id);
 SELECT fflag_attach('app_flag', 'app_flag_user');
 INSERT INTO app_flag VALUES (1, E' f\t', true, false, 0);

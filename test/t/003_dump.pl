@@ -137,6 +137,61 @@ for my $how ([ '-Fp' ], ['-Fc'], [ '-Fc', '--jobs=4' ], [ '-Fc', '--clean', '--i
 	$session->disconnect;
 }
 
+# the schema alone has the triggers, and not the row that says that they are
+# attached: a warning says so, once a session; the data may come afterwards
+my @dump_attached = ('pg_dump', '-U', 'regress_fflag_owner', '-Fc', 'attached');
+$node->command_ok([ @dump_attached, '--schema-only', '-f', "$dir/schema" ], 'attached: pg_dump --schema-only');
+$node->command_ok([ @dump_attached, '--data-only', '-f', "$dir/data" ], 'attached: pg_dump --data-only');
+my $uuid = 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11';
+sub restore
+{
+	my ($db, @options) = @_;
+	return [ 'pg_restore', '-e', '-U', 'regress_fflag_owner', '-d', $db, @options ];
+}
+sub new_database
+{
+	my ($db) = @_;
+	$node->safe_psql('postgres', "CREATE DATABASE $db OWNER regress_fflag_owner TEMPLATE template0");
+	return;
+}
+new_database('schema_only');
+$node->command_ok(restore('schema_only', "$dir/schema"), 'schema only: restore');
+my ($out, $warnings);
+my $twice = qq{SELECT fflag_enabled('f', '$uuid'); UPDATE feature_flag SET enabled = true; SELECT fflag_enabled('f', '$uuid')};
+$node->psql('schema_only', $twice, stdout => \$out, stderr => \$warnings);
+is($out, "f\nf", 'schema only: own tables, which are empty');
+is(() = $warnings =~ /WARNING/g, 1, 'schema only: one warning');
+like($warnings, qr/table app\.("Flag"|a_list) has a trigger of extension "fflag", but no tables are attached.*HINT: .*fflag_attach\(\), or DROP TRIGGER fflag_invalidate ON app\./s,
+	'schema only: which says of what, and what to do');
+$node->command_ok(restore('schema_only', "$dir/data"), 'schema only: the data afterwards');
+$node->psql('schema_only', $twice, stdout => \$out, stderr => \$warnings);
+is($out, "t\nt", 'schema only: all is back with the data');
+unlike($warnings, qr/no tables are attached/, 'schema only: no warning any more');
+$node->psql('original', $twice, stdout => \$out, stderr => \$warnings);
+unlike($warnings, qr/WARNING/, 'no warning where nothing was ever attached');
+
+# the data alone, where the same tables are attached, and where others are
+$node->safe_psql('schema_only', 'TRUNCATE app."Flag", app.a_list');
+$node->command_ok(restore('schema_only', "$dir/data"), 'data only: the same tables are attached');
+is($node->safe_psql('schema_only', "SELECT fflag_enabled('f', '$uuid')"), 't', 'data only: same answers');
+new_database('others_attached');
+$attacher = session($node, dbname => 'others_attached', user => 'regress_fflag_owner');
+$attacher->do(q{CREATE EXTENSION fflag;
+	CREATE SCHEMA app;
+	CREATE TABLE app."Flag" (id int PRIMARY KEY, name text UNIQUE, "On" boolean, staff_only boolean, rollout_percentage smallint);
+	CREATE TABLE app.a_list (featureflag_id int REFERENCES app."Flag", user_id uuid, PRIMARY KEY (featureflag_id, user_id));
+	CREATE TABLE flag (LIKE app."Flag" INCLUDING ALL);
+	CREATE TABLE list (LIKE app.a_list INCLUDING ALL)});
+$attacher->do(q{SELECT fflag_attach('flag', 'list', enabled => 'On')});
+$node->command_fails_like(restore('others_attached', "$dir/data"), qr/feature_flag_attachment_pkey/, 'data only: others are attached: refused');
+$node->safe_psql('others_attached', 'TRUNCATE app."Flag", app.a_list');
+$attacher->do('SELECT fflag_detach()');
+$node->command_ok(restore('others_attached', "$dir/data"), 'data only: detached first');
+like(error_of($attacher, "SELECT fflag_enabled('f', '$uuid')"), qr/lacks the trigger of extension/, 'data only: the triggers are not in the data');
+$attacher->do(q{SELECT fflag_attach('app."Flag"', 'app.a_list', enabled => 'On')});
+is(ask($attacher, "SELECT fflag_enabled('f', '$uuid')"), 1, 'data only: attached');
+$attacher->disconnect;
+
 # a database owner whose extension a superuser has created needs the grants of
 # docs/operations.md
 $node->safe_psql('postgres', q{CREATE DATABASE granted OWNER regress_fflag_owner;

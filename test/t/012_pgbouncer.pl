@@ -139,5 +139,6 @@ $second->do('COMMIT');
 is(ask($_, 'SHOW fflag.cache'), 'on', 'SET LOCAL ends with the transaction') for @clients[ 1 .. 6 ];
 
 $_->disconnect for ($writer, @clients);
+no_crash($node);
 $node->stop;
 done_testing();

@@ -130,18 +130,18 @@ test_digests(void)
 static void
 test_lengths(void)
 {
-	char		text[300];
+	char		letters[300];
 	int			wrong = 0;
 
-	for (size_t i = 0; i < sizeof(text); i++)
-		text[i] = (char) (i * 7 + 1);
-	for (size_t len = 1; len < sizeof(text); len++)
+	for (size_t i = 0; i < sizeof(letters); i++)
+		letters[i] = (char) (i * 7 + 1);
+	for (size_t len = 1; len < sizeof(letters); len++)
 	{
 		int			first = -1;
 
 		for (size_t colon = 0; colon < len; colon += 1 + len / 20)
 		{
-			char		message[sizeof(text)];
+			char		message[sizeof(letters)];
 			int			got;
 
 			/* "::::" has a colon wherever it is divided */
@@ -150,7 +150,7 @@ test_lengths(void)
 			if (first < 0)
 				first = got;
 			wrong += got != first || got < 0 || got >= FFLAG_BUCKETS;
-			got = bucket_of(text, colon, text + colon, len - colon);
+			got = bucket_of(letters, colon, letters + colon, len - colon);
 			wrong += got < 0 || got >= FFLAG_BUCKETS;
 		}
 	}

@@ -78,17 +78,17 @@ shuffle(void)
 
 /* ---- the list, and what it is compared with */
 
-typedef struct memory
+typedef struct test_memory
 {
 	void	   *pieces[2];
 	int			n;
 	size_t		size;
-} memory;
+} test_memory;
 
 static void *
 allocate(size_t size, void *arg)
 {
-	memory	   *m = arg;
+	test_memory *m = arg;
 
 	m->size += size;
 	m->pieces[m->n] = malloc(size);
@@ -129,10 +129,10 @@ differs(const fflag_integer_list *list, uint64_t integer)
 static void
 check(const char *what, size_t bytes)
 {
-	memory		m = {{NULL, NULL}, 0, 0};
+	test_memory m = {{NULL, NULL}, 0, 0};
 	fflag_list_maker maker = {allocate, &m, check_nothing};
 	fflag_integer_list *list;
-	char		text[200];
+	char		written[200];
 	long		wrong = 0;
 
 	shuffle();
@@ -154,8 +154,8 @@ check(const char *what, size_t bytes)
 		wrong += differs(list, 0) + differs(list, UINT64_MAX);
 		wrong += differs(list, INT64_MAX) + differs(list, (uint64_t) INT64_MIN);
 	}
-	snprintf(text, sizeof(text), "%s: %zu integers in %zu bytes", what, n_integers, m.size);
-	ok(wrong == 0 && (list != NULL) == (bytes > 0) && m.size <= bytes, text);
+	snprintf(written, sizeof(written), "%s: %zu integers in %zu bytes", what, n_integers, m.size);
+	ok(wrong == 0 && (list != NULL) == (bytes > 0) && m.size <= bytes, written);
 	for (int i = 0; i < m.n; i++)
 		free(m.pieces[i]);
 	n_integers = 0;
@@ -297,16 +297,21 @@ test_texts(void)
 	wrong = 0;
 	for (size_t i = 0; i < 200000; i++)
 	{
-		int64_t		expected = i < sizeof(some) / sizeof(some[0]) ? some[i] :
-			(int64_t) random_bits() >> random_bits() % 64;
-		char		text[30];
-		int			len = snprintf(text, sizeof(text), "%" PRId64, expected);
-		char	   *exact = malloc((size_t) len);
+		int64_t		expected;
+		char		written[30];
+		int			len;
+		char	   *exact;
 
+		if (i < sizeof(some) / sizeof(some[0]))
+			expected = some[i];
+		else
+			expected = (int64_t) random_bits() >> random_bits() % 64;
+		len = snprintf(written, sizeof(written), "%" PRId64, expected);
+		exact = malloc((size_t) len);
 		if (exact == NULL)
 			exit(1);
-		memcpy(exact, text, (size_t) len);
-		integer = expected + 1 < 0;
+		memcpy(exact, written, (size_t) len);
+		integer = ~expected;
 		wrong += !fflag_integer_from_text(fflag_string_make(exact, (size_t) len), &integer) ||
 			integer != expected;
 		free(exact);

@@ -11,7 +11,7 @@ from uuid import UUID
 
 import psycopg2
 from asgiref.sync import sync_to_async
-from django.db import OperationalError, connection
+from django.db import OperationalError, ProgrammingError, connection
 from django.test import AsyncRequestFactory, TransactionTestCase, tag
 
 from shop import async_views
@@ -76,6 +76,20 @@ class Parameters(TransactionTestCase):
         answers = ask("SELECT fflag_enabled(%s, %s::bigint[])", "f", list(range(100)))
         self.assertEqual(answers, [ask("SELECT fflag_enabled(%s, %s)", "f", i) for i in range(100)])
         self.assertEqual({*answers}, {True, False})
+
+    def test_lists(self):
+        """a list of users is many users if it is cast; untyped, it is one user or an error"""
+        user = User.objects.create(username="a")
+        make_flag().users.add(user)
+        users = [str(user.pk), "alice"]
+        self.assertEqual(ask("SELECT fflag_enabled(%s, %s::text[])", "f", users), [True, False])
+        self.assertEqual(ask("SELECT fflag_enabled(%s, %s::text[])", "f", []), [])
+        self.assertEqual(ask("SELECT fflag_enabled(%s, %s)", "f", [user.pk]), [True])
+        untyped = ask("SELECT fflag_enabled(%s, %s)", "f", users)
+        self.assertEqual(untyped, [True, False] if DRIVER == "psycopg2" else False)
+        self.assertIs(ask("SELECT fflag_enabled(%s, %s)", "f", []), False)
+        with self.assertRaisesMessage(ProgrammingError, "is not unique"):
+            ask("SELECT fflag_select(%s, %s)", "f", [])
 
     @tag("psycopg3")
     def test_psycopg(self):

@@ -19,7 +19,7 @@ my $listed = 200_000;
 
 my $node = PostgreSQL::Test::Cluster->new('node');
 $node->init;
-$node->append_conf('postgresql.conf', "log_statement = none\nlog_min_messages = fatal\njit = off\nautovacuum = off");
+$node->append_conf('postgresql.conf', "log_statement = none\nlog_min_messages = log\njit = off\nautovacuum = off");
 $node->start;
 $node->safe_psql('postgres', qq{
 	CREATE EXTENSION fflag;
@@ -131,5 +131,6 @@ is(ask($session, q{SELECT count(*) FROM pg_backend_memory_contexts WHERE name = 
 cmp_ok($bytes, '<', 3_000_000, "in $bytes bytes, together with the flags");
 
 $_->disconnect for ($writer, $session);
+no_crash($node);
 $node->stop;
 done_testing();

@@ -182,5 +182,6 @@ is($r->{lost}, 0, 'nor to a reader that has seen it');
 is($r->{wrong}, 0, 'no wrong answer');
 is($prepared_wrong, 0, 'what was prepared before a crash can be committed after it, and is seen');
 
+no_crash($node, 9);
 $node->stop;
 done_testing();

@@ -67,5 +67,6 @@ cmp_ok($bytes, '<', 2_000_000, "in $bytes bytes, together with the flags and lis
 cmp_ok($resident[-1] - $resident[1], '<', 256, 'resident size is flat, in kB');
 
 $_->disconnect for ($writer, $session);
+no_crash($node);
 $node->stop;
 done_testing();

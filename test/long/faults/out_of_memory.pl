@@ -23,7 +23,7 @@ system_or_bail($ENV{CC} || 'cc', '-shared', '-fPIC', '-O1', '-o', $preload, "$mo
 
 my $node = PostgreSQL::Test::Cluster->new('node');
 $node->init;
-$node->append_conf('postgresql.conf', "log_statement = none\nlog_min_messages = fatal\njit = off\nautovacuum = off");
+$node->append_conf('postgresql.conf', "log_statement = none\nlog_min_messages = log\njit = off\nautovacuum = off");
 {
 	local $ENV{LD_PRELOAD} = $preload;
 	$node->start;
@@ -119,5 +119,6 @@ for my $what (sort keys %statement)
 diag "memory ran out $all_failed times; $all_compared answers compared afterwards";
 
 $writer->disconnect;
+no_crash($node);
 $node->stop;
 done_testing();

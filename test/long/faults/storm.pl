@@ -106,5 +106,6 @@ cmp_ok($storm->{processes}, '>=', $clients, "at least $clients came and left");
 is($storm->{answers}, 10 * $storm->{processes}, 'and got their answers');
 is($_->{wrong}, 0, 'no wrong answer') for ($storm, $stay);
 
+no_crash($node);
 $node->stop;
 done_testing();

@@ -259,8 +259,8 @@ test_integers(const uint8_t *data, size_t size)
 	must(list == NULL || n > 0, "list of none");
 	for (size_t i = 0; i < n; i++)
 	{
-		char		text[32];
-		int			len = snprintf(text, sizeof(text), "%" PRId64, integers[i]);
+		char		digits[32];
+		int			len = snprintf(digits, sizeof(digits), "%" PRId64, integers[i]);
 
 		for (int d = -1; list != NULL && d <= 1; d++)
 		{
@@ -272,9 +272,9 @@ test_integers(const uint8_t *data, size_t size)
 		}
 		if (i % 64 != 0)
 			continue;
-		test_text(text, (size_t) len);
-		text[(i + n) % (size_t) len] = (char) ('*' + i / 64 % 17);	/* up to ':' */
-		test_text(text, (size_t) len);
+		test_text(digits, (size_t) len);
+		digits[(i + n) % (size_t) len] = (char) ('*' + i / 64 % 17);	/* up to ':' */
+		test_text(digits, (size_t) len);
 	}
 	for (int i = 0; i < p.n; i++)
 		free(p.piece[i]);
@@ -340,19 +340,19 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	/* the rules, with each answer to the question whether the user is listed */
 	for (int listed = FFLAG_LISTED_UNKNOWN; listed <= FFLAG_LISTED_YES; listed++)
 	{
+		/* the id is not there before the allowlist was looked up, or at all */
 		int			unread = listed == FFLAG_LISTED_UNKNOWN || (data[5] & 1);
+		int			rollout = data[3] << 16 | data[4] << 8 | data[5];
 		fflag_flag	flag = {
 			.known = data[2] & 1,
 			.enabled = (data[2] & 2) != 0,
 			.staff_only = (data[2] & 4) != 0,
-			.rollout = (data[3] << 16 | data[4] << 8 | data[5]) %
-				(FFLAG_BUCKETS + 1),
+			.rollout = rollout % (FFLAG_BUCKETS + 1),
 			.utf8_name = {name, name_len}
 		};
 		fflag_subject subject = {
 			.somebody = (data[2] & 8) != 0,
 			.is_staff = (data[2] & 16) != 0,
-			/* not there before the allowlist has been looked up, or not at all */
 			.utf8_id = {unread ? NULL : user, unread ? SIZE_MAX : user_len},
 			.bucket = data[5] & 1 ? bucket : -1
 		};

@@ -99,7 +99,7 @@ my %question = (
 	'view' => 'SELECT string_agg(id::text, \' \' ORDER BY id) FROM who',
 	'materialized view' => 'SELECT string_agg(id::text, \' \' ORDER BY id) FROM who_was',
 	'triggers' => q{SELECT string_agg(concat_ws(' ', tgrelid::regclass, tgname, tgenabled), E'\n' ORDER BY tgrelid::regclass::text, tgname)
-		FROM pg_trigger WHERE NOT tgisinternal AND tgrelid::regclass::text <> 'flags.feature_flag_attachment'},
+		FROM pg_trigger WHERE NOT tgisinternal},
 	'rows' => q{SELECT (SELECT string_agg(f::text, E'\n' ORDER BY id) FROM FLAGS AS f)
 		|| (SELECT count(*) || md5(string_agg(l::text, E'\n' ORDER BY FLAG_ID, user_id)) FROM LISTS AS l)},
 );
@@ -142,7 +142,7 @@ my $truth = q{SELECT count(*) FROM users AS u, FLAGS AS f WHERE name = 'tenth'
 # ---- before ----------------------------------------------------------------------
 
 $old->safe_psql('postgres', 'CREATE ROLE regress_fflag_owner LOGIN; CREATE ROLE regress_fflag_reader LOGIN');
-cmp_ok(scalar @versions, '>', 1, "versions: @versions");
+note "versions: @versions";
 my %before;
 for my $db (sort keys %version)
 {
@@ -153,7 +153,7 @@ for my $db (sort keys %version)
 	is($answers->{'generated column'}, $answers->{'generated column as computed'}, "$db: the generated column is the bucket");
 	is($answers->{view}, $answers->{policy}, "$db: the policy lets see what the view shows");
 	like($answers->{'not granted'}, qr/permission denied/, "$db: the reader may not explain");
-	is(() = $answers->{triggers} =~ /fflag_invalidate A/g, $db eq 'attached' ? 4 : 2, "$db: triggers fire always");
+	is(() = $answers->{triggers} =~ /fflag_invalidate A/g, $db eq 'attached' ? 5 : 3, "$db: triggers fire always");
 }
 $old->stop;
 
@@ -201,8 +201,8 @@ for my $mode ('--copy', '--link')
 		is(ask($writer, in($db, q{INSERT INTO FLAGS (name, enabled, staff_only, rollout_percentage) VALUES ('new', true, false, 0)
 			RETURNING id > (SELECT max(id) FROM FLAGS)})), 1, "$what: the identity goes on");
 
-		# the newest extension, with that session open; a fresh one has come to it
-		# in the same way
+		# where there is a newer version, it goes on to that, with that session open; a
+		# fresh one has come to it in the same way
 		my $superuser = session($new, dbname => $db);
 		my $version = q{SELECT extversion FROM pg_extension WHERE extname = 'fflag'};
 		my $now = answers($new, $db);

@@ -140,7 +140,9 @@ is(error_of($new, $_), 'no error', "REASSIGN OWNED: $_") for q{SELECT fflag_regi
 is_on($new, 'REASSIGN OWNED: and the flags are there');
 $node->command_ok([ 'pg_dump', '-U', 'regress_fflag_new', '-Fc', '-f', "$dir/reassigned", 'reassigned' ], 'REASSIGN OWNED: pg_dump');
 $node->safe_psql('postgres', 'CREATE DATABASE reassigned_restored OWNER regress_fflag_new TEMPLATE template0');
-$node->command_ok([ 'pg_restore', '-e', '-U', 'regress_fflag_new', '-d', 'reassigned_restored', "$dir/reassigned" ], 'REASSIGN OWNED: pg_restore');
+my (undef, $messages) = run_command([ 'pg_restore', '-h', $node->host, '-p', $node->port, '-U', 'regress_fflag_new', '-d', 'reassigned_restored', "$dir/reassigned" ]);
+my %error = map { $_ => 1 } $messages =~ /ERROR:  (.*)/g;
+is(join(', ', sort keys %error), 'grant options cannot be granted back to your own grantor', 'REASSIGN OWNED: pg_restore has nothing else to complain of');
 my $restored = session($node, dbname => 'reassigned_restored', user => 'regress_fflag_new');
 is(error_of($restored, q{SELECT fflag_disable('f'), fflag_enable('f')}), 'no error', 'REASSIGN OWNED: restored');
 is_on($restored, 'REASSIGN OWNED: with the flags');

@@ -1,0 +1,106 @@
+# What can be said of the sources without a server: the layout of the C code, the scripts, the
+# patches of test/long/naive, what test/README.md lists, the metadata for PGXN, and that the
+# archive builds.
+#
+#   source.pl TOP   PG_CONFIG says with which PostgreSQL; the current folder is for temporary files
+use strict;
+use warnings;
+use JSON::PP;
+use Test::More;
+
+my $top = shift or die "usage: source.pl TOP\n";
+
+# Runs a command, and passes if it succeeds and says nothing.
+sub is_silent
+{
+	my ($command, $what) = @_;
+	my $said = `($command) 2>&1`;
+	return is($said . ($? ? "status $?" : ''), '', $what);
+}
+
+sub slurp
+{
+	my ($file) = @_;
+	open my $handle, '<', $file or die "$file: $!\n";
+	local $/;
+	return scalar <$handle>;
+}
+
+# ---- C code
+
+SKIP:
+{
+	skip 'there is no pg_bsd_indent', 1 if system 'command -v pg_bsd_indent >/dev/null';
+	is_silent("'$top/test/format' check-format", 'make check-format');
+}
+
+# ---- scripts: whatever begins like one, and what they source
+
+my @scripts = sort grep { -f && slurp($_) =~ m{^#!\S*[/ ](?:ba)?sh\b|^# shellcheck shell}m }
+  map { glob "$top/$_" } qw(.ci/* *.sh bench/* test/* test/long/* test/django/*);
+cmp_ok(scalar @scripts, '>=', 10, 'scripts: ' . join ' ', map { s{^\Q$top\E/}{}r } @scripts);
+SKIP:
+{
+	skip 'there is no shellcheck', 1 if system 'command -v shellcheck >/dev/null';
+	is_silent("cd '$top' && shellcheck -x @scripts", 'shellcheck');
+}
+
+# ---- patches: each fits where it was meant for
+
+my @patches = glob "$top/test/long/naive/*.patch";
+cmp_ok(scalar @patches, '>', 20, scalar(@patches) . ' patches');
+is(join(' ', grep { system "cd '$top' && patch -s -F0 -p1 --dry-run <'$_' >&2" } @patches), '', 'they apply without fuzz');
+
+# ---- pages: test/README.md names each of these files
+
+my $readme = slurp("$top/test/README.md");
+my @files = map { m{([^/]*)\.\w+$} } @patches, map { glob "$top/test/$_" } qw(t/*.pl specs/*.spec long/faults/*.pl long/fuzz/*.pl);
+is(join(' ', grep { $readme !~ /`\Q$_\E`/ } @files), '', 'test/README.md has all tests and patches');
+
+# ---- archive
+
+SKIP:
+{
+	skip 'this is no git work tree', 4 if system "git -C '$top' rev-parse -q --verify HEAD >/dev/null 2>&1";
+
+	is_silent("git clone -q '$top' clone && make -s -C clone dist", 'make dist');
+	my ($archive) = glob 'clone/fflag-*.zip';
+	my ($version) = slurp('clone/fflag.control') =~ /^default_version = '(.*)'$/m;
+	is($archive, "clone/fflag-$version.zip", 'its name');
+	is_silent("unzip -q $archive && make -s -C fflag-$version with_llvm=no COPT=-O0 PG_CONFIG='$ENV{PG_CONFIG}' && test -s fflag-$version/fflag.so",
+		'it builds');
+
+	# by the rules of https://pgxn.org/spec/, version 1.0.0
+	subtest 'META.json' => sub {
+		my $meta = decode_json(slurp("fflag-$version/META.json"));
+		my $semantic = qr/^(?:0|[1-9]\d*)(?:\.(?:0|[1-9]\d*)){2}$/;
+		like($meta->{version}, qr/^\Q$version\E(?:\.0)*$/, 'its version is that of fflag.control');
+		is($meta->{'meta-spec'}{version}, '1.0.0', 'the version of the rules');
+		is($meta->{name}, 'fflag', 'name');
+		like($meta->{$_}, qr/\w/, $_) for qw(abstract maintainer description);
+		is($meta->{license}, 'postgresql', 'license');
+		like($meta->{release_status}, qr/^(?:stable|testing|unstable)$/, 'release status');
+		my %known = map { $_ => 1 } qw(name abstract description version maintainer license release_status
+			provides prereqs tags meta-spec generated_by no_index resources);
+		is(join(' ', grep { !$known{$_} && !/^x_/i } keys %$meta), '', 'no other keys');
+		my @tags = @{ $meta->{tags} };
+		is(scalar(grep { length > 0 && length() <= 256 && !m{[[:cntrl:]/\\]} } @tags), scalar @tags, 'tags');
+
+		is(join(' ', keys %{ $meta->{provides} }), 'fflag', 'provides');
+		my $extension = $meta->{provides}{fflag};
+		like($_, $semantic, "semantic version $_") for ($meta->{version}, $extension->{version});
+		ok(-f "fflag-$version/$_", "$_ is there") for ($extension->{file}, $extension->{docfile});
+
+		for my $phase (keys %{ $meta->{prereqs} })
+		{
+			like($phase, qr/^(?:configure|build|test|runtime|develop)$/, "phase $phase");
+			for my $relation (keys %{ $meta->{prereqs}{$phase} })
+			{
+				like($relation, qr/^(?:requires|recommends|suggests|conflicts)$/, "relation $relation");
+				like($_, $semantic, "semantic version $_") for values %{ $meta->{prereqs}{$phase}{$relation} };
+			}
+		}
+	};
+}
+
+done_testing();
