@@ -27,7 +27,7 @@
 #include "rules.h"
 
 /* The end of evaluate_with_id() for a list that is asked by the id's text. */
-static fflag_decision
+static pg_noinline fflag_decision
 evaluate_with_list(const fflag_entry *entry, fflag_allowlist *list, Datum id,
 				   user_type type, fflag_subject *subject)
 {
