@@ -43,6 +43,7 @@ CASES
 
 # A hundred statements, or more, after whatever others do in between.
 statements() {
+	# shellcheck disable=SC2016 # for the server
 	echo 'PREPARE floor (bigint, boolean) AS SELECT $2;'
 	echo "PREPARE evaluate (bigint, boolean) AS SELECT fflag_enabled('new_checkout', \$1, \$2);"
 	for ((i = 0; i < 10; i++)); do		# generic plans from the sixth on
@@ -79,6 +80,7 @@ locks() {
 }
 
 echo
+# shellcheck disable=SC2016 # no command
 echo '| a prepared call | instructions, more than `SELECT $1::bool` | locks looked at |'
 echo '|---|---|---|'
 while IFS='|' read -r name between; do

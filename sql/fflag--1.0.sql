@@ -173,6 +173,9 @@ CREATE TRIGGER fflag_check BEFORE INSERT OR UPDATE
 CREATE TRIGGER fflag_check BEFORE INSERT OR UPDATE OR DELETE
 	ON @extschema@.feature_flag_attachment
 	FOR EACH ROW EXECUTE FUNCTION @extschema@.fflag_check_attachment();
+CREATE TRIGGER fflag_check_truncate BEFORE TRUNCATE
+	ON @extschema@.feature_flag_attachment
+	FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.fflag_check_attachment();
 
 CREATE TRIGGER fflag_warn BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE
 	ON @extschema@.feature_flag
@@ -199,9 +202,11 @@ ALTER TABLE @extschema@.feature_flag_user
 	ENABLE ALWAYS TRIGGER fflag_invalidate;
 ALTER TABLE @extschema@.feature_flag_attachment
 	ENABLE ALWAYS TRIGGER fflag_invalidate;
--- nor may the setting session_replication_role get past this one
+-- nor may the setting session_replication_role get past these
 ALTER TABLE @extschema@.feature_flag_attachment
 	ENABLE ALWAYS TRIGGER fflag_check;
+ALTER TABLE @extschema@.feature_flag_attachment
+	ENABLE ALWAYS TRIGGER fflag_check_truncate;
 
 --
 -- Planner

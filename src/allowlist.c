@@ -122,8 +122,8 @@ change_to_texts(reading *r, int64 collected)
 	else
 	{
 		/*
-		 * The list has more than limit / 2 entries, or it would have been read
-		 * by now.
+		 * The list has more than limit / 2 entries, or it would have been
+		 * read by now.
 		 */
 		Size		lines = r->limit * BYTES_FILTERED / sizeof(fflag_filter_line);
 

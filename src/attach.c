@@ -43,6 +43,8 @@
 #define FIRST_COLUMN 2
 #define ATTACH_ARGS (FIRST_COLUMN + FFLAG_COLUMNS)
 
+#define MOST_TRIES 10
+
 /* ... in front of which the row has the tables' OIDs, too */
 #define OIDS FFLAG_ATTACHED
 
@@ -231,7 +233,10 @@ run_as_owner(Oid schema, const char *command, int nargs, Oid *types, Datum *valu
 	int			context;
 	uint64		processed;
 
-	/* until the transaction ends: nobody may add a trigger or be made the owner */
+	/*
+	 * until the transaction ends: nobody may add a trigger or be made the
+	 * owner
+	 */
 	LockRelationOid(relid, RowExclusiveLock);
 	rel = fflag_open_relation(relid);
 	owner = rel->rd_rel->relowner;
@@ -339,15 +344,25 @@ fflag_attach(PG_FUNCTION_ARGS)
 	}
 
 	SPI_connect();
-	do
+	for (int tries = 1;; tries++)
+	{
 		attached = run_as_owner(schema,
 								"INSERT INTO %s (flags_oid, users_oid, flags, users,"
 								" id, name, enabled, staff_only, rollout_percentage, flag_id, user_id)"
 								" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
 								" ON CONFLICT DO NOTHING",
 								OIDS + ATTACH_ARGS, types, values) > 0;
-	/* unless whatever was in the way has just gone */
-	while (!attached && !read_current(schema, &current));
+		if (attached || read_current(schema, &current))
+			break;
+
+		/* whatever was in the way has just gone; or a trigger of the owner's */
+		if (tries == MOST_TRIES)
+			ereport(ERROR,
+					errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					errmsg("table \"%s\" does not take a row",
+						   FFLAG_ATTACHMENT_TABLE),
+					errhint("Look for triggers and rules that are not the extension's."));
+	}
 	if (!attached)
 	{
 		check_same(schema, &current, &wanted);

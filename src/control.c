@@ -14,6 +14,7 @@
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "funcapi.h"
+#include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -284,13 +285,15 @@ check_user_ids(ArrayType *users, const char *name)
  * Runs a command on the allowlist of the flag of argument 0: $1 is the flag's
  * id, $2 the array of user ids of argument 1, of whichever overload.
  *
- * The command must touch rows in an order that the array's does not change, or
- * two sessions with the same users could wait for each other: INSERT sorts them,
- * DELETE goes by the index or the table.
+ * Two sessions with the same users could wait for each other, unless both touch
+ * rows in the same order.  INSERT sorts them.  DELETE goes by the index or the
+ * table, as the plan has it; so the rows are locked in order first, which takes the
+ * privilege to UPDATE.  Who lacks it has to live with a deadlock now and then.
  */
 static Datum
 edit_allowlist(FunctionCallInfo fcinfo, bool adding, const char *command)
 {
+	Oid			schema = fflag_extension_schema(fcinfo->flinfo->fn_oid);
 	char	   *name = get_name(fcinfo);
 	ArrayType  *users;
 	Oid			types[2] = {TEXTOID};
@@ -312,6 +315,15 @@ edit_allowlist(FunctionCallInfo fcinfo, bool adding, const char *command)
 	values[0] = id;
 	types[1] = get_array_type(ARR_ELEMTYPE(users));
 	values[1] = PointerGetDatum(users);
+	if (!adding &&
+		pg_class_aclcheck(get_relname_relid(FFLAG_USERS_TABLE, schema),
+						  GetUserId(), ACL_UPDATE) == ACLCHECK_OK)
+		run_on_table(fcinfo,
+					 "SELECT FROM %s WHERE flag_id OPERATOR(pg_catalog.=) $1"
+					 " AND user_id OPERATOR(pg_catalog.=)"
+					 " ANY ($2::pg_catalog.text[])"
+					 " ORDER BY user_id COLLATE pg_catalog.\"C\" FOR UPDATE",
+					 FFLAG_USERS_TABLE, 2, types, values, NULL);
 	PG_RETURN_INT64(run_on_table(fcinfo, command, FFLAG_USERS_TABLE, 2, types,
 								 values, NULL));
 }

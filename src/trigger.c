@@ -148,9 +148,13 @@ PG_FUNCTION_INFO_V1(fflag_check_attachment);
 Datum
 fflag_check_attachment(PG_FUNCTION_ARGS)
 {
-	TriggerData *data = get_trigger_data(fcinfo, "fflag_check_attachment");
-	Relation	rel = data->tg_relation;
+	TriggerData *data = (TriggerData *) fcinfo->context;
+	Relation	rel;
 	fflag_attachment old;
+
+	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_BY_TRUNCATE(data->tg_event))
+		data = get_trigger_data(fcinfo, "fflag_check_attachment");
+	rel = data->tg_relation;
 
 	/* whoever may execute this can put it on a foreign table */
 	if (!fflag_is_own(RelationRelationId, RelationGetRelid(rel)))
@@ -165,6 +169,8 @@ fflag_check_attachment(PG_FUNCTION_ARGS)
 				errmsg("must be owner of table \"%s\" to change its rows",
 					   RelationGetRelationName(rel)),
 				errhint("Call fflag_attach() or fflag_detach(), which check whose tables they are."));
+	if (TRIGGER_FIRED_BY_TRUNCATE(data->tg_event))
+		return PointerGetDatum(NULL);
 
 	/*
 	 * There is room for one row.  A second one that comes with a dump, or

@@ -296,20 +296,25 @@ sub count_announcements
 sub write_in_opposite_order
 {
 	my ($node) = @_;
+	# so that one goes by the index and the other by the table, where "c" is first
+	my $without_index = 'SET enable_indexscan = off; SET enable_bitmapscan = off; SET enable_indexonlyscan = off';
 	my $listed = q{INSERT INTO feature_flag_user SELECT id, u FROM feature_flag, unnest('{c,b,a}'::text[]) AS u WHERE name = 'writer 1'};
 	# name, statement, what the third one does, and what was done before
 	my @cases = (
 		['fflag_register', 'SELECT count(*) FROM fflag_register(%s)', q{INSERT INTO feature_flag (name) VALUES ('b')}, 'SELECT'],
 		['fflag_allow', q{SELECT fflag_allow('writer 1', VARIADIC %s)},
 			q{INSERT INTO feature_flag_user SELECT id, 'b' FROM feature_flag WHERE name = 'writer 1'}, 'SELECT'],
-		['fflag_disallow', q{SELECT fflag_disallow('writer 1', VARIADIC %s)}, q{SELECT FROM feature_flag_user WHERE user_id = 'b' FOR UPDATE}, $listed]);
+		['fflag_disallow', q{SELECT fflag_disallow('writer 1', VARIADIC %s)}, q{SELECT FROM feature_flag_user WHERE user_id = 'b' FOR UPDATE}, $listed],
+		['fflag_disallow, one of them without an index', q{SELECT fflag_disallow('writer 1', VARIADIC %s)},
+			q{SELECT FROM feature_flag_user WHERE user_id = 'b' FOR UPDATE}, $listed, $without_index]);
 	for my $case (@cases)
 	{
-		my ($what, $statement, $hold, $before) = @$case;
+		my ($what, $statement, $hold, $before, $setting) = @$case;
 		lives_in("$what in opposite order", $node, 3, sub {
 			my ($third, @sessions) = @_;
 			$third->do(q{DELETE FROM feature_flag_user WHERE user_id IN ('a', 'b', 'c')});
 			$third->do($before);
+			$sessions[1]->do($setting) if $setting;
 			$third->do('BEGIN');
 			$third->do($hold);
 			for my $n (0, 1)

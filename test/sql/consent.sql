@@ -34,6 +34,10 @@ SELECT fflag_enabled('f', 'hunter2');
 UPDATE feature_flag_attachment SET users = 'public.secret';
 UPDATE feature_flag_attachment SET users = 'public.secret', users_oid = 'secret'::regclass;
 DELETE FROM feature_flag_attachment;
+RESET ROLE;
+GRANT TRUNCATE ON feature_flag_attachment TO regress_fflag_delegate;
+SET ROLE regress_fflag_delegate;
+TRUNCATE feature_flag_attachment;
 SELECT fflag_detach();
 INSERT INTO feature_flag_attachment SELECT true, 'public.flag', 'public.secret', 'flag'::regclass, 'secret'::regclass,
 	'id', 'name', 'enabled', 'staff_only', 'rollout_percentage', 'featureflag_id', 'user_id';
