@@ -531,10 +531,11 @@ ALTER TABLE @extschema@.feature_flag OWNER TO @extowner@;
 ALTER TABLE @extschema@.feature_flag_user OWNER TO @extowner@;
 ALTER TABLE @extschema@.feature_flag_attachment OWNER TO @extowner@;
 
--- Whatever default privileges have given away, or kept from an owner, is put
--- right.  EXECUTE for PUBLIC is one of them: the server's own.  Functions belong
--- to a superuser, because their owner could declare them otherwise than the C
--- expects; so whoever creates the extension is granted them.
+-- Undo what default privileges have granted to others or kept from an owner.
+-- EXECUTE for PUBLIC, the server's own default, is one of them.  Functions
+-- belong to a superuser, because their owner could declare them otherwise than
+-- the C code expects.  So the role that creates the extension is granted
+-- EXECUTE.
 DO $$
 DECLARE
 	member record;

@@ -2,27 +2,27 @@
  * allowlist.c
  *		Membership in a flag's allowlist, small or large.
  *
- * The first question reads up to FIRST_READING entries.  A list that ends
- * there, as most do, is held in memory whole, and an empty one costs nothing
- * from then on.  A longer list is asked by index probe, one a question, and
- * only once the probes have cost more than reading it would have, is it read.
+ * The first question reads up to FIRST_READING entries.  Most lists end there
+ * and are held in memory whole; an empty one costs nothing from then on.  For
+ * a longer list, each question is an index probe.  The list is read once the
+ * probes have cost more than reading it would have.
  *
- * What it is read into depends on what is on it.  If all are integers, as most
- * ids are, integer_list.c holds them, unless they are too far apart.  Any other
- * list is held whole while it is no longer than LONGEST_WHOLE.  Beyond, there is
- * a Bloom filter, which answers for nearly all who are not listed; who passes it
- * is looked up in the index.  Membership is exact in every case.
+ * The form in memory depends on the entries.  If all are integers, as most ids
+ * are, integer_list.c holds them, unless they are too far apart.  Any other
+ * list is held whole up to LONGEST_WHOLE entries.  A longer one becomes a
+ * Bloom filter, which excludes nearly all users who are not listed; a user who
+ * passes it is looked up in the index.  Membership is exact in every case.
  *
  * Why not the server's lib/bloomfilter.h: it looks at up to ten places all over
  * its memory, and where that is larger than a core's cache each evaluation
  * waits for one or two of them.  Here a user's bits share a cache line, which
  * is on its way while MD5 is computed.
  *
- * How long a list is, nobody knows before its end.  So reading is tried with a
- * limit that grows with the probes made: after p probes, up to
- * READ_PER_PROBE * p entries, and again when p has doubled.  An entry read is
- * some ten times cheaper than a probe, so that all attempts together, the
- * vain ones included, cost no more than the probes before them.
+ * The length of a list is unknown until its end has been read.  So reading is
+ * tried with a limit that grows with the probes made: after p probes, up to
+ * READ_PER_PROBE * p entries, and again when p has doubled.  Reading an entry
+ * is some ten times cheaper than a probe.  So all attempts together, the
+ * failed ones included, cost no more than the probes before them.
  *
  * Copyright (c) 2026, fflag contributors
  */
@@ -43,10 +43,11 @@
 #define LONGEST_WHOLE 8192
 
 /*
- * Bytes of filter for each entry that a list may have, which is two to four for
- * each that it has.  Entries fall on lines by chance (the Poisson distribution),
- * so that at two, one in 370 of those not listed is to be expected to pass, at
- * four, one in 3,900: less memory costs more probes.
+ * Bytes of filter for each entry that a list may have; that is two to four
+ * bytes for each entry that it has.  Entries are spread over the lines at
+ * random (the Poisson distribution).  With two bytes, about one in 370 users
+ * who are not listed passes the filter; with four, one in 3,900.  Less memory
+ * costs more probes.
  */
 #define BYTES_FILTERED 2
 
@@ -230,10 +231,11 @@ read_list(fflag_allowlist *list, int64 limit)
 }
 
 /*
- * Is the user, an id in canonical text, on the list?  With the hash of
- * fflag_allowlist_hash().  The list's content must be that of the active
- * snapshot; what is read of it stays in children of list->cxt, and the caller
- * forgets both together.  May read the table, as fflag_read_listed() does.
+ * Is the user on the list?  user is an id in canonical text, and hash is what
+ * fflag_allowlist_hash() returned for it.  The list's content must be that of
+ * the active snapshot.  What is read of the list stays in children of
+ * list->cxt; the caller forgets the list and these contexts together.  May
+ * read the table, as fflag_read_listed() does.
  */
 bool
 fflag_allowlist_has(fflag_allowlist *list, fflag_string user, uint64 hash)
@@ -280,9 +282,10 @@ count_user(fflag_string user, void *arg)
 }
 
 /*
- * How many entries the list has, for an estimate.  Of a list that has been read
- * this is known; another one of MOST_COUNTED and more is taken to be the whole
- * table.  Content and locks as above.
+ * How many entries the list has, for an estimate.  The number is known for a
+ * list that has been read.  Any other list is counted; if it has MOST_COUNTED
+ * entries or more, it is taken to be the whole table.  Content and locks as
+ * above.
  */
 int64
 fflag_allowlist_count(fflag_allowlist *list)

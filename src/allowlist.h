@@ -56,9 +56,9 @@ fflag_filter_line_of(fflag_filter_line *filter, uint64 mask, uint64 hash)
 }
 
 /*
- * The hash that fflag_allowlist_has() wants of a user.  Whoever has other work
- * to do before that question gets it answered sooner: what has to come from
- * memory is on its way.
+ * The hash of a user for fflag_allowlist_has().  This also prefetches the
+ * user's line of the filter, so a caller should do its other work between the
+ * two calls.
  */
 static inline uint64
 fflag_allowlist_hash(const fflag_allowlist *list, fflag_string user)

@@ -3,11 +3,12 @@
  *		fflag_attach() and fflag_detach(): reading flags from somebody else's
  *		tables.
  *
- * To attach is to put the triggers that announce changes on both tables, and to
- * write one row that says where they are; that row is announced, dumped and
- * restored as flags are.  All of it is plain SQL.  The triggers are made as the
- * caller, who has to own the tables; the row is written as the owner of its table,
- * for nobody else may write it: it says what evaluation shows to everybody.
+ * fflag_attach() puts the triggers that announce changes on both tables, and
+ * writes one row that says where the tables are.  That row is announced,
+ * dumped and restored as flags are.  All of it is plain SQL.  The caller, who
+ * has to own the tables, creates the triggers.  The row is written as the
+ * owner of its table.  Nobody else may write it, because it decides what
+ * evaluation shows to everybody.
  *
  * Copyright (c) 2026, fflag contributors
  */
@@ -355,7 +356,10 @@ fflag_attach(PG_FUNCTION_ARGS)
 		if (attached || read_current(schema, &current))
 			break;
 
-		/* whatever was in the way has just gone; or a trigger of the owner's */
+		/*
+		 * the row in the way has just gone, or a trigger of the owner's skips
+		 * ours
+		 */
 		if (tries == MOST_TRIES)
 			ereport(ERROR,
 					errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -407,7 +411,7 @@ fflag_detach(PG_FUNCTION_ARGS)
 	fflag_attachment attachment;
 
 	SPI_connect();
-	/* nobody may attach others meanwhile, which might be anybody's */
+	/* nobody may attach other tables meanwhile, perhaps another owner's */
 	if (run_as_owner(schema, "SELECT FROM %s FOR UPDATE", 0, NULL, NULL) == 0 ||
 		!read_current(schema, &attachment))
 		ereport(ERROR,

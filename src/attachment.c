@@ -132,8 +132,9 @@ fflag_find_named(const fflag_attachment *attachment, int which)
 }
 
 /*
- * Has the relation a trigger that calls the function?  One that fires always, if
- * wanted.  Looks into the catalog and takes no lock: the relation may be anything.
+ * Does the relation have a trigger that calls the function?  If always is
+ * true, only an ENABLE ALWAYS trigger counts.  Looks into the catalog only and
+ * takes no lock, because the relation may be anything.
  */
 static bool
 has_trigger(Oid relid, Oid function, bool always)
@@ -160,11 +161,11 @@ has_trigger(Oid relid, Oid function, bool always)
 }
 
 /*
- * One of the tables that are attached, or InvalidOid if there is none that counts;
- * see the top of this file.  The function is fflag_invalidate().
+ * One of the attached tables, or InvalidOid if none counts; see the top of
+ * this file.  The function is fflag_invalidate().
  *
- * A database that the row has come to may have given the OID to anything: to one of
- * our own tables, or to the other one of the two.
+ * If the row comes from another database, its OID may belong to anything here:
+ * to one of our own tables, or to the other attached one.
  */
 Oid
 fflag_find_attached(const fflag_attachment *attachment, int which, Oid function)
@@ -209,13 +210,13 @@ find_table_of_trigger(Oid trigger, Snapshot snapshot, NameData *name)
 }
 
 /*
- * Called where the source is our own tables.  Warns, once a session, of a table
- * that has our trigger all the same: a dump of the schema alone has restored the
- * trigger and not the row, and all flags seem to be gone.
+ * Called if flags are read from our own tables.  Warns, once a session, of
+ * another table that has our trigger: a schema-only dump restores the trigger
+ * without the row, and then all flags seem to be gone.
  *
- * Trigger and row come and go together, but the statement's snapshot may be from
- * before that, and the catalogs' from after.  So both are looked up here under one
- * snapshot.
+ * Trigger and row come and go together, but the statement's snapshot may be
+ * older than such a change and the catalog snapshot newer.  So both are looked
+ * up here under one snapshot.
  */
 void
 fflag_warn_of_strays(const fflag_source *source, Oid function)
@@ -232,7 +233,7 @@ fflag_warn_of_strays(const fflag_source *source, Oid function)
 	fflag_attachment attachment;
 	char	   *name;
 
-	/* a worker ends with the query, and would say so at each */
+	/* a worker ends with its query, so workers would warn at each query */
 	if (warned || IsParallelWorker() || !OidIsValid(function))
 		return;
 

@@ -2,9 +2,9 @@
  * batch.c
  *		The SQL functions that evaluate a flag for many users at once.
  *
- * The rules are asked once for each kind of user that they can tell apart
- * without an id, and the hash for many users together; otherwise each answer is
- * come by as in evaluate.c.
+ * The rules are evaluated once for each kind of user that they can tell apart
+ * without an id.  Buckets are computed for many users together.  Otherwise
+ * each answer is found as in evaluate.c.
  *
  * Copyright (c) 2026, fflag contributors
  */
@@ -90,7 +90,7 @@ decide_without_id(const fflag_flag *flag)
 	return first;
 }
 
-/* And what they say once they know it, to somebody. */
+/* What the rules say of a user who is not NULL, once they know the id. */
 static inline bool
 decide_with_id(const fflag_entry *entry, bool is_staff, bool listed, int bucket)
 {
@@ -150,7 +150,7 @@ evaluate_chunk(const fflag_entry *entry, const first_decisions *first,
 		{
 			bool		listed = fflag_integer_list_has(integers, DatumGetInt64(id));
 
-			/* who is not hashed needs no text */
+			/* the text is needed only for the hash */
 			if (listed || entry->flag.rollout <= 0)
 			{
 				answers[i] = decide_with_id(entry, is_staff[undecided], listed, -1);

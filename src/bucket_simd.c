@@ -156,9 +156,10 @@ fflag_buckets_of(fflag_string utf8_name, const fflag_string *utf8_users,
 		}
 
 		/*
-		 * Not before all are laid out: a load that is wider than the stores
-		 * just before it has to wait for them.  Words beyond the longest
-		 * message are still zero, and lanes without one are hashed in vain.
+		 * Only after all messages are laid out: a load that is wider than the
+		 * stores just before it has to wait for them.  Words beyond the
+		 * longest message are still zero.  Lanes without a message are hashed
+		 * too; their results are not used.
 		 */
 		for (size_t k = first; k <= longest / 4; k++)
 			for (int i = 0; i < MOST_LANES; i++)

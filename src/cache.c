@@ -25,12 +25,12 @@
  *   that is us.
  *
  * - A committing backend becomes visible to snapshots first and sends its
- *   messages a moment later.  Meanwhile it holds a lock (a standby: is still
- *   replaying the commit record), and who sees either loads anew.
+ *   messages a moment later.  In between it holds a lock (a standby is still
+ *   replaying the commit record).  A reader that sees either loads anew.
  *
- * - The one message tells the writer's own session of its first command only.
- *   So nothing that this session has loaded before its last write is carried
- *   to another command.
+ * - A transaction queues one message for each table, which tells its own
+ *   session of its first command only.  So nothing that this session loaded
+ *   before its last write is carried over to another command.
  *
  * - When a subtransaction rolls back, the next snapshot may look exactly like
  *   the last one.
@@ -109,9 +109,9 @@ static int64 invalidations;
  * Relcache callback.  It may come at any time, in the middle of anything, and
  * only takes note.  InvalidOid stands for every relation.
  *
- * A marker says that rows have changed.  Where the tables are and what they look
- * like is the same as before, unless the rows are those of FFLAG_ATTACHMENT, which
- * drop_content() knows.
+ * A marker says that rows have changed.  The tables are still in the same
+ * place and look the same, unless the rows are those of FFLAG_ATTACHMENT;
+ * drop_content() deals with that.
  */
 static void
 mark_dirty(Datum arg, Oid relid)
@@ -136,9 +136,10 @@ mark_dirty(Datum arg, Oid relid)
 }
 
 /*
- * Syscache callback: a role, a membership or the name of a schema has changed, and
- * so perhaps which tables are attached, or whether they may still be shown.  Our
- * own tables depend on none of this, and anybody may change their password.
+ * Syscache callback: a role, a membership or the name of a schema has changed.
+ * This may change which tables are attached, or whether they may still be
+ * shown.  Our own tables depend on none of this.  So their content stays valid
+ * when somebody changes a password, as anybody may.
  */
 static void
 mark_attached_dirty(Datum arg, int cacheid, uint32 hashvalue)
@@ -150,11 +151,12 @@ mark_attached_dirty(Datum arg, int cacheid, uint32 hashvalue)
 }
 
 /*
- * The server acts upon a message before it tells us: the description of a
- * relation that is in use is read anew, which may fail, because memory runs
- * out or somebody has locked a catalog for longer than lock_timeout.  Then the
- * message is gone.  Such an error ends a transaction or a subtransaction; so
- * whatever came in one that ends like this may have been about our tables.
+ * The server acts upon a message before it tells us: it reads the description
+ * of an open relation anew.  That may fail, because memory runs out or
+ * somebody has locked a catalog for longer than lock_timeout.  Then the
+ * message is lost.  Such an error ends a transaction or a subtransaction.  So
+ * if one is rolled back, any message that came in it may have been about our
+ * tables.
  */
 static void
 mistrust_messages(void)
@@ -280,11 +282,11 @@ drop_content(fflag_table_id which)
 }
 
 /*
- * Takes a new fence for a table whose content has been dropped, and clears dirty
- * first: a message that comes meanwhile is left for the next time.
+ * Takes a new fence for a table whose content has been dropped.  Clears dirty
+ * first, so that a message that comes meanwhile counts at the next call.
  *
- * The fence must be fresh: for a relation that has no syscache, as ours, the
- * server's function takes a new snapshot at each call.
+ * The fence must be a fresh snapshot.  The server's function takes a new one
+ * at each call for a relation that has no syscache; ours have none.
  */
 static void
 set_fence(fflag_table_id which)
@@ -295,8 +297,8 @@ set_fence(fflag_table_id which)
 }
 
 /*
- * Finds out where the snapshot sees the tables, and drops what rests on the
- * answers of before.
+ * Finds out where the tables are, as the snapshot sees it, and drops the
+ * content of tables that have changed or moved.
  */
 static void
 locate(Oid function, Snapshot snapshot)
@@ -322,9 +324,9 @@ locate(Oid function, Snapshot snapshot)
 		set_fence(i);
 
 		/*
-		 * What came while we were looking may be about what we had looked at
-		 * already, or about a table that was not ours yet: look again next
-		 * time.
+		 * A message that came meanwhile may be about something that we had
+		 * looked at already, or about a table that was not ours yet.  Look
+		 * again next time.
 		 */
 		tables[i].dirty = messages != before;
 	}
@@ -332,9 +334,9 @@ locate(Oid function, Snapshot snapshot)
 }
 
 /*
- * Makes the cache hold nothing that is not valid for the snapshot, and tags it
- * with that snapshot's identity.  The function is any of the extension's.  An
- * error leaves the cache untagged: the next call comes here again.
+ * Drops whatever is not valid for the snapshot, and tags the cache with that
+ * snapshot's identity.  The function is any of the extension's.  An error
+ * leaves the cache untagged, and the next call comes here again.
  */
 static void
 revalidate(Oid function, Snapshot snapshot)
@@ -410,9 +412,9 @@ find_or_load(fflag_string name, Snapshot snapshot)
 }
 
 /*
- * Is the first argument of this call a constant?  A parameter is not, though
- * it is one for a whole execution: PL/pgSQL keeps the state of an expression
- * from one to the next.
+ * Is the first argument of this call a constant?  A parameter does not count:
+ * it is constant during one execution, but PL/pgSQL keeps the state of an
+ * expression for the next execution.
  */
 static bool
 has_constant_name(const FmgrInfo *flinfo)
@@ -479,8 +481,8 @@ fflag_cache_get(FmgrInfo *flinfo, Datum name)
 }
 
 /*
- * The same for who has no call site: the function is any of the extension's, and
- * the name is looked up at each call.
+ * The same for a caller without a call site.  The function is any of the
+ * extension's.  The name is looked up at each call.
  */
 const fflag_entry *
 fflag_cache_find(Oid function, Datum name)

@@ -148,8 +148,9 @@ fflag_find_marker(Oid relid, Oid function)
 	}
 
 	/*
-	 * What the transaction itself has created or truncated, TRUNCATE empties
-	 * in place.  That sends a message only for the sake of an index.
+	 * If this transaction has created or truncated the table, TRUNCATE
+	 * empties it in place.  That sends a message only if the table has an
+	 * index.
 	 */
 	if ((rel->rd_createSubid != InvalidSubTransactionId ||
 		 rel->rd_newRelfilelocatorSubid != InvalidSubTransactionId) &&
@@ -160,9 +161,9 @@ fflag_find_marker(Oid relid, Oid function)
 }
 
 /*
- * Refuses what is no attached table, or one that the owner of our own tables may
- * not read; so that nobody sees a table through us who could not see it through a
- * view.
+ * Refuses a table that does not count as attached, or that the owner of our
+ * own tables may not read.  So evaluation shows no more of a table than a view
+ * of that owner would.
  */
 static void
 check_attached(Oid relid, const char *name, Oid named, Oid owner)
@@ -219,9 +220,10 @@ read_attachment(fflag_source *source, Oid function, Snapshot snapshot)
 }
 
 /*
- * The name of the table from which flags are read, as fflag_relation_name() gives
- * it, if that is an attached one; NULL otherwise.  Throws nothing that evaluation
- * would throw: this is for those who write to our own tables.
+ * The name of the attached table from which flags are read, as
+ * fflag_relation_name() gives it, or NULL if flags are read from our own.
+ * This is for sessions that write to our own tables, so it does not throw what
+ * evaluation would throw.
  */
 char *
 fflag_attached_name(Oid schema, Snapshot snapshot)
@@ -247,10 +249,10 @@ fflag_attached_name(Oid schema, Snapshot snapshot)
 
 /*
  * Where the flags are, as the snapshot sees it, and whether a cache of their
- * content can be kept up to date.  All of this may change; whoever keeps the
- * answer has to ask again after each relcache message of one of the tables, or of
- * one that is recorded.
- * Throws if a table is missing, cannot be read, or may not be.
+ * content can be kept up to date.  All of this may change.  A caller that
+ * keeps the answer has to ask again after each relcache message about one of
+ * the tables or about an OID that is recorded.  Throws if a table is missing,
+ * cannot be read, or must not be read.
  */
 fflag_source
 fflag_locate(Oid schema, Snapshot snapshot)

@@ -3,8 +3,9 @@
  *		What a flag may be called, how far it may be rolled out, and who may be
  *		on its allowlist.
  *
- * Who changes flags asks first, to report a mistake with the flag's name; who
- * reads them asks again, for the tables' owners may drop constraints.
+ * Code that changes flags calls these checks first, to report a mistake with
+ * the flag's name.  Code that reads flags calls them again, because the
+ * tables' owners may drop constraints.
  *
  * Copyright (c) 2026, fflag contributors
  */
@@ -110,7 +111,7 @@ fflag_check_name(const char *name)
 				errhint("Give the flag a name of 1 to %d characters.",
 						FFLAG_NAME_LENGTH));
 
-	/* nor may a name get into the table that cannot be hashed */
+	/* this also refuses a name that cannot be converted to UTF-8 and hashed */
 	check_visible(name, fflag_to_utf8(fflag_string_make(name, strlen(name))));
 }
 
@@ -134,9 +135,9 @@ fflag_check_user_id(size_t len, const char *name, const char *id)
 }
 
 /*
- * A percentage, a numeric from 0 to 100, in thousandths, exactly: what cannot be
- * represented is refused, whether somebody is about to write it or it has slipped
- * into the table.  The flag's name is for the error.
+ * A percentage, a numeric from 0 to 100, in exact thousandths.  Throws if it
+ * cannot be represented, whether it is about to be written or is in the table
+ * already.  The flag's name is for the error.
  */
 int
 fflag_check_percentage(Datum percentage, const char *flag)

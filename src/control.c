@@ -2,10 +2,11 @@
  * control.c
  *		The SQL functions that change flags.
  *
- * They are plain SQL on the tables, run as the caller: who lacks a privilege on
- * the tables gets the server's error.  In C, because SQL in the body of a
- * function would lose the tables when their schema is renamed.  Operators and
- * types are qualified, so that the caller's search_path has no say.
+ * They run plain SQL on the tables as the caller: a caller without a privilege
+ * on the tables gets the server's error.  They are written in C, because SQL
+ * in the body of a function would lose the tables when their schema is
+ * renamed.  Operators and types are qualified, so that the caller's
+ * search_path does not matter.
  *
  * Copyright (c) 2026, fflag contributors
  */
@@ -98,7 +99,7 @@ get_name(FunctionCallInfo fcinfo)
 	return name;
 }
 
-/* Refuses a null argument; what it is of the flag goes into the error. */
+/* Refuses a null argument.  "what" names it in the error. */
 static void
 check_not_null(bool isnull, const char *what, const char *name)
 {
@@ -249,8 +250,9 @@ fflag_register_all(PG_FUNCTION_ARGS)
 	}
 
 	/*
-	 * Whoever registers a name waits for whoever has registered it and not
-	 * committed yet.  In one order, so that no two wait for each other.
+	 * Registering a name waits for any transaction that has registered it and
+	 * not committed yet.  Sort the names, so that no two sessions wait for
+	 * each other.
 	 */
 	qsort(order, count, sizeof(*order), compare_names);
 	for (int i = 0; i < count; i++)
@@ -285,10 +287,11 @@ check_user_ids(ArrayType *users, const char *name)
  * Runs a command on the allowlist of the flag of argument 0: $1 is the flag's
  * id, $2 the array of user ids of argument 1, of whichever overload.
  *
- * Two sessions with the same users could wait for each other, unless both touch
- * rows in the same order.  INSERT sorts them.  DELETE goes by the index or the
- * table, as the plan has it; so the rows are locked in order first, which takes the
- * privilege to UPDATE.  Who lacks it has to live with a deadlock now and then.
+ * Two sessions with the same users could deadlock, unless both touch rows in
+ * the same order.  INSERT sorts them.  DELETE finds rows in the order of the
+ * index or of the table, as the plan has it.  So the rows are locked in order
+ * first, which takes the UPDATE privilege.  A caller without it may see a
+ * deadlock now and then.
  */
 static Datum
 edit_allowlist(FunctionCallInfo fcinfo, bool adding, const char *command)

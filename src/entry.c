@@ -2,9 +2,9 @@
  * entry.c
  *		What the cache holds: flags, names without a flag, allowlists.
  *
- * This file does not know what is valid when: only cache.c calls it, and cache.c
- * says when to forget.  It has to do so after an error too, which may leave
- * something half added.
+ * This file does not know what is valid when.  Only cache.c calls it, and
+ * cache.c says when to forget.  cache.c has to do so after an error too,
+ * because that may leave an entry half added.
  *
  * Copyright (c) 2026, fflag contributors
  */

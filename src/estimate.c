@@ -35,8 +35,8 @@ typedef struct list_estimate
 } list_estimate;
 
 /*
- * By hash; a flag takes the place of another.  Should two have the same hash, one
- * has the other's estimate.
+ * Indexed by hash; flags with the same index replace each other.  Two flags
+ * with the same hash share an estimate.
  */
 static list_estimate estimates[1024];
 

@@ -38,7 +38,7 @@ evaluate_with_list(const fflag_entry *entry, fflag_allowlist *list, Datum id,
 
 	subject->utf8_id = type == USER_TEXT ? fflag_to_utf8(user) : user;
 
-	/* before the list is asked, which is still coming from memory */
+	/* first, because the list is still being fetched from memory */
 	if (entry->flag.rollout > 0)
 		subject->bucket = fflag_bucket_of(entry->flag.utf8_name,
 										  subject->utf8_id);
@@ -63,7 +63,7 @@ evaluate_with_id(const fflag_entry *entry, Datum id, user_type type,
 			return fflag_decide(&entry->flag, subject, FFLAG_LISTED_YES, false);
 	}
 
-	/* who is not hashed needs no text */
+	/* the text is needed only for the hash */
 	if (entry->flag.rollout > 0)
 	{
 		fflag_string user = user_to_text(id, type, room);

@@ -4,10 +4,10 @@
  *
  * Integers with the same high bits, 65,536 of them, are a block.  A directory
  * has an element for each block between the smallest integer and the largest.
- * A block with fewer than 4,096 integers holds the low 16 bits of each, sorted;
- * another one is a bitmap, which takes as much as 4,096 of them.  So the list
- * takes no more than 2 bytes an integer and the directory; where all of them are
- * in it, a bit each.
+ * A block with fewer than 4,096 integers holds the low 16 bits of each,
+ * sorted.  A block with 4,096 or more is a bitmap, which takes as much memory
+ * as 4,096 integers do.  So besides the directory the list takes at most 2
+ * bytes an integer, and one bit where a block is full.
  *
  * Roaring bitmaps divide the integers in the same way (Lemire et al., 2016).
  * Their directory is sorted and searched; here it is an array, because ids come
@@ -24,9 +24,9 @@
 #include "integer_list.h"
 
 /*
- * The directory may take so many bytes an integer, as much as the integers
- * themselves do in a block that is no bitmap: there are four or more in a
- * block, in the mean.
+ * How many bytes of directory there may be for each integer: as many as an
+ * integer takes in a block that is no bitmap.  So a block has four or more
+ * integers on average.
  */
 #define MOST_DIRECTORY 2
 

@@ -3,9 +3,9 @@
  *		What the flag tables look like: their columns and indexes.
  *
  * Owners may alter their tables, so columns are looked up by name and their
- * types checked.  What has been found out is kept in the fflag_source, of which
- * only this file changes anything once catalog.c has made it: descriptions older
- * than the last message are rebuilt on next use.
+ * types checked.  The fflag_source keeps the results.  catalog.c makes it;
+ * from then on only this file changes it.  Descriptions older than the last
+ * message are rebuilt on next use.
  *
  * All of this needs an active transaction, but for fflag_outdate_layout().
  *
@@ -206,13 +206,14 @@ describe_column(fflag_source *source, Relation rel, fflag_column c)
 }
 
 /*
- * A btree index of an open table that begins with the given columns, ordered as their types are
- * by default, or InvalidOid.  What the planner would not use, we do not: an
- * index that is being built or rebuilt, or is too young for this transaction's
- * snapshots.  If unique, then it must be, in these columns.
+ * A btree index of an open table that begins with the given columns, in the
+ * default order of their types, or InvalidOid.  As in the planner, an index
+ * does not count while it is being built or rebuilt, or is too young for this
+ * transaction's snapshots.  If unique is true, the index must be unique in
+ * exactly these columns.
  *
- * *too_young, unless NULL, becomes true if an index was left out for its age alone.
- * No message says when that is over.
+ * *too_young, unless NULL, becomes true if an index was left out for its age
+ * alone.  No message says when the index is old enough.
  */
 Oid
 fflag_find_index(Relation rel, int nkeys, const AttrNumber *attnums,

@@ -215,7 +215,7 @@ fflag_read_flag(fflag_source *source, fflag_string name, Snapshot snapshot,
 	search		s = begin_search(source, FFLAG_FLAGS, rel, 1, &name, snapshot);
 	HeapTuple	tuple = get_next(&s);
 
-	/* of a text id the row has but a pointer into the tuple */
+	/* copied, because a text id in row points into the tuple */
 	if (HeapTupleIsValid(tuple))
 		read_row(source, rel, heap_copytuple(tuple), row);
 	end_search(&s);
@@ -238,7 +238,7 @@ fflag_read_flags(fflag_source *source, Snapshot snapshot,
 		fflag_row	row;
 
 		CHECK_FOR_INTERRUPTS();
-		/* what no name can ask for is no flag */
+		/* a row without a name is no flag */
 		if (source->attached && is_null(source, rel, tuple, FFLAG_COLUMN_NAME))
 			continue;
 		read_row(source, rel, tuple, &row);

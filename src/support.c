@@ -132,8 +132,9 @@ estimate_selectivity(SupportRequestSelectivity *req, const fflag_entry *entry)
 }
 
 /*
- * How many elements an array has.  The server takes ARRAY(SELECT ...) for any
- * array, of ten elements, though it has planned the query already.
+ * How many elements an array has.  For ARRAY(SELECT ...) the server assumes
+ * ten elements, as for any unknown array, although it has planned the query
+ * already.  So that plan's estimate is used.
  */
 static double
 count_elements(PlannerInfo *root, Node *array)

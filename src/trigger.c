@@ -173,9 +173,9 @@ fflag_check_attachment(PG_FUNCTION_ARGS)
 		return PointerGetDatum(NULL);
 
 	/*
-	 * There is room for one row.  A second one that comes with a dump, or
-	 * from a publisher that has attached the same tables, is the same row;
-	 * from a publisher that has attached others, it must not stop
+	 * There is room for one row.  A second row may come with a dump, or from
+	 * a publisher.  If it names the same tables, it counts as the same row.
+	 * If a publisher has attached other tables, its row must not stop
 	 * replication.
 	 */
 	if (TRIGGER_FIRED_BY_INSERT(data->tg_event) &&

@@ -3,13 +3,13 @@
  *		Transactions that write flags, as their readers have to know of them.
  *
  * A transaction announces its changes with one message for each table, however
- * many rows and commands there are.  The message says that a relation has changed
- * whose OID is that of the table's trigger, the marker; there is no such
- * relation.  A message about the table itself would do as well, but makes each
- * session that has the table open read its description anew; while it does so it
- * accepts the next message, and many of them overflow the stack, which takes the
- * server down.  (Should there be a relation with that OID, as there may be after
- * four billion objects, only its description is read anew.)
+ * many rows and commands there are.  It is a relcache message, but for the OID
+ * of the table's trigger, the marker; no relation has that OID.  A message
+ * about the table itself would do as well, but each session that has the table
+ * open would read its description anew.  While a session does so it accepts
+ * the next message, and many messages overflow the stack, which takes the
+ * server down.  (After four billion objects there may be a relation with that
+ * OID; then only its description is read anew.)
  *
  * Two moments matter to a cache: when a statement has written some of its rows
  * and not yet the others, and when a transaction has become visible and has not
@@ -50,9 +50,9 @@ typedef struct writing_statement
 } writing_statement;
 
 /*
- * Which markers this transaction has announced: in a subtransaction that is still
- * open, or that has become part of its parent, which counts the same.  There are
- * three triggers, and two more when tables are attached; what finds no room is
+ * Which markers this transaction has announced, in a subtransaction that is
+ * still open or has become part of its parent.  There are three triggers, and
+ * two more when tables are attached.  A marker that finds no room here is
  * announced again.
  */
 #define MARKERS 8
@@ -132,8 +132,9 @@ fflag_announce(Oid marker)
 }
 
 /*
- * Called when a subtransaction is rolled back, and with it those that have become
- * part of it, whose numbers are higher; and all messages that they had queued.
+ * Called when a subtransaction is rolled back.  Subtransactions that have
+ * become part of it, which have higher numbers, are rolled back too, and all
+ * messages that they queued are gone.
  */
 void
 fflag_forget_announced(SubTransactionId aborted)
@@ -146,9 +147,10 @@ fflag_forget_announced(SubTransactionId aborted)
 }
 
 /*
- * Called when a transaction is about to commit or to be prepared.  If what it has
- * announced has been rolled back with a subtransaction, it takes the lock
- * nevertheless, which only makes readers load that look at this very moment.
+ * Called when a transaction is about to commit or to be prepared.  It takes
+ * the lock even if the changes that it announced were rolled back with a
+ * subtransaction.  Then readers that look at this very moment load anew;
+ * nothing else follows.
  */
 void
 fflag_begin_commit(void)
@@ -167,15 +169,14 @@ end_statement(void *arg)
 }
 
 /*
- * Called in the backend that changes a row, before it does so, by the trigger
- * that is called through flinfo.
+ * The trigger that is called through flinfo calls this in the backend that
+ * changes a row, before the change.
  *
- * From now until the writing statement is over, a snapshot taken by code that
- * the statement calls, one with a later command id than the statement's, sees
- * the rows changed so far, and under the same identity more of them later.  The
- * statement is over at the latest when the memory goes in which the executor keeps
- * what it has looked up for the trigger, flinfo; for then it can call the trigger
- * no more.
+ * Until the writing statement is over, code that it calls may take a snapshot
+ * with a later command id than the statement's.  Such a snapshot sees the rows
+ * changed so far; one with the same identity sees more of them later.  The
+ * statement counts as over when the executor frees the memory of flinfo: it
+ * can call the trigger no more.
  */
 void
 fflag_begin_write(FmgrInfo *flinfo)
@@ -229,13 +230,14 @@ fflag_is_moving(const fflag_snapshot_id *s)
 }
 
 /*
- * Does another backend hold a lock on the table that those need who change it
- * past the triggers?
+ * Does another backend hold a lock strong enough to change the table without
+ * firing the triggers?
  *
- * Who tries to take a lock that conflicts learns it, but makes LOCK TABLE ...
- * NOWAIT of somebody else fail meanwhile.  So look first whether the server's
- * lock table knows the table.  All strong locks are there, and seldom others:
- * a backend keeps its weak locks to itself, as long as nobody wants a strong one.
+ * Trying to take a conflicting lock would answer this, but meanwhile makes
+ * somebody else's LOCK TABLE ... NOWAIT fail.  So look first whether the table
+ * is in the server's lock table.  All strong locks are there, and seldom
+ * others: a backend keeps its weak locks to itself as long as nobody wants a
+ * strong one.
  */
 static bool
 is_locked(const LOCKTAG *table)

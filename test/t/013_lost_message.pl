@@ -2,8 +2,8 @@
 # first reads what the table looks like, and only then tells the cache.  If that
 # fails, for want of memory or because somebody has locked a catalog for longer
 # than lock_timeout, the message is gone, and the cache must find out otherwise.
-# (Changed rows are announced without the table.  So here the trigger that does
-# so is disabled while they change, which is for the server to announce.)
+# (Messages about changed rows do not name the table.  So here the trigger is
+# disabled while rows change; the server itself announces the ALTER TABLE.)
 use strict;
 use warnings;
 use FindBin;
