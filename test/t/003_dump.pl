@@ -93,6 +93,9 @@ my ($mend) = grep { /ENABLE ALWAYS TRIGGER/ } code_blocks($page, 'sql');
 $node->safe_psql('data_only', $mend);
 is_off($open, "data only: after the ALTERs of $page");
 is(ask($open, 'SELECT caching FROM fflag_cache()'), 1, 'data only: cached again');
+my $triggers = q{SELECT string_agg(concat_ws(' ', tgrelid::regclass, tgname, tgenabled), ', ' ORDER BY tgrelid::regclass::text, tgname)
+	FROM pg_trigger WHERE tgname LIKE 'fflag%'};
+is(ask($open, $triggers), ask(session($node, dbname => 'parallel'), $triggers), 'data only: the triggers are as before');
 $open->disconnect;
 
 # an ordinary role that owns its database
