@@ -142,7 +142,9 @@ $node->command_ok([ 'pg_dump', '-U', 'regress_fflag_new', '-Fc', '-f', "$dir/rea
 $node->safe_psql('postgres', 'CREATE DATABASE reassigned_restored OWNER regress_fflag_new TEMPLATE template0');
 my (undef, $messages) = run_command([ 'pg_restore', '-h', $node->host, '-p', $node->port, '-U', 'regress_fflag_new', '-d', 'reassigned_restored', "$dir/reassigned" ]);
 my %error = map { $_ => 1 } $messages =~ /ERROR:  (.*)/g;
-is(join(', ', sort keys %error), 'grant options cannot be granted back to your own grantor', 'REASSIGN OWNED: pg_restore has nothing else to complain of');
+# 15 complains of this, 18 does not
+delete $error{'grant options cannot be granted back to your own grantor'};
+is(join(', ', sort keys %error), '', 'REASSIGN OWNED: pg_restore has nothing else to complain of');
 my $restored = session($node, dbname => 'reassigned_restored', user => 'regress_fflag_new');
 is(error_of($restored, q{SELECT fflag_disable('f'), fflag_enable('f')}), 'no error', 'REASSIGN OWNED: restored');
 is_on($restored, 'REASSIGN OWNED: with the flags');
