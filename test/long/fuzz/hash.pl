@@ -42,7 +42,7 @@ my %mistake = (
 	'bucket_simd.c' => sub { s/user_len >= FFLAG_MD5_ROOM - prefix;/user_len > FFLAG_MD5_ROOM - prefix;/ },
 	'bucket.c' => sub { s/51616/51617/ },
 	'rules.c' => sub { s/bucket < flag->rollout/bucket <= flag->rollout/ },
-	'integer_list.c' => sub { s/words\[low \/ 16\] \|=/words[low \/ 16] =/ },
+	'integer_list.c' => sub { s/\+\+\] = low;/++] = low & 0x7fff;/ },
 );
 for my $file (sort keys %mistake)
 {
