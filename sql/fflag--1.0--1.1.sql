@@ -1,0 +1,67 @@
+/* sql/fflag--1.0--1.1.sql */
+
+-- complain if script is sourced in psql, rather than via ALTER EXTENSION
+\echo Use "ALTER EXTENSION fflag UPDATE TO '1.1'" to load this file. \quit
+
+--
+-- Privileges, of what is new in this script, as in the script of 1.0.
+-- @extowner@ would be the role that updates.
+--
+
+DO $$
+DECLARE
+	new_members CONSTANT pg_catalog.name[] := '{}';
+	member record;
+	grantee pg_catalog.text;
+BEGIN
+	FOR member IN
+		SELECT i.identity, e.extowner
+		FROM pg_catalog.pg_extension AS e
+			JOIN pg_catalog.pg_depend AS d ON d.refclassid OPERATOR(pg_catalog.=) e.tableoid
+				AND d.refobjid OPERATOR(pg_catalog.=) e.oid
+				AND d.deptype OPERATOR(pg_catalog.=) 'e'
+			JOIN pg_catalog.pg_class AS c ON c.tableoid OPERATOR(pg_catalog.=) d.classid
+				AND c.oid OPERATOR(pg_catalog.=) d.objid,
+			pg_catalog.pg_identify_object(d.classid, d.objid, 0) AS i
+		WHERE e.extname OPERATOR(pg_catalog.=) 'fflag'
+			AND c.relkind OPERATOR(pg_catalog.=) 'r'
+			AND c.relname OPERATOR(pg_catalog.=) ANY (new_members)
+	LOOP
+		EXECUTE pg_catalog.format('ALTER TABLE %s OWNER TO %s',
+			member.identity, member.extowner::pg_catalog.regrole);
+	END LOOP;
+
+	FOR member IN
+		SELECT i.type, i.identity, o.owner, o.acl, e.extowner
+		FROM pg_catalog.pg_extension AS e
+			JOIN pg_catalog.pg_depend AS d ON d.refclassid OPERATOR(pg_catalog.=) e.tableoid
+				AND d.refobjid OPERATOR(pg_catalog.=) e.oid
+				AND d.deptype OPERATOR(pg_catalog.=) 'e'
+			JOIN (SELECT tableoid, oid, relname, relowner, relacl
+				FROM pg_catalog.pg_class
+				UNION ALL SELECT tableoid, oid, proname, proowner,
+					coalesce(proacl, pg_catalog.acldefault('f', proowner))
+				FROM pg_catalog.pg_proc) AS o (classid, objid, name, owner, acl)
+				ON o.classid OPERATOR(pg_catalog.=) d.classid
+				AND o.objid OPERATOR(pg_catalog.=) d.objid,
+			pg_catalog.pg_identify_object(d.classid, d.objid, 0) AS i
+		WHERE e.extname OPERATOR(pg_catalog.=) 'fflag'
+			AND o.name OPERATOR(pg_catalog.=) ANY (new_members) AND o.acl IS NOT NULL
+	LOOP
+		FOR grantee IN
+			SELECT DISTINCT CASE WHEN a.grantee OPERATOR(pg_catalog.=) 0::pg_catalog.oid THEN 'PUBLIC'
+				ELSE a.grantee::pg_catalog.regrole::pg_catalog.text END
+			FROM pg_catalog.aclexplode(member.acl) AS a
+			WHERE a.grantee OPERATOR(pg_catalog.<>) member.owner
+		LOOP
+			EXECUTE pg_catalog.format('REVOKE ALL ON %s %s FROM %s',
+				member.type, member.identity, grantee);
+		END LOOP;
+		EXECUTE pg_catalog.format('GRANT ALL ON %s %s TO %s',
+			member.type, member.identity, member.owner::pg_catalog.regrole);
+		IF member.type OPERATOR(pg_catalog.=) 'function' THEN
+			EXECUTE pg_catalog.format('GRANT EXECUTE ON FUNCTION %s TO %s WITH GRANT OPTION',
+				member.identity, member.extowner::pg_catalog.regrole);
+		END IF;
+	END LOOP;
+END $$;
