@@ -4,6 +4,19 @@
 \echo Use "ALTER EXTENSION fflag UPDATE TO '1.1'" to load this file. \quit
 
 --
+-- Announcements of allowlists: the argument names the column of the flag's id, so
+-- that a change of one list leaves others in the caches
+--
+
+DROP TRIGGER fflag_invalidate ON @extschema@.feature_flag_user;
+CREATE TRIGGER fflag_invalidate BEFORE INSERT OR UPDATE OR DELETE
+	ON @extschema@.feature_flag_user
+	FOR EACH ROW EXECUTE FUNCTION @extschema@.fflag_invalidate('flag_id');
+-- replicated changes count too
+ALTER TABLE @extschema@.feature_flag_user
+	ENABLE ALWAYS TRIGGER fflag_invalidate;
+
+--
 -- Privileges, of what is new in this script, as in the script of 1.0.
 -- @extowner@ would be the role that updates.
 --

@@ -30,7 +30,8 @@ extern const fflag_entry *fflag_cache_get(FmgrInfo *flinfo, Datum name);
 extern const fflag_entry *fflag_cache_find(Oid function, Datum name);
 extern const fflag_entry *const *fflag_cache_get_all(Oid function, int *count);
 extern struct fflag_allowlist *fflag_cache_list(const fflag_entry *entry);
-extern void fflag_cache_add_dependency(struct PlannerGlobal *glob);
+extern void fflag_cache_add_dependency(struct PlannerGlobal *glob,
+									   const fflag_entry *entry);
 extern void fflag_cache_begin_write(FmgrInfo *flinfo);
 extern fflag_cache_stats fflag_cache_get_stats(Oid function);
 

@@ -15,6 +15,7 @@
 #include "allowlist.h"
 #include "entry.h"
 #include "strtab.h"
+#include "writer.h"
 
 /*
  * Names that no flag has are remembered too, but anybody can make them up, so
@@ -32,7 +33,11 @@ static MemoryContext unknown_cxt;	/* in flags_cxt */
 static struct strtab_hash *unknown_names;
 
 static MemoryContext allowlists_cxt;
-static struct strtab_hash *allowlists;	/* by the flag's id */
+static struct
+{
+	MemoryContext cxt;			/* in allowlists_cxt; at first NULL */
+	struct strtab_hash *lists;	/* by the flag's id */
+}			allowlists[FFLAG_LIST_PARTS];
 
 /* Called at first, and again if it has failed for want of memory. */
 void
@@ -59,12 +64,13 @@ fflag_entries_forget_flags(void)
 	unknown_names = NULL;
 }
 
-/* All allowlists go, and pointers to them die. */
+/* All allowlists of this part go, and pointers to them die. */
 void
-fflag_entries_forget_allowlists(void)
+fflag_entries_forget_allowlists(int part)
 {
-	MemoryContextReset(allowlists_cxt);
-	allowlists = NULL;
+	if (allowlists[part].cxt != NULL)
+		MemoryContextReset(allowlists[part].cxt);
+	allowlists[part].lists = NULL;
 }
 
 /* The entry of a name, NULL if there is none. */
@@ -109,6 +115,7 @@ add(struct strtab_hash *tab, MemoryContext cxt, fflag_string name,
 	if (row != NULL)
 	{
 		entry->id = copy_string(row->id, &place);
+		entry->list_part = fflag_list_part(entry->id);
 		entry->flag = row->flag;
 		entry->flag.utf8_name = copy_string(row->flag.utf8_name, &place);
 	}
@@ -197,30 +204,36 @@ fflag_entries_all(int *count)
 }
 
 /*
- * The allowlist of the flag with this id; if new, one that nobody has looked at,
- * to be read from the source.
+ * The allowlist of a flag; if new, one that nobody has looked at, to be read from
+ * the source.
  */
 fflag_allowlist *
-fflag_entries_allowlist(fflag_string flag_id, fflag_source *source)
+fflag_entries_allowlist(const fflag_entry *entry, fflag_source *source)
 {
+	int			part = entry->list_part;
+	MemoryContext cxt = allowlists[part].cxt;
 	fflag_string_slot *slot;
 	fflag_allowlist *list;
 	char	   *place;
 	bool		found;
 
-	if (allowlists == NULL)
-		allowlists = strtab_create(allowlists_cxt, 64, NULL);
-	slot = strtab_lookup(allowlists, flag_id);
+	if (cxt == NULL)
+		allowlists[part].cxt = cxt =
+			AllocSetContextCreate(allowlists_cxt, "fflag allowlists of a part",
+								  ALLOCSET_SMALL_SIZES);
+	if (allowlists[part].lists == NULL)
+		allowlists[part].lists = strtab_create(cxt, 8, NULL);
+	slot = strtab_lookup(allowlists[part].lists, entry->id);
 	if (slot != NULL)
 		return slot->value;
 
-	list = MemoryContextAllocZero(allowlists_cxt, sizeof(*list) + flag_id.len);
+	list = MemoryContextAllocZero(cxt, sizeof(*list) + entry->id.len);
 	place = (char *) (list + 1);
-	list->flag_id = copy_string(flag_id, &place);
+	list->flag_id = copy_string(entry->id, &place);
 	list->source = source;
-	list->cxt = allowlists_cxt;
+	list->cxt = cxt;
 	list->counted = -1;
-	strtab_insert(allowlists, list->flag_id, &found)->value = list;
+	strtab_insert(allowlists[part].lists, list->flag_id, &found)->value = list;
 	return list;
 }
 
@@ -232,7 +245,9 @@ fflag_entries_count(void)
 
 	counts.flags = flags ? flags->members : 0;
 	counts.unknown_names = unknown_names ? unknown_names->members : 0;
-	counts.allowlists = allowlists ? allowlists->members : 0;
+	counts.allowlists = 0;
+	for (int i = 0; i < FFLAG_LIST_PARTS; i++)
+		counts.allowlists += allowlists[i].lists ? allowlists[i].lists->members : 0;
 	counts.bytes = MemoryContextMemAllocated(flags_cxt, true) +
 		MemoryContextMemAllocated(allowlists_cxt, true);
 	return counts;

@@ -19,6 +19,7 @@ typedef struct fflag_entry
 	fflag_string id;			/* of the flag, canonical text */
 
 	/* its allowlist, which cache.c looks up on demand */
+	int			list_part;		/* see fflag_list_part() */
 	struct fflag_allowlist *list;
 	uint64		list_generation;	/* in which that is valid */
 
@@ -36,14 +37,14 @@ typedef struct fflag_entry_counts
 
 extern void fflag_entries_init(void);
 extern void fflag_entries_forget_flags(void);
-extern void fflag_entries_forget_allowlists(void);
+extern void fflag_entries_forget_allowlists(int part);
 extern const fflag_entry *fflag_entries_find(fflag_string name);
 extern const fflag_entry *fflag_entries_add_flag(const fflag_row *row);
 extern const fflag_entry *fflag_entries_add_unknown(fflag_string name,
 													bool *forgotten);
 extern void fflag_entries_complete(void);
 extern const fflag_entry *const *fflag_entries_all(int *count);
-extern struct fflag_allowlist *fflag_entries_allowlist(fflag_string flag_id,
+extern struct fflag_allowlist *fflag_entries_allowlist(const fflag_entry *entry,
 													   fflag_source *source);
 extern fflag_entry_counts fflag_entries_count(void);
 
