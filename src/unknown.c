@@ -16,7 +16,7 @@
 #include "unknown.h"
 
 /* Of so many names each statement of the client is warned. */
-#define MAX_WARNED 64
+#define MAX_WARNED 20
 
 const struct config_enum_entry fflag_unknown_options[] = {
 	{"default", FFLAG_UNKNOWN_DEFAULT, false},
