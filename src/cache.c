@@ -61,7 +61,9 @@
 #include "catalog.h"
 #include "compat.h"
 #include "id.h"
+#include "override.h"
 #include "read.h"
+#include "unknown.h"
 #include "writer.h"
 
 /*
@@ -100,6 +102,9 @@ static fflag_source source;
 
 /* is it what the tag's snapshot sees, and has no message been about a table? */
 static bool located = false;
+
+/* do entries of flags hold what fflag.override was before? */
+static bool override_changed = false;
 
 /* all relcache messages so far; those for other relations count as well */
 static uint64 messages;
@@ -260,6 +265,26 @@ fflag_cache_init(void)
 		registered++;
 	}
 	RegisterXactCallback(end_transaction, NULL);
+}
+
+/*
+ * Assign hook of fflag.override.  Entries of flags hold what it forces, so they
+ * are made anew at the next evaluation.  Like a message it may come at any time,
+ * in the end of a transaction too, and we only take note.
+ */
+void
+fflag_cache_assign_override(const char *newval, void *extra)
+{
+	fflag_use_overrides(extra);
+	override_changed = true;
+	parts[FFLAG_FLAGS].generation++;	/* call sites ask again */
+}
+
+/* Assign hook of fflag.unknown_flag: call sites that know of no flag ask again. */
+void
+fflag_cache_assign_unknown(int newval, void *extra)
+{
+	parts[FFLAG_FLAGS].generation++;
 }
 
 /* Is the content valid for this very snapshot? */
@@ -427,6 +452,17 @@ revalidate(Oid function, Snapshot snapshot)
 	tagged = fflag_cache_setting && source.announced && !fflag_is_moving(&now);
 }
 
+/* Makes the content valid for the snapshot and for what is overridden now. */
+static inline void
+validate(Oid function, Snapshot snapshot)
+{
+	if (!is_tag(snapshot))
+		revalidate(function, snapshot);
+	if (override_changed)
+		drop_content(FFLAG_FLAGS);
+	override_changed = false;
+}
+
 /* The entry of a name, from the cache, which must be valid, or from the table. */
 static const fflag_entry *
 find_or_load(fflag_string name, Snapshot snapshot)
@@ -472,6 +508,16 @@ has_constant_name(const FmgrInfo *flinfo)
 	return args != NIL && IsA(linitial(args), Const);
 }
 
+/* Says that no flag has this name, if the setting says so. */
+static pg_noinline void
+report_unknown(fflag_string name)
+{
+	if (fflag_must_report(name))
+		fflag_report_unknown(fflag_unknown_setting == FFLAG_UNKNOWN_ERROR ? ERROR : WARNING,
+							 name, !source.attached ? NULL :
+							 fflag_relation_name(source.tables[FFLAG_FLAGS].relid));
+}
+
 /* The way of fflag_cache_get() for all but the most frequent case. */
 static pg_noinline const fflag_entry *
 get_by_name(FmgrInfo *flinfo, Datum name_datum)
@@ -480,8 +526,7 @@ get_by_name(FmgrInfo *flinfo, Datum name_datum)
 	Snapshot	snapshot = fflag_active_snapshot();
 	fflag_string name = fflag_string_of_text(DatumGetTextPP(name_datum));
 
-	if (!is_tag(snapshot))
-		revalidate(flinfo->fn_oid, snapshot);
+	validate(flinfo->fn_oid, snapshot);
 
 	if (site == NULL)
 	{
@@ -498,6 +543,13 @@ get_by_name(FmgrInfo *flinfo, Datum name_datum)
 
 	site->entry = find_or_load(name, snapshot);
 	site->generation = parts[FFLAG_FLAGS].generation;
+	if (unlikely(fflag_unknown_setting != FFLAG_UNKNOWN_DEFAULT &&
+				 !site->entry->flag.known &&
+				 !site->entry->flag.overridden))
+	{
+		site->generation = 0;	/* so that the next call comes here again */
+		report_unknown(name);
+	}
 	return site->entry;
 }
 
@@ -509,7 +561,8 @@ get_by_name(FmgrInfo *flinfo, Datum name_datum)
  *
  * Throws if there is no active snapshot.  If the flag has to be read, that takes
  * AccessShareLock on the tables for a moment, leaves garbage in the current memory
- * context, and throws what fflag_locate() and fflag_read_flag() do.
+ * context, and throws what fflag_locate() and fflag_read_flag() do.  A name that
+ * no flag has is reported as fflag.unknown_flag says.
  */
 const fflag_entry *
 fflag_cache_get(FmgrInfo *flinfo, Datum name)
@@ -527,16 +580,15 @@ fflag_cache_get(FmgrInfo *flinfo, Datum name)
 }
 
 /*
- * The same for a caller without a call site.  The function is any of the
- * extension's.  The name is looked up at each call.
+ * The same for a caller without a call site, which hears of no unknown name.  The
+ * function is any of the extension's.  The name is looked up at each call.
  */
 const fflag_entry *
 fflag_cache_find(Oid function, Datum name)
 {
 	Snapshot	snapshot = fflag_active_snapshot();
 
-	if (!is_tag(snapshot))
-		revalidate(function, snapshot);
+	validate(function, snapshot);
 	return find_or_load(fflag_string_of_text(DatumGetTextPP(name)), snapshot);
 }
 
@@ -557,8 +609,7 @@ fflag_cache_get_all(Oid function, int *count)
 {
 	Snapshot	snapshot = fflag_active_snapshot();
 
-	if (!is_tag(snapshot))
-		revalidate(function, snapshot);
+	validate(function, snapshot);
 
 	if (fflag_entries_all(count) == NULL)
 	{
@@ -633,8 +684,7 @@ fflag_cache_get_stats(Oid function)
 	Snapshot	snapshot = fflag_active_snapshot();
 	fflag_cache_stats stats;
 
-	if (!is_tag(snapshot))
-		revalidate(function, snapshot);
+	validate(function, snapshot);
 	stats.caching = fflag_cache_setting && source.announced;
 	stats.held = fflag_entries_count();
 	stats.hits = hits;

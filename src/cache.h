@@ -26,6 +26,8 @@ typedef struct fflag_cache_stats
 extern bool fflag_cache_setting;
 
 extern void fflag_cache_init(void);
+extern void fflag_cache_assign_override(const char *newval, void *extra);
+extern void fflag_cache_assign_unknown(int newval, void *extra);
 extern const fflag_entry *fflag_cache_get(FmgrInfo *flinfo, Datum name);
 extern const fflag_entry *fflag_cache_find(Oid function, Datum name);
 extern const fflag_entry *const *fflag_cache_get_all(Oid function, int *count);

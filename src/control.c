@@ -26,6 +26,7 @@
 #include "compat.h"
 #include "snapshot.h"
 #include "spi.h"
+#include "unknown.h"
 
 #define MAX_ARGS 5
 
@@ -81,11 +82,7 @@ run_on_table(FunctionCallInfo fcinfo, const char *command, const char *table,
 static void
 complain_unknown(const char *name)
 {
-	ereport(ERROR,
-			errcode(ERRCODE_UNDEFINED_OBJECT),
-			errmsg("flag \"%s\" does not exist", name),
-			errhint("Create it with fflag_register(), or look the name up in table %s.",
-					FFLAG_FLAGS_TABLE));
+	fflag_report_unknown(ERROR, fflag_string_make(name, strlen(name)), NULL);
 }
 
 static char *

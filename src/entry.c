@@ -14,6 +14,7 @@
 
 #include "allowlist.h"
 #include "entry.h"
+#include "override.h"
 #include "strtab.h"
 #include "writer.h"
 
@@ -119,6 +120,7 @@ add(struct strtab_hash *tab, MemoryContext cxt, fflag_string name,
 		entry->flag = row->flag;
 		entry->flag.utf8_name = copy_string(row->flag.utf8_name, &place);
 	}
+	entry->flag.overridden = fflag_find_override(name, &entry->flag.forced);
 	strtab_insert(tab, entry->name, &found)->value = entry;
 	return entry;
 }
@@ -135,6 +137,24 @@ fflag_entries_add_flag(const fflag_row *row)
 	return slot != NULL ? slot->value : add(flags, flags_cxt, row->name, row);
 }
 
+/* The entry of a name that is too long to be remembered: its name equals none. */
+static const fflag_entry *
+get_unremembered(fflag_string name)
+{
+	static const fflag_entry plain = {.name = {"", SIZE_MAX}};
+	static const fflag_entry off = {
+		.name = {"", SIZE_MAX},.flag.overridden = true
+	};
+	static const fflag_entry on = {
+		.name = {"", SIZE_MAX},.flag.overridden = true,.flag.forced = true
+	};
+	bool		forced;
+
+	if (!fflag_find_override(name, &forced))
+		return &plain;
+	return forced ? &on : &off;
+}
+
 /*
  * The entry of a name that no flag has.  *forgotten tells whether others of this
  * kind had to go, and pointers to them have died.
@@ -142,11 +162,9 @@ fflag_entries_add_flag(const fflag_row *row)
 const fflag_entry *
 fflag_entries_add_unknown(fflag_string name, bool *forgotten)
 {
-	static const fflag_entry unknown = {.name = {"", SIZE_MAX}};	/* equals no name */
-
 	*forgotten = false;
 	if (name.len > MAX_UNKNOWN_LENGTH)
-		return &unknown;
+		return get_unremembered(name);
 
 	if (unknown_names != NULL && unknown_names->members >= MAX_UNKNOWN_NAMES)
 	{
@@ -166,11 +184,8 @@ fflag_entries_add_unknown(fflag_string name, bool *forgotten)
 static int
 compare_names(const void *a, const void *b)
 {
-	fflag_string x = (*(const fflag_entry *const *) a)->name;
-	fflag_string y = (*(const fflag_entry *const *) b)->name;
-	int			order = memcmp(x.data, y.data, Min(x.len, y.len));
-
-	return order != 0 ? order : (x.len > y.len) - (x.len < y.len);
+	return fflag_string_compare((*(const fflag_entry *const *) a)->name,
+								(*(const fflag_entry *const *) b)->name);
 }
 
 /* Takes note that all flags have been added. */

@@ -14,7 +14,7 @@
 /* A flag, or the knowledge that there is none of this name. */
 typedef struct fflag_entry
 {
-	fflag_flag	flag;			/* all zero if there is none */
+	fflag_flag	flag;			/* not known if there is none */
 	fflag_string name;
 	fflag_string id;			/* of the flag, canonical text */
 

@@ -37,4 +37,13 @@ fflag_string_equal(fflag_string a, fflag_string b)
 	return a.len == b.len && memcmp(a.data, b.data, a.len) == 0;
 }
 
+/* Bytewise; a string comes after those that it begins with. */
+static inline int
+fflag_string_compare(fflag_string a, fflag_string b)
+{
+	int			order = memcmp(a.data, b.data, a.len < b.len ? a.len : b.len);
+
+	return order != 0 ? order : (a.len > b.len) - (a.len < b.len);
+}
+
 #endif							/* FFLAG_STRING_H */

@@ -13,12 +13,22 @@
 #include "bucket.h"
 #include "rules.h"
 
+#define NOINLINE __attribute__((noinline))
+
 static inline fflag_decision
 decision(bool enabled, fflag_rule rule)
 {
 	fflag_decision d = {enabled, rule};
 
 	return d;
+}
+
+/* Apart, so that a decision that needs no hash calls nothing and saves no register. */
+static NOINLINE fflag_decision
+decide_by_hash(const fflag_flag *flag, fflag_string utf8_id)
+{
+	return decision(fflag_bucket_of(flag->utf8_name, utf8_id) < flag->rollout,
+					FFLAG_RULE_ROLLOUT);
 }
 
 /*
@@ -29,7 +39,9 @@ fflag_decision
 fflag_decide(const fflag_flag *flag, const fflag_subject *user,
 			 fflag_listed listed, bool default_value)
 {
-	int			bucket;
+	/* whatever the tables say, also of a name that no flag has */
+	if (flag->overridden)
+		return decision(flag->forced, FFLAG_RULE_OVERRIDE);
 
 	if (!flag->known)
 		return decision(default_value, FFLAG_RULE_UNKNOWN_FLAG);
@@ -59,10 +71,9 @@ fflag_decide(const fflag_flag *flag, const fflag_subject *user,
 	if (!user->somebody)
 		return decision(false, FFLAG_RULE_NO_USER);
 
-	bucket = user->bucket;
-	if (bucket < 0)
-		bucket = fflag_bucket_of(flag->utf8_name, user->utf8_id);
-	return decision(bucket < flag->rollout, FFLAG_RULE_ROLLOUT);
+	if (user->bucket < 0)
+		return decide_by_hash(flag, user->utf8_id);
+	return decision(user->bucket < flag->rollout, FFLAG_RULE_ROLLOUT);
 }
 
 /* The name in fflag_explain() of a rule other than FFLAG_RULE_UNDECIDED. */
@@ -70,6 +81,7 @@ const char *
 fflag_rule_name(fflag_rule rule)
 {
 	static const char *const names[] = {
+		[FFLAG_RULE_OVERRIDE] = "override",
 		[FFLAG_RULE_UNKNOWN_FLAG] = "unknown_flag",
 		[FFLAG_RULE_STAFF_ONLY] = "staff_only",
 		[FFLAG_RULE_DISABLED] = "disabled",
@@ -92,6 +104,7 @@ const char *
 fflag_rule_reason(fflag_rule rule)
 {
 	static const char *const reasons[] = {
+		[FFLAG_RULE_OVERRIDE] = "STATIC",
 		[FFLAG_RULE_UNKNOWN_FLAG] = "ERROR",
 		[FFLAG_RULE_STAFF_ONLY] = "TARGETING_MATCH",
 		[FFLAG_RULE_DISABLED] = "DISABLED",

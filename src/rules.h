@@ -12,6 +12,8 @@
 /* What the rules need to know of a flag; all zero is an unknown flag. */
 typedef struct fflag_flag
 {
+	bool		overridden;		/* the session forces the answer */
+	bool		forced;			/* to this */
 	bool		known;
 	bool		enabled;
 	bool		staff_only;
@@ -39,6 +41,7 @@ typedef enum fflag_listed
 /* The rule that decided, in the order in which they are tried. */
 typedef enum fflag_rule
 {
+	FFLAG_RULE_OVERRIDE,
 	FFLAG_RULE_UNKNOWN_FLAG,
 	FFLAG_RULE_STAFF_ONLY,
 	FFLAG_RULE_DISABLED,

@@ -3,6 +3,7 @@
 # in each statement what the function answers with what the tables say, by a
 # plain SQL rendering of the rules.  Writers compare too, after each change of
 # their own.  Flags are now in the extension's own tables, now in attached ones.
+# Readers override some of them at times.
 #
 #   FFLAG_CHECK_SECONDS   how long (30)
 #   FFLAG_CHECK_SEED      seed of the random choices (by the clock); interleavings
@@ -78,7 +79,9 @@ my $set_up = q{
 		SELECT featureflag_id, user_id::text FROM their_user WHERE EXISTS (TABLE feature_flag_attachment);
 	CREATE VIEW comparison AS
 		SELECT s.*, fflag_enabled(s.name, s.user_id, s.is_staff, s.default_value) AS answered,
-			CASE WHEN f.id IS NULL THEN s.default_value
+			CASE WHEN strpos(current_setting('fflag.override', true), '"' || s.name || '"=on') > 0 THEN true
+				WHEN strpos(current_setting('fflag.override', true), '"' || s.name || '"=off') > 0 THEN false
+				WHEN f.id IS NULL THEN s.default_value
 				WHEN f.staff_only THEN s.is_staff AND s.user_id IS NOT NULL
 				WHEN NOT f.enabled THEN false
 				WHEN f.rollout_percentage >= 100 THEN true
@@ -261,6 +264,15 @@ sub write_something
 	return;
 }
 
+# Overrides some flags until the transaction, or the savepoint, ends.
+sub override
+{
+	my @list = map { sprintf '"%s"=%s', flag(), $_ } one_of('on', 'off'), one_of('on', 'off');
+	pop @list if rand() < 0.5 || (split /=/, $list[0])[0] eq (split /=/, $list[1])[0];
+	$session->do("SET LOCAL fflag.override = '@{[ join ', ', @list ]}'");
+	return;
+}
+
 sub read_something
 {
 	my ($what, $recovery) = @_;
@@ -274,6 +286,7 @@ sub read_something
 		$session->do('DECLARE c CURSOR FOR SELECT 1, (answered IS DISTINCT FROM said)::int, name FROM comparison') if $cursor;
 		for (1 .. 1 + rand 4)
 		{
+			override() if rand() < 0.1;
 			compare(one_of('TABLE result', 'TABLE result', 'SELECT * FROM look()', 'SELECT * FROM look_afresh()', 'EXECUTE prepared',
 					'SELECT r.* FROM generate_series(1, 2) AS n, LATERAL alternate(n) AS r, LATERAL (SELECT fflag_enabled(\'flag 1\', n)) AS o',
 					'SELECT count(*), count(*) FILTER (WHERE a <> b), NULL FROM (SELECT fflag_enabled(w.name, w.user_id, w.is_staff) AS a, c.answered AS b
@@ -285,6 +298,7 @@ sub read_something
 		if (rand() < 0.2)
 		{
 			$session->do('SAVEPOINT s');
+			override() if rand() < 0.5;
 			compare('TABLE result', "$what, $level, savepoint");
 			$session->do('ROLLBACK TO s');
 			compare('TABLE result', "$what, $level, after savepoint");
