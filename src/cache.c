@@ -463,6 +463,19 @@ validate(Oid function, Snapshot snapshot)
 	override_changed = false;
 }
 
+/*
+ * Makes a flag with a schedule or a ramp what it is at the start of the client's
+ * statement.  So a statement has one answer, and the next statement a fresh one,
+ * in a long transaction too.
+ */
+static inline void
+set_time(const fflag_entry *entry)
+{
+	if (unlikely(entry->terms != NULL))
+		fflag_set_time(&unconstify(fflag_entry *, entry)->flag, entry->terms,
+					   GetCurrentStatementStartTimestamp());
+}
+
 /* The entry of a name, from the cache, which must be valid, or from the table. */
 static const fflag_entry *
 find_or_load(fflag_string name, Snapshot snapshot)
@@ -476,6 +489,7 @@ find_or_load(fflag_string name, Snapshot snapshot)
 	if (entry != NULL)
 	{
 		hits++;
+		set_time(entry);
 		return entry;
 	}
 
@@ -490,6 +504,7 @@ find_or_load(fflag_string name, Snapshot snapshot)
 	if (forgotten)
 		parts[FFLAG_FLAGS].generation++;
 	tagged = was_tagged;
+	set_time(entry);
 	return entry;
 }
 
@@ -543,6 +558,8 @@ get_by_name(FmgrInfo *flinfo, Datum name_datum)
 
 	site->entry = find_or_load(name, snapshot);
 	site->generation = parts[FFLAG_FLAGS].generation;
+	if (unlikely(site->entry->terms != NULL))
+		site->generation = 0;	/* the time may be another at the next call */
 	if (unlikely(fflag_unknown_setting != FFLAG_UNKNOWN_DEFAULT &&
 				 !site->entry->flag.known &&
 				 !site->entry->flag.overridden))
@@ -608,6 +625,7 @@ const fflag_entry *const *
 fflag_cache_get_all(Oid function, int *count)
 {
 	Snapshot	snapshot = fflag_active_snapshot();
+	const fflag_entry *const *all;
 
 	validate(function, snapshot);
 
@@ -620,7 +638,10 @@ fflag_cache_get_all(Oid function, int *count)
 		fflag_entries_complete();
 		tagged = was_tagged;
 	}
-	return fflag_entries_all(count);
+	all = fflag_entries_all(count);
+	for (int i = 0; i < *count; i++)
+		set_time(all[i]);
+	return all;
 }
 
 /* Makes entry->list the flag's list; out of line as it is seldom needed. */

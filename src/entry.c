@@ -119,6 +119,11 @@ add(struct strtab_hash *tab, MemoryContext cxt, fflag_string name,
 		entry->list_part = fflag_list_part(entry->id);
 		entry->flag = row->flag;
 		entry->flag.utf8_name = copy_string(row->flag.utf8_name, &place);
+		if (row->has_terms)
+		{
+			entry->terms = MemoryContextAlloc(cxt, sizeof(fflag_terms));
+			*entry->terms = row->terms;
+		}
 	}
 	entry->flag.overridden = fflag_find_override(name, &entry->flag.forced);
 	strtab_insert(tab, entry->name, &found)->value = entry;

@@ -15,6 +15,7 @@
 typedef struct fflag_entry
 {
 	fflag_flag	flag;			/* not known if there is none */
+	fflag_terms *terms;			/* NULL: none */
 	fflag_string name;
 	fflag_string id;			/* of the flag, canonical text */
 

@@ -146,6 +146,59 @@ get_value(const TriggerData *data, HeapTuple tuple, const char *column)
 	return attnum > 0 ? SPI_getvalue(tuple, desc, attnum) : NULL;
 }
 
+static void
+check_percentage(const TriggerData *data, HeapTuple tuple, const char *column,
+				 const char *flag)
+{
+	char	   *percentage = get_value(data, tuple, column);
+
+	if (percentage != NULL)
+		fflag_check_percentage(DirectFunctionCall3(numeric_in,
+												   CStringGetDatum(percentage),
+												   ObjectIdGetDatum(InvalidOid),
+												   Int32GetDatum(-1)),
+							   column, flag);
+}
+
+/* A moment; false if it is null, or somebody has dropped or retyped the column. */
+static bool
+get_time(const TriggerData *data, HeapTuple tuple, const char *column,
+		 TimestampTz *moment)
+{
+	TupleDesc	desc = RelationGetDescr(data->tg_relation);
+	int			attnum = SPI_fnumber(desc, column);
+	bool		isnull = true;
+
+	if (attnum > 0 && SPI_gettypeid(desc, attnum) == TIMESTAMPTZOID)
+		*moment = DatumGetTimestampTz(SPI_getbinval(tuple, desc, attnum, &isnull));
+	return !isnull;
+}
+
+/* Refuses a schedule or a ramp that makes no sense. */
+static void
+check_terms(const TriggerData *data, HeapTuple tuple, const char *flag)
+{
+	TimestampTz starts_at;
+	TimestampTz ends_at;
+	int			set;
+
+	if (get_time(data, tuple, "starts_at", &starts_at) &&
+		get_time(data, tuple, "ends_at", &ends_at))
+		fflag_check_schedule(starts_at, ends_at, flag);
+
+	check_percentage(data, tuple, "ramp_to", flag);
+	set = (get_value(data, tuple, "ramp_to") != NULL) +
+		get_time(data, tuple, "ramp_starts_at", &starts_at) +
+		get_time(data, tuple, "ramp_ends_at", &ends_at);
+	if (set != 0 && set != 3)
+		ereport(ERROR,
+				errcode(ERRCODE_CHECK_VIOLATION),
+				errmsg("ramp of flag \"%s\" is incomplete", flag),
+				errhint("Set ramp_to, ramp_starts_at and ramp_ends_at, or none of them; fflag_ramp() does so."));
+	if (set == 3)
+		fflag_check_ramp(starts_at, ends_at, flag);
+}
+
 PG_FUNCTION_INFO_V1(fflag_check);
 
 Datum
@@ -155,18 +208,14 @@ fflag_check(PG_FUNCTION_ARGS)
 	TupleDesc	desc = RelationGetDescr(data->tg_relation);
 	HeapTuple	tuple = new_tuple(data);
 	char	   *name = get_value(data, tuple, "name");
-	char	   *percentage = get_value(data, tuple, "rollout_percentage");
+	const char *flag = name ? name : "";
 	int			updated_at = SPI_fnumber(desc, "updated_at");
 
 	/* nulls are left to the columns' constraints */
 	if (name != NULL)
 		fflag_check_name(name);
-	if (percentage != NULL)
-		fflag_check_percentage(DirectFunctionCall3(numeric_in,
-												   CStringGetDatum(percentage),
-												   ObjectIdGetDatum(InvalidOid),
-												   Int32GetDatum(-1)),
-							   name ? name : "");
+	check_percentage(data, tuple, "rollout_percentage", flag);
+	check_terms(data, tuple, flag);
 
 	/* the owner may have dropped or retyped it */
 	if (TRIGGER_FIRED_BY_UPDATE(data->tg_event) && updated_at > 0 &&
