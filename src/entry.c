@@ -51,6 +51,7 @@ fflag_entries_init(void)
 void
 fflag_entries_forget_flags(void)
 {
+	fflag_usage_flush();		/* what they have counted */
 	MemoryContextReset(flags_cxt);
 	flags = NULL;
 	all_flags = NULL;
@@ -135,7 +136,7 @@ fflag_entries_add_flag(const fflag_row *row)
 const fflag_entry *
 fflag_entries_add_unknown(fflag_string name, bool *forgotten)
 {
-	static const fflag_entry unknown = {.name = {"", SIZE_MAX}};	/* equals no name */
+	static fflag_entry unknown = {.name = {"", SIZE_MAX}};	/* equals no name */
 
 	*forgotten = false;
 	if (name.len > MAX_UNKNOWN_LENGTH)
@@ -143,6 +144,7 @@ fflag_entries_add_unknown(fflag_string name, bool *forgotten)
 
 	if (unknown_names != NULL && unknown_names->members >= MAX_UNKNOWN_NAMES)
 	{
+		fflag_usage_flush();
 		unknown_names = NULL;
 		MemoryContextReset(unknown_cxt);
 		*forgotten = true;
@@ -155,15 +157,11 @@ fflag_entries_add_unknown(fflag_string name, bool *forgotten)
 	return add(unknown_names, unknown_cxt, name, NULL);
 }
 
-/* Bytewise, which is how the name column is collated. */
 static int
 compare_names(const void *a, const void *b)
 {
-	fflag_string x = (*(const fflag_entry *const *) a)->name;
-	fflag_string y = (*(const fflag_entry *const *) b)->name;
-	int			order = memcmp(x.data, y.data, Min(x.len, y.len));
-
-	return order != 0 ? order : (x.len > y.len) - (x.len < y.len);
+	return fflag_string_compare((*(const fflag_entry *const *) a)->name,
+								(*(const fflag_entry *const *) b)->name);
 }
 
 /* Takes note that all flags have been added. */

@@ -97,18 +97,17 @@ evaluate_entry(const fflag_entry *entry, NullableDatum id, user_type type,
 /*
  * Evaluates the flag named by argument 0 for the user of argument 1; the other
  * two are is_staff and default_value.  For each of them NULL is false, and a
- * NULL name is one that no flag has.  *flag is set to what was evaluated.
+ * NULL name is one that no flag has.  *entry is set to what was evaluated.
  */
 static pg_attribute_always_inline fflag_decision
-evaluate(FunctionCallInfo fcinfo, user_type type, const fflag_flag **flag)
+evaluate(FunctionCallInfo fcinfo, user_type type, const fflag_entry **entry)
 {
-	static const fflag_entry no_entry;
-	const fflag_entry *entry = &no_entry;
+	static fflag_entry no_entry;
 
+	*entry = &no_entry;
 	if (!PG_ARGISNULL(0))
-		entry = fflag_cache_get(fcinfo->flinfo, PG_GETARG_DATUM(0));
-	*flag = &entry->flag;
-	return evaluate_entry(entry, fcinfo->args[1], type,
+		*entry = fflag_cache_get(fcinfo->flinfo, PG_GETARG_DATUM(0));
+	return evaluate_entry(*entry, fcinfo->args[1], type,
 						  !PG_ARGISNULL(2) && PG_GETARG_BOOL(2),
 						  !PG_ARGISNULL(3) && PG_GETARG_BOOL(3));
 }
@@ -117,9 +116,11 @@ evaluate(FunctionCallInfo fcinfo, user_type type, const fflag_flag **flag)
 static inline Datum
 fflag_enabled(FunctionCallInfo fcinfo, user_type type)
 {
-	const fflag_flag *flag;
+	const fflag_entry *entry;
+	bool		enabled = evaluate(fcinfo, type, &entry).enabled;
 
-	PG_RETURN_BOOL(evaluate(fcinfo, type, &flag).enabled);
+	fflag_entry_count(entry, 1, enabled);
+	PG_RETURN_BOOL(enabled);
 }
 
 OVERLOADS(fflag_enabled,
@@ -153,8 +154,8 @@ OVERLOADS(fflag_bucket,
 static inline Datum
 fflag_explain(FunctionCallInfo fcinfo, user_type type)
 {
-	const fflag_flag *flag;
-	fflag_decision decision = evaluate(fcinfo, type, &flag);
+	const fflag_entry *entry;
+	fflag_decision decision = evaluate(fcinfo, type, &entry);
 	TupleDesc	desc;
 	Datum		values[5];
 	bool		nulls[5] = {false};
@@ -170,10 +171,10 @@ fflag_explain(FunctionCallInfo fcinfo, user_type type)
 	values[3] = nulls[3] ? 0 : Int32GetDatum(get_bucket(fcinfo, type));
 
 	/* exactly what the table says, less trailing zeros */
-	nulls[4] = !flag->known;
+	nulls[4] = !entry->flag.known;
 	values[4] = nulls[4] ? 0 :
 		DirectFunctionCall1(numeric_trim_scale,
-							NumericGetDatum(int64_div_fast_to_numeric(flag->rollout, 3)));
+							NumericGetDatum(int64_div_fast_to_numeric(entry->flag.rollout, 3)));
 
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc),
 													  values, nulls)));

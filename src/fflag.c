@@ -37,6 +37,20 @@ _PG_init(void)
 								 PGC_USERSET,
 								 0,
 								 NULL, NULL, NULL);
+
+	/*
+	 * For superusers only, because whoever could stop counting could make a
+	 * flag look as if nobody used it.
+	 */
+	if (!defined)
+		DefineCustomBoolVariable("fflag.track_usage",
+								 "Counts evaluations of flags.",
+								 "fflag_usage() shows them.",
+								 &fflag_track_usage,
+								 true,
+								 PGC_SUSET,
+								 0,
+								 NULL, NULL, NULL);
 	defined = true;
 	MarkGUCPrefixReserved("fflag");
 
