@@ -95,6 +95,15 @@ static TimestampTz reclaim_after;
 static fflag_usage_count *listed;
 static TimestampTz flush_after;
 
+/* A background worker need not have set it. */
+static TimestampTz
+statement_start(void)
+{
+	TimestampTz start = GetCurrentStatementStartTimestamp();
+
+	return start != 0 ? start : GetCurrentTimestamp();
+}
+
 /* ----------
  * The segment
  * ----------
@@ -209,7 +218,7 @@ attach(void)
 static bool
 is_attached(void)
 {
-	TimestampTz now = GetCurrentStatementStartTimestamp();
+	TimestampTz now = statement_start();
 
 	/* a single-user server has nobody to share with */
 	if (segment != NULL || !IsUnderPostmaster || now < attach_after)
@@ -220,7 +229,7 @@ is_attached(void)
 }
 
 /* ----------
- * Slots: all but reclaim() with the lock held exclusively
+ * Slots, with the lock held; exclusively to change any
  * ----------
  */
 
@@ -331,29 +340,38 @@ find_rest(bool known)
 	{
 		i = insert(rest, hash, true);
 		if (i != 0)
-			slot_at(i)->since = GetCurrentTimestamp();
+			slot_at(i)->since = statement_start();
 	}
 	return i;
 }
 
-/* The slot of a name, which may become its own now. */
+/*
+ * The slot of a name.  If it has none, or is taken for one of the other kind, the
+ * result is 0, or with may_change it becomes what it should be if it can.
+ */
 static int
-find_or_insert(fflag_string name, uint32 hash, bool known)
+find(fflag_string name, bool known, bool may_change)
 {
+	uint32		hash = hash_of(name);
 	int			i = look_up(name, hash);
 
 	if (i == 0)
-		return insert(name, hash, known);
-	/* since it was made up, somebody has created the flag; or the other way */
-	segment->unknown += slot_at(i)->known - known;
-	slot_at(i)->known = known;
+		return may_change ? insert(name, hash, known) : 0;
+	if (slot_at(i)->known != known)
+	{
+		/* somebody has created the flag since it was made up, or dropped it */
+		if (!may_change)
+			return 0;
+		segment->unknown += known ? -1 : 1;
+		slot_at(i)->known = known;
+	}
 	return i;
 }
 
 /*
  * Takes back the slots of databases that have been dropped; nobody else can
- * know them any more.  Without the lock, which is not held while catalogs are
- * read.  Leaves garbage in the current memory context.
+ * know them any more.  Called without the lock, which is not held while catalogs
+ * are read.  Leaves garbage in the current memory context.
  */
 static void
 reclaim(void)
@@ -382,6 +400,14 @@ reclaim(void)
 	}
 }
 
+static void
+use_slot(fflag_usage_count *usage, int slot)
+{
+	usage->slot = slot;
+	if (slot != 0)
+		usage->generation = slot_at(slot)->generation;
+}
+
 /*
  * Finds out where the server counts a name.  Leaves garbage in the current memory
  * context.
@@ -389,27 +415,35 @@ reclaim(void)
 static void
 find_slot(fflag_usage_count *usage, fflag_string name, bool known)
 {
+	TimestampTz now = statement_start();
 	bool		is_short = name.len <= MAX_LENGTH;
-	uint32		hash = is_short ? hash_of(name) : 0;
 	int			slot = 0;
-	bool		again = false;
+	bool		again;
+
+	/* mostly it is there: sessions that read flags anew do not queue up */
+	if (is_short)
+	{
+		LWLockAcquire(&segment->lock, LW_SHARED);
+		slot = find(name, known, false);
+		use_slot(usage, slot);
+		LWLockRelease(&segment->lock);
+	}
+	if (slot != 0)
+		return;
 
 	do
 	{
 		LWLockAcquire(&segment->lock, LW_EXCLUSIVE);
 		(void) find_rest(true); /* it says since when we count */
 		if (is_short)
-			slot = find_or_insert(name, hash, known);
-		usage->slot = slot != 0 ? slot : find_rest(known);
-		if (usage->slot != 0)
-			usage->generation = slot_at(usage->slot)->generation;
+			slot = find(name, known, true);
+		use_slot(usage, slot != 0 ? slot : find_rest(known));
 		LWLockRelease(&segment->lock);
 
-		again = is_short && slot == 0 &&
-			GetCurrentStatementStartTimestamp() >= reclaim_after;
+		again = is_short && slot == 0 && now >= reclaim_after;
 		if (again)
 		{
-			reclaim_after = GetCurrentStatementStartTimestamp() + RETRY_AFTER;
+			reclaim_after = now + RETRY_AFTER;
 			reclaim();
 		}
 	} while (again);
@@ -437,7 +471,7 @@ fflag_usage_list(fflag_usage_count *usage, fflag_string name, bool known)
 
 	usage->evaluations = 0;
 	usage->enabled = 0;
-	usage->asked = GetCurrentStatementStartTimestamp();
+	usage->asked = statement_start();
 	usage->listed = true;
 	if (listed == NULL)
 		flush_after = usage->asked + FLUSH_AFTER;
@@ -454,7 +488,7 @@ fflag_usage_is_due(void)
 {
 	return listed != NULL &&
 		(!fflag_track_usage ||
-		 GetCurrentStatementStartTimestamp() >= flush_after);
+		 statement_start() >= flush_after);
 }
 
 /* Raises a time to at least this one. */
