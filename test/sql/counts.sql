@@ -94,7 +94,26 @@ SELECT count(fflag_enabled('full', n)) FROM generate_series(1, 10) AS n;
 RESET fflag.cache;
 SELECT evaluations FROM usage WHERE name = 'full';
 
--- a call site that outlives its transactions
+-- call sites that have counted before the counts are looked at, and go on
+SELECT fflag_usage_reset();
+BEGIN;
+DECLARE c CURSOR FOR SELECT fflag_enabled('half', n) FROM generate_series(1, 3) AS n;
+FETCH c;
+SELECT evaluations FROM usage WHERE name = 'half';
+FETCH c;
+COMMIT;
+DO $$
+DECLARE
+	answer boolean;
+BEGIN
+	FOR i IN 1 .. 5 LOOP
+		answer := fflag_enabled('full');
+		PERFORM fflag_usage();
+	END LOOP;
+END $$;
+TABLE usage;
+
+-- or outlive their transactions
 SELECT fflag_usage_reset();
 CREATE PROCEDURE evaluate() LANGUAGE plpgsql AS $$
 BEGIN
@@ -143,6 +162,20 @@ SET ROLE regress_fflag_ops;
 SELECT evaluations FROM fflag_usage() WHERE name = 'full';
 SELECT * FROM fflag_stale();
 RESET ROLE;
+-- nor does it help to be early, in a session that has not loaded the library
+\c
+SET ROLE regress_fflag_ops;
+SET fflag.track_usage = off;
+SELECT fflag_enabled('full');
+SHOW fflag.track_usage;
+RESET ROLE;
+GRANT SET ON PARAMETER fflag.track_usage TO regress_fflag_ops;
+SET ROLE regress_fflag_ops;
+SET fflag.track_usage = off;
+SELECT fflag_enabled('full');
+RESET ROLE;
+RESET fflag.track_usage;
+SELECT evaluations FROM usage WHERE name = 'full';
 DROP OWNED BY regress_fflag_ops;
 DROP ROLE regress_fflag_ops;
 
