@@ -23,6 +23,7 @@
 #include "bucket.h"
 #include "cache.h"
 #include "compat.h"
+#include "evaluate.h"
 #include "overloads.h"
 #include "rules.h"
 
@@ -126,11 +127,11 @@ OVERLOADS(fflag_enabled,
 		  fflag_enabled_bigint, fflag_enabled_uuid, fflag_enabled_text);
 
 static int
-get_bucket(FunctionCallInfo fcinfo, user_type type)
+get_bucket(Datum name_datum, Datum id, user_type type)
 {
-	text	   *name = PG_GETARG_TEXT_PP(0);
+	text	   *name = DatumGetTextPP(name_datum);
 	char		room[FFLAG_ID_ROOM];
-	fflag_string user = user_to_text(PG_GETARG_DATUM(1), type, room);
+	fflag_string user = user_to_text(id, type, room);
 
 	return fflag_bucket_of(fflag_to_utf8(fflag_string_of_text(name)),
 						   fflag_to_utf8(user));
@@ -140,21 +141,21 @@ get_bucket(FunctionCallInfo fcinfo, user_type type)
 static inline Datum
 fflag_bucket(FunctionCallInfo fcinfo, user_type type)
 {
-	PG_RETURN_INT32(get_bucket(fcinfo, type));
+	PG_RETURN_INT32(get_bucket(PG_GETARG_DATUM(0), PG_GETARG_DATUM(1), type));
 }
 
 OVERLOADS(fflag_bucket,
 		  fflag_bucket_bigint, fflag_bucket_uuid, fflag_bucket_text);
 
 /*
- * fflag_explain(name, user_id, is_staff, default_value)
- * returns (enabled, rule, reason, bucket, rollout_percentage)
+ * The result of fflag_explain() and fflag_explain_at(): what has been decided
+ * for the flag of this name and for this user, and why.
  */
-static inline Datum
-fflag_explain(FunctionCallInfo fcinfo, user_type type)
+Datum
+fflag_explanation(FunctionCallInfo fcinfo, NullableDatum name,
+				  NullableDatum id, user_type type, const fflag_flag *flag,
+				  fflag_decision decision)
 {
-	const fflag_flag *flag;
-	fflag_decision decision = evaluate(fcinfo, type, &flag);
 	TupleDesc	desc;
 	Datum		values[5];
 	bool		nulls[5] = {false};
@@ -166,8 +167,8 @@ fflag_explain(FunctionCallInfo fcinfo, user_type type)
 	values[1] = CStringGetTextDatum(fflag_rule_name(decision.rule));
 	values[2] = CStringGetTextDatum(fflag_rule_reason(decision.rule));
 
-	nulls[3] = PG_ARGISNULL(0) || PG_ARGISNULL(1);
-	values[3] = nulls[3] ? 0 : Int32GetDatum(get_bucket(fcinfo, type));
+	nulls[3] = name.isnull || id.isnull;
+	values[3] = nulls[3] ? 0 : Int32GetDatum(get_bucket(name.value, id.value, type));
 
 	/* exactly what the table says, less trailing zeros */
 	nulls[4] = !flag->known;
@@ -177,6 +178,20 @@ fflag_explain(FunctionCallInfo fcinfo, user_type type)
 
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc),
 													  values, nulls)));
+}
+
+/*
+ * fflag_explain(name, user_id, is_staff, default_value)
+ * returns (enabled, rule, reason, bucket, rollout_percentage)
+ */
+static inline Datum
+fflag_explain(FunctionCallInfo fcinfo, user_type type)
+{
+	const fflag_flag *flag;
+	fflag_decision decision = evaluate(fcinfo, type, &flag);
+
+	return fflag_explanation(fcinfo, fcinfo->args[0], fcinfo->args[1], type,
+							 flag, decision);
 }
 
 OVERLOADS(fflag_explain,

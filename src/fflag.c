@@ -11,6 +11,7 @@
 
 #include "cache.h"
 #include "compat.h"
+#include "history.h"
 
 FFLAG_MODULE_MAGIC;
 
@@ -37,6 +38,15 @@ _PG_init(void)
 								 PGC_USERSET,
 								 0,
 								 NULL, NULL, NULL);
+	if (!defined)
+		DefineCustomStringVariable("fflag.actor",
+								   "Who the application says it is, for the history.",
+								   "Recorded beside session_user, never instead.",
+								   &fflag_actor,
+								   "",
+								   PGC_USERSET,
+								   0,
+								   NULL, NULL, NULL);
 	defined = true;
 	MarkGUCPrefixReserved("fflag");
 

@@ -76,6 +76,9 @@ extern AttrNumber fflag_find_column(Relation rel, const char *name, Oid *type);
 extern Oid	fflag_find_index(Relation rel, int nkeys, const AttrNumber *attnums,
 							 const Oid *types, bool unique, bool *too_young);
 extern const char *fflag_column_name(fflag_column column);
+extern fflag_table_id fflag_column_table(fflag_column column);
+extern Oid	fflag_column_type(fflag_column column);
+extern bool fflag_lists_once(fflag_source *source);
 extern int64 fflag_estimate_rows(Oid relid);
 extern BlockNumber fflag_count_blocks(Oid relid);
 
