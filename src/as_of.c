@@ -208,7 +208,7 @@ changes(as_of *q, const char *columns, const char *key)
 
 	if (q->restored)
 		hidden = psprintf(" AND NOT EXISTS (SELECT FROM %s WHERE %s AND rc.origin " EQUAL " hc.origin"
-						  " AND r.since OPERATOR(pg_catalog.<) %s"
+						  " AND r.since IS NOT NULL AND r.since OPERATOR(pg_catalog.<) %s"
 						  " AND ROW(rc.at, r.sequence) OPERATOR(pg_catalog.>=) ROW(hc.at, h.sequence))",
 						  psprintf(with_change, q->history, "r", q->change, "r", "rc"),
 						  psprintf(key, "r"), fflag_restored_before(q->change, "rc"));

@@ -71,7 +71,9 @@ get_plan(fflag_command *command)
 			strcmp(kept[i].sql, command->sql) == 0)
 			return kept[i].plan;
 	}
-	plan = SPI_prepare(command->sql, command->nargs, command->types);
+	/* a question and a change take less time than a plan for them */
+	plan = SPI_prepare_cursor(command->sql, command->nargs, command->types,
+							  CURSOR_OPT_GENERIC_PLAN);
 	if (plan == NULL)
 		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
 	if (n_kept < KEPT_PLANS)
