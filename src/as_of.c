@@ -119,8 +119,10 @@ check_moment(as_of *q)
 				errhint("Ask what a user got at a moment that is past."));
 	fflag_add_parameter(&command, UUIDOID, own_origin(q));
 	command.sql = psprintf("SELECT coalesce(pg_catalog.min(at) FILTER (WHERE origin OPERATOR(pg_catalog.<>) $1), pg_catalog.min(at)),"
-						   " coalesce(pg_catalog.min(origin::text) OPERATOR(pg_catalog.<>) pg_catalog.max(origin::text), false)"
-						   " FROM %s WHERE begins", q->change);
+						   " coalesce(pg_catalog.min(origin::pg_catalog.text) OPERATOR(pg_catalog.<>) pg_catalog.max(origin::pg_catalog.text), false),"
+						   " EXISTS (SELECT FROM %s WHERE at IS NULL AND NOT begins AND transaction OPERATOR(pg_catalog.<>)"
+						   " coalesce(pg_catalog.pg_current_xact_id_if_assigned(), '0'::pg_catalog.xid8))"
+						   " FROM %s WHERE begins", q->change, q->change);
 	fflag_run_kept(&command);
 	begin = DatumGetTimestampTz(result(1, &isnull));
 	if (isnull)
@@ -137,12 +139,7 @@ check_moment(as_of *q)
 				errdetail("What flags were at %s is not known.", time_to_text(q->at)),
 				errhint("Ask for a later moment."));
 	q->restored = DatumGetBool(result(2, &isnull));
-
-	command.nargs = 0;
-	command.sql = psprintf("SELECT FROM %s WHERE at IS NULL AND NOT begins AND transaction OPERATOR(pg_catalog.<>)"
-						   " coalesce(pg_catalog.pg_current_xact_id_if_assigned(), '0'::pg_catalog.xid8)",
-						   q->change);
-	if (fflag_run_kept(&command) > 0)
+	if (DatumGetBool(result(3, &isnull)))
 		ereport(ERROR,
 				errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				errmsg("table \"%s\" has changes without a time", FFLAG_CHANGE_TABLE),
@@ -173,12 +170,12 @@ check_recorded(as_of *q, Oid relid)
 char *
 fflag_restored_before(const char *change, const char *alias)
 {
-	return psprintf("(SELECT greatest(pg_catalog.max(other.at), (SELECT pg_catalog.max(own.at) FROM %s AS own"
+	return psprintf("(SELECT greatest(pg_catalog.max(others.last), (SELECT pg_catalog.max(own.at) FROM %s AS own"
 					" WHERE own.begins AND own.origin " EQUAL " %s.origin))"
-					" FROM (SELECT (SELECT pg_catalog.max(c.at) FROM %s AS c"
-					" WHERE c.origin " EQUAL " b.origin AND c.at OPERATOR(pg_catalog.<) %s.at) AS at"
-					" FROM %s AS b WHERE b.begins AND b.origin OPERATOR(pg_catalog.<>) %s.origin) AS other"
-					" WHERE other.at IS NOT NULL HAVING pg_catalog.count(*) OPERATOR(pg_catalog.>) 0)",
+					" FROM (SELECT (SELECT pg_catalog.max(its.at) FROM %s AS its"
+					" WHERE its.origin " EQUAL " other.origin AND its.at OPERATOR(pg_catalog.<) %s.at) AS last"
+					" FROM %s AS other WHERE other.begins AND other.origin OPERATOR(pg_catalog.<>) %s.origin) AS others"
+					" WHERE others.last IS NOT NULL HAVING pg_catalog.count(*) OPERATOR(pg_catalog.>) 0)",
 					change, alias, change, alias, change, alias);
 }
 
@@ -193,7 +190,7 @@ add_period(as_of *q, fflag_command *command)
 
 /*
  * A query for what is known of the changes of one thing after the moment, in
- * order.  In the key, %1$s stands for the row of the history.
+ * order.  The key says of which, in terms of a row h of the history.
  *
  * A row that a restore has inserted hides what this database has recorded of the
  * same thing before: that was of something else.
@@ -201,34 +198,56 @@ add_period(as_of *q, fflag_command *command)
 static char *
 changes(as_of *q, const char *columns, const char *key)
 {
-	static const char *const with_change = "%s AS %s CROSS JOIN LATERAL"
+	static const char *const from = "FROM %s AS h CROSS JOIN LATERAL"
 		" (SELECT coalesce(c.at, 'infinity'::pg_catalog.timestamptz) AS at, c.origin FROM %s AS c"
-		" WHERE c.id " EQUAL " %s.change OFFSET 0) AS %s";
-	const char *hidden = "";
+		" WHERE c.id " EQUAL " h.change OFFSET 0) AS hc WHERE %s";
+	char	   *events = psprintf(from, q->history, q->change, key);
+	char	   *hidden = "";
+	char	   *restored = "";
 
 	if (q->restored)
-		hidden = psprintf(" AND NOT EXISTS (SELECT FROM %s WHERE %s AND rc.origin " EQUAL " hc.origin"
-						  " AND r.since IS NOT NULL AND r.since OPERATOR(pg_catalog.<) %s"
-						  " AND ROW(rc.at, r.sequence) OPERATOR(pg_catalog.>=) ROW(hc.at, h.sequence))",
-						  psprintf(with_change, q->history, "r", q->change, "r", "rc"),
-						  psprintf(key, "r"), fflag_restored_before(q->change, "rc"));
-	return psprintf("SELECT %s FROM %s WHERE %s AND hc.at OPERATOR(pg_catalog.>) $1"
+	{
+		restored = psprintf("WITH restored AS MATERIALIZED (SELECT hc.origin, hc.at, h.sequence %s"
+							" AND h.since IS NOT NULL AND h.since OPERATOR(pg_catalog.<) %s) ",
+							events, fflag_restored_before(q->change, "hc"));
+		hidden = " AND NOT EXISTS (SELECT FROM restored AS r WHERE r.origin " EQUAL " hc.origin"
+			" AND ROW(r.at, r.sequence) OPERATOR(pg_catalog.>=) ROW(hc.at, h.sequence))";
+	}
+	return psprintf("%sSELECT %s %s AND hc.at OPERATOR(pg_catalog.>) $1"
 					" AND ROW(hc.at, h.sequence) OPERATOR(pg_catalog.<=) ROW($2, $3)%s"
 					" ORDER BY hc.at, h.sequence, h.old_row IS NULL",
-					columns,
-					psprintf(with_change, q->history, "h", q->change, "h", "hc"),
-					psprintf(key, "h"), hidden);
+					restored, columns, events, hidden);
 }
 
-/* Which tables flags were read from then, and until when. */
+/* Refuses if changes after the moment may be missing; tells of the last such. */
+static void
+complain_of_gap(as_of *q, TimestampTz until)
+{
+	ereport(ERROR,
+			errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			errmsg("changes of %s before %s may be missing in the history",
+				   q->attached ? "attached tables" : "flags",
+				   time_to_text(until)),
+			errdetail("What flags were at %s is not known.", time_to_text(q->at)),
+			errhint("Ask for a later moment."));
+}
+
+/*
+ * Which tables flags were read from then, and until when: by the changes of
+ * feature_flag_attachment after the moment, or by its row of today.
+ */
 static void
 find_tables(as_of *q)
 {
+	enum
+	{
+		KIND = 1, NO_OLD_ROW, NO_NEW_ROW, ATTACHED, AT, SEQUENCE, NAMES
+	};
 	fflag_command command = {.user = q->owner,.read_only = true};
-	fflag_attachment today;
 	StringInfoData columns;
 	uint64		count;
 	bool		isnull;
+	bool		found = false;
 	Relation	rel = fflag_open_relation(get_relname_relid(FFLAG_ATTACHMENT_TABLE, q->schema));
 
 	check_recorded(q, RelationGetRelid(rel));
@@ -237,48 +256,67 @@ find_tables(as_of *q)
 	q->closed_sequence = PG_INT64_MAX;
 
 	initStringInfo(&columns);
-	appendStringInfoString(&columns, "h.old_row IS NULL, h.new_row IS NULL, hc.at, h.sequence");
+	appendStringInfoString(&columns, "h.kind " EQUAL " '" FFLAG_KIND_GAP "', h.old_row IS NULL, h.new_row IS NULL,"
+						   " h.attached, hc.at, h.sequence");
 	for (int i = 0; i < FFLAG_COLUMNS; i++)
 		appendStringInfo(&columns, ", h.old_row OPERATOR(pg_catalog.->>) '%s'",
 						 fflag_column_name(i));
 	add_period(q, &command);
-	command.sql = changes(q, columns.data, "%1$s.kind " EQUAL " '" FFLAG_KIND_TABLES "'");
+	command.sql = changes(q, columns.data,
+						  "(h.kind " EQUAL " '" FFLAG_KIND_TABLES "' OR h.kind " EQUAL " '" FFLAG_KIND_GAP "')");
 	count = fflag_run_kept(&command);
-	if (count == 0)
+
+	for (uint64 i = 0; q->open && i < count; i++)
 	{
+		HeapTuple	tuple = SPI_tuptable->vals[i];
+		TupleDesc	desc = SPI_tuptable->tupdesc;
+
+		if (DatumGetBool(SPI_getbinval(tuple, desc, KIND, &isnull)))
+			continue;
+		if (!found)
+		{
+			/* the first tells what was, up to a later one that ends it */
+			found = true;
+			q->attached = !DatumGetBool(SPI_getbinval(tuple, desc, NO_OLD_ROW, &isnull));
+			for (int c = 0; q->attached && c < FFLAG_COLUMNS; c++)
+			{
+				Datum		name = SPI_getbinval(tuple, desc, NAMES + c, &isnull);
+
+				if (!isnull)
+					namestrcpy(&q->columns[c], TextDatumGetCString(name));
+			}
+		}
+		if (q->attached && DatumGetBool(SPI_getbinval(tuple, desc, NO_NEW_ROW, &isnull)))
+		{
+			q->open = false;
+			q->closed_at = DatumGetTimestampTz(SPI_getbinval(tuple, desc, AT, &isnull));
+			q->closed_sequence = DatumGetInt64(SPI_getbinval(tuple, desc, SEQUENCE, &isnull));
+		}
+	}
+	if (!found)
+	{
+		fflag_attachment today;
+
 		q->attached = fflag_read_attachment(rel, q->snapshot, &today);
 		if (q->attached)
 			memcpy(q->columns, today.columns, sizeof(q->columns));
 	}
-	else
+	for (uint64 i = count; i-- > 0;)
 	{
-		q->attached = !DatumGetBool(result(1, &isnull));
-		for (int i = 0; q->attached && i < FFLAG_COLUMNS; i++)
-		{
-			Datum		name = result(5 + i, &isnull);
+		HeapTuple	tuple = SPI_tuptable->vals[i];
+		TupleDesc	desc = SPI_tuptable->tupdesc;
+		TimestampTz at = DatumGetTimestampTz(SPI_getbinval(tuple, desc, AT, &isnull));
 
-			if (!isnull)
-				namestrcpy(&q->columns[i], TextDatumGetCString(name));
-		}
-		for (uint64 i = 0; q->attached && q->open && i < count; i++)
-		{
-			HeapTuple	tuple = SPI_tuptable->vals[i];
-			TupleDesc	desc = SPI_tuptable->tupdesc;
-
-			if (!DatumGetBool(SPI_getbinval(tuple, desc, 2, &isnull)))
-				continue;
-			q->open = false;
-			q->closed_at = DatumGetTimestampTz(SPI_getbinval(tuple, desc, 3, &isnull));
-			q->closed_sequence = DatumGetInt64(SPI_getbinval(tuple, desc, 4, &isnull));
-		}
+		if (DatumGetBool(SPI_getbinval(tuple, desc, KIND, &isnull)) && at <= q->closed_at &&
+			DatumGetBool(SPI_getbinval(tuple, desc, ATTACHED, &isnull)) == q->attached)
+			complain_of_gap(q, at);
 	}
 	table_close(rel, AccessShareLock);
 
 	if (!q->attached)
 	{
 		q->source = fflag_locate_own(q->schema);
-		for (int i = 0; i < FFLAG_COLUMNS; i++)
-			q->columns[i] = q->source.columns[i];
+		memcpy(q->columns, q->source.columns, sizeof(q->columns));
 	}
 	else if (q->open)
 		q->source = fflag_locate(q->schema, q->snapshot);
@@ -287,28 +325,6 @@ find_tables(as_of *q)
 		check_recorded(q, q->source.tables[FFLAG_FLAGS].relid);
 		check_recorded(q, q->source.tables[FFLAG_USERS].relid);
 	}
-}
-
-/* Refuses if changes after the moment may be missing. */
-static void
-check_gaps(as_of *q)
-{
-	fflag_command command = {.user = q->owner,.read_only = true};
-	bool		isnull;
-
-	add_period(q, &command);
-	fflag_add_parameter(&command, BOOLOID, BoolGetDatum(q->attached));
-	command.sql = changes(q, "hc.at", "%1$s.kind " EQUAL " '" FFLAG_KIND_GAP "' AND %1$s.attached " EQUAL " $4");
-	if (fflag_run_kept(&command) > 0)
-		ereport(ERROR,
-				errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				errmsg("changes of the %s before %s may not have been recorded",
-					   q->attached ? "attached tables" : "flags",
-					   time_to_text(DatumGetTimestampTz(SPI_getbinval(SPI_tuptable->vals[SPI_processed - 1],
-																	  SPI_tuptable->tupdesc,
-																	  1, &isnull)))),
-				errdetail("What flags were at %s is not known.", time_to_text(q->at)),
-				errhint("Ask for a later moment."));
 }
 
 /* The flag of this name as it was; false if there was none. */
@@ -347,9 +363,9 @@ read_flag_at(as_of *q, Datum name, fflag_row *row)
 	fflag_add_parameter(&command, TEXTOID, name);
 	command.sql = psprintf("%s LIMIT 1",
 						   changes(q, columns.data,
-								   "%1$s.kind " EQUAL " '" FFLAG_KIND_FLAG "' AND %1$s.attached " EQUAL " $4"
-								   " AND pg_catalog.\"left\"(%1$s.name, 100) " EQUAL " pg_catalog.\"left\"($5, 100)"
-								   " AND %1$s.name " EQUAL " $5"));
+								   "h.kind " EQUAL " '" FFLAG_KIND_FLAG "' AND h.attached " EQUAL " $4"
+								   " AND pg_catalog.\"left\"(h.name, 100) " EQUAL " pg_catalog.\"left\"($5, 100)"
+								   " AND h.name " EQUAL " $5"));
 	if (fflag_run_kept(&command) == 0)
 		return q->open &&
 			fflag_read_flag(&q->source, fflag_string_of_text(DatumGetTextPP(name)),
@@ -384,10 +400,10 @@ read_listed_at(as_of *q, fflag_string flag_id, fflag_string user)
 						PointerGetDatum(cstring_to_text_with_len(user.data, user.len)));
 	command.sql = psprintf("%s LIMIT 1",
 						   changes(q, "h.old_row IS NOT NULL",
-								   "%1$s.kind " EQUAL " '" FFLAG_KIND_USER "' AND %1$s.attached " EQUAL " $4"
-								   " AND pg_catalog.\"left\"(%1$s.flag_id, 100) " EQUAL " pg_catalog.\"left\"($5, 100)"
-								   " AND pg_catalog.\"left\"(%1$s.user_id, 100) " EQUAL " pg_catalog.\"left\"($6, 100)"
-								   " AND %1$s.flag_id " EQUAL " $5 AND %1$s.user_id " EQUAL " $6"));
+								   "h.kind " EQUAL " '" FFLAG_KIND_USER "' AND h.attached " EQUAL " $4"
+								   " AND pg_catalog.\"left\"(h.flag_id, 100) " EQUAL " pg_catalog.\"left\"($5, 100)"
+								   " AND pg_catalog.\"left\"(h.user_id, 100) " EQUAL " pg_catalog.\"left\"($6, 100)"
+								   " AND h.flag_id " EQUAL " $5 AND h.user_id " EQUAL " $6"));
 	if (fflag_run_kept(&command) == 0)
 		return q->open &&
 			fflag_read_listed(&q->source, flag_id, user, q->snapshot);
@@ -413,7 +429,6 @@ decide_at(as_of *q, NullableDatum name, NullableDatum id, user_type type,
 	check_moment(q);
 	fflag_check_stamped(q->schema);
 	find_tables(q);
-	check_gaps(q);
 	if (!name.isnull && !read_flag_at(q, name.value, &row))
 		row.flag.known = false;
 

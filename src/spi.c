@@ -124,7 +124,7 @@ fflag_run_kept(fflag_command *command)
 
 /*
  * The same with a search_path of pg_catalog, for commands that are too long to
- * qualify each operator.
+ * qualify each operator.  To compile such a one takes longer than to run it.
  */
 uint64
 fflag_run_in_catalog(fflag_command *command)
@@ -134,6 +134,8 @@ fflag_run_in_catalog(fflag_command *command)
 
 	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET,
 							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	(void) set_config_option("jit", "off", PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
 	processed = fflag_run_kept(command);
 	AtEOXact_GUC(true, nest_level);
 	return processed;
