@@ -61,13 +61,40 @@ ALTER TABLE @extschema@.feature_flag_user
 	ENABLE ALWAYS TRIGGER fflag_invalidate;
 
 --
+-- Usage
+--
+
+CREATE FUNCTION @extschema@.fflag_usage()
+RETURNS TABLE (name pg_catalog.text, known boolean, evaluations bigint, enabled bigint,
+	last_evaluated_at timestamp with time zone, since timestamp with time zone)
+LANGUAGE c VOLATILE PARALLEL RESTRICTED ROWS 50
+AS 'MODULE_PATHNAME', 'fflag_usage';
+COMMENT ON FUNCTION @extschema@.fflag_usage() IS
+'how often this server has evaluated each flag, and names that no flag has, in this database';
+
+CREATE FUNCTION @extschema@.fflag_usage_reset() RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'fflag_usage_reset';
+COMMENT ON FUNCTION @extschema@.fflag_usage_reset() IS
+'counts evaluations in this database from zero again';
+
+CREATE FUNCTION @extschema@.fflag_stale(unchanged_for interval DEFAULT '30 days')
+RETURNS TABLE (name pg_catalog.text, reason pg_catalog.text,
+	updated_at timestamp with time zone, last_evaluated_at timestamp with time zone)
+LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED ROWS 20
+AS 'MODULE_PATHNAME', 'fflag_stale';
+COMMENT ON FUNCTION @extschema@.fflag_stale(interval) IS
+'flags that can go: everybody has had the same answer, or nobody has asked, for so long';
+
+--
 -- Privileges, of what is new in this script, as in the script of 1.0.
 -- @extowner@ would be the role that updates.
 --
 
 DO $$
 DECLARE
-	new_members CONSTANT pg_catalog.name[] := '{fflag_schedule,fflag_ramp}';
+	new_members CONSTANT pg_catalog.name[] :=
+		'{fflag_schedule,fflag_ramp,fflag_usage,fflag_usage_reset,fflag_stale}';
 	member record;
 	grantee pg_catalog.text;
 BEGIN

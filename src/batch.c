@@ -188,9 +188,10 @@ static pg_attribute_always_inline bool *
 evaluate_all(FunctionCallInfo fcinfo, user_type type, elements *users,
 			 elements *staff, bool *answers)
 {
-	static const fflag_entry no_entry;
+	static fflag_entry no_entry;
 	const fflag_entry *entry = &no_entry;
 	first_decisions first;
+	int			enabled = 0;
 	MemoryContext chunk = AllocSetContextCreate(CurrentMemoryContext,
 												"fflag chunk",
 												ALLOCSET_DEFAULT_SIZES);
@@ -208,6 +209,9 @@ evaluate_all(FunctionCallInfo fcinfo, user_type type, elements *users,
 	}
 	MemoryContextSwitchTo(caller);
 	MemoryContextDelete(chunk);
+	for (int i = 0; i < users->count; i++)
+		enabled += answers[i];
+	fflag_entry_count(entry, users->count, enabled);
 	return answers;
 }
 

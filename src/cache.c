@@ -214,6 +214,18 @@ end_subtransaction(SubXactEvent event, SubTransactionId subid,
 	}
 }
 
+/*
+ * Adds the counts of this session to the server's.  After that no name is listed
+ * any more; the new generation sends each call site to get_by_name(), which lists
+ * its name again.
+ */
+void
+fflag_cache_flush_usage(void)
+{
+	fflag_usage_flush();
+	parts[FFLAG_FLAGS].generation++;
+}
+
 static void
 end_transaction(XactEvent event, void *arg)
 {
@@ -221,6 +233,11 @@ end_transaction(XactEvent event, void *arg)
 		fflag_begin_commit();
 	if (event == XACT_EVENT_ABORT)
 		mistrust_messages();
+	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT ||
+		event == XACT_EVENT_PREPARE ||
+		event == XACT_EVENT_PARALLEL_COMMIT ||
+		event == XACT_EVENT_PARALLEL_ABORT)
+		fflag_cache_flush_usage();
 }
 
 /*
@@ -548,6 +565,8 @@ get_by_name(FmgrInfo *flinfo, Datum name_datum)
 		flinfo->fn_extra = site =
 			MemoryContextAllocZero(flinfo->fn_mcxt, sizeof(call_site));
 		site->constant = has_constant_name(flinfo);
+		if (fflag_usage_is_due())
+			fflag_cache_flush_usage();
 	}
 	else if (site->generation == parts[FFLAG_FLAGS].generation &&
 			 fflag_string_equal(site->entry->name, name))
@@ -557,6 +576,9 @@ get_by_name(FmgrInfo *flinfo, Datum name_datum)
 	}
 
 	site->entry = find_or_load(name, snapshot);
+	if (!site->entry->usage.listed)
+		fflag_usage_list(&unconstify(fflag_entry *, site->entry)->usage,
+						 site->entry->name, site->entry->flag.known);
 	site->generation = parts[FFLAG_FLAGS].generation;
 	if (unlikely(site->entry->terms != NULL))
 		site->generation = 0;	/* the time may be another at the next call */

@@ -35,6 +35,7 @@ extern struct fflag_allowlist *fflag_cache_list(const fflag_entry *entry);
 extern void fflag_cache_add_dependency(struct PlannerGlobal *glob,
 									   const fflag_entry *entry);
 extern void fflag_cache_begin_write(FmgrInfo *flinfo);
+extern void fflag_cache_flush_usage(void);
 extern fflag_cache_stats fflag_cache_get_stats(Oid function);
 
 #endif							/* FFLAG_CACHE_H */

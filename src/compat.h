@@ -76,4 +76,14 @@
 	array_iter_next(it, isnull, i, (type).len, (type).byval, (type).align)
 #endif
 
+/* 19 keeps the names of locks in shared memory, others in each process */
+#if PG_VERSION_NUM >= 190000
+#define fflag_new_tranche(name) LWLockNewTrancheId(name)
+#define fflag_name_tranche(lock, name) ((void) 0)
+#else
+#define fflag_new_tranche(name) LWLockNewTrancheId()
+#define fflag_name_tranche(lock, name) \
+	LWLockRegisterTranche((lock)->tranche, name)
+#endif
+
 #endif							/* FFLAG_COMPAT_H */

@@ -57,6 +57,7 @@ fflag_entries_init(void)
 void
 fflag_entries_forget_flags(void)
 {
+	fflag_usage_flush();		/* what they have counted */
 	MemoryContextReset(flags_cxt);
 	flags = NULL;
 	all_flags = NULL;
@@ -146,11 +147,11 @@ fflag_entries_add_flag(const fflag_row *row)
 static const fflag_entry *
 get_unremembered(fflag_string name)
 {
-	static const fflag_entry plain = {.name = {"", SIZE_MAX}};
-	static const fflag_entry off = {
+	static fflag_entry plain = {.name = {"", SIZE_MAX}};
+	static fflag_entry off = {
 		.name = {"", SIZE_MAX},.flag.overridden = true
 	};
-	static const fflag_entry on = {
+	static fflag_entry on = {
 		.name = {"", SIZE_MAX},.flag.overridden = true,.flag.forced = true
 	};
 	bool		forced;
@@ -173,6 +174,7 @@ fflag_entries_add_unknown(fflag_string name, bool *forgotten)
 
 	if (unknown_names != NULL && unknown_names->members >= MAX_UNKNOWN_NAMES)
 	{
+		fflag_usage_flush();
 		unknown_names = NULL;
 		MemoryContextReset(unknown_cxt);
 		*forgotten = true;
@@ -185,7 +187,6 @@ fflag_entries_add_unknown(fflag_string name, bool *forgotten)
 	return add(unknown_names, unknown_cxt, name, NULL);
 }
 
-/* Bytewise, which is how the name column is collated. */
 static int
 compare_names(const void *a, const void *b)
 {

@@ -10,12 +10,14 @@
 #include "fflag_string.h"
 #include "read.h"
 #include "rules.h"
+#include "usage.h"
 
 /* A flag, or the knowledge that there is none of this name. */
 typedef struct fflag_entry
 {
 	fflag_flag	flag;			/* not known if there is none */
 	fflag_terms *terms;			/* NULL: none */
+	fflag_usage_count usage;	/* see fflag_entry_count() */
 	fflag_string name;
 	fflag_string id;			/* of the flag, canonical text */
 
@@ -35,6 +37,19 @@ typedef struct fflag_entry_counts
 	int64		allowlists;
 	int64		bytes;
 } fflag_entry_counts;
+
+/*
+ * Counts evaluations of an entry that fflag_cache_get() has just returned, and how
+ * many of the answers were true.
+ */
+static inline void
+fflag_entry_count(const fflag_entry *entry, uint64 evaluations, uint64 enabled)
+{
+	fflag_usage_count *usage = &unconstify(fflag_entry *, entry)->usage;
+
+	usage->evaluations += evaluations;
+	usage->enabled += enabled;
+}
 
 extern void fflag_entries_init(void);
 extern void fflag_entries_forget_flags(void);

@@ -94,8 +94,8 @@ evaluate_entry(const fflag_entry *entry, NullableDatum id, user_type type,
 	return evaluate_with_id(entry, id.value, type, &subject);
 }
 
-/* A NULL name is one that no flag has. */
-static const fflag_entry no_entry;
+/* A NULL name is one that no flag has; what is counted here is never looked at. */
+static fflag_entry no_entry;
 
 /*
  * Evaluates the flag named by argument 0 for the user of argument 1; the other
@@ -114,10 +114,13 @@ static inline Datum
 fflag_enabled(FunctionCallInfo fcinfo, user_type type)
 {
 	const fflag_entry *entry = &no_entry;
+	bool		enabled;
 
 	if (!PG_ARGISNULL(0))
 		entry = fflag_cache_get(fcinfo->flinfo, PG_GETARG_DATUM(0));
-	PG_RETURN_BOOL(evaluate(fcinfo, type, entry).enabled);
+	enabled = evaluate(fcinfo, type, entry).enabled;
+	fflag_entry_count(entry, 1, enabled);
+	PG_RETURN_BOOL(enabled);
 }
 
 OVERLOADS(fflag_enabled,

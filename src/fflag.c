@@ -86,6 +86,23 @@ _PG_init(void)
 								 NULL);
 		defined++;
 	}
+
+	/*
+	 * For superusers only, because whoever could stop counting could make a
+	 * flag look as if nobody used it.
+	 */
+	if (defined == 3)
+	{
+		DefineCustomBoolVariable("fflag.track_usage",
+								 "Counts evaluations of flags.",
+								 "fflag_usage() shows them.",
+								 &fflag_track_usage,
+								 true,
+								 PGC_SUSET,
+								 0,
+								 NULL, NULL, NULL);
+		defined++;
+	}
 	MarkGUCPrefixReserved("fflag");
 
 	fflag_cache_init();

@@ -71,6 +71,26 @@ for my $page (sort keys %fewest)
 	cmp_ok($compared, '>=', $fewest{$page}, "$page: $compared results compared");
 	$session->disconnect;
 }
+
+# ---- the recipes of docs/operations.md that are no blocks of SQL
+
+my $session = session($node, dbname => 'operations');
+my ($yaml) = code_blocks('docs/operations.md', 'yaml');
+my ($query) = $yaml =~ /^  query: \|\n((?:    .*\n)+)/m;
+my $statement = $session->prepare($query);
+$session->do(q{SET ROLE exporter});
+cmp_ok($statement->execute, '>', 0, 'the query for an exporter returns rows');
+$session->do(q{RESET ROLE});
+is(join(' ', @{ $statement->{NAME} }), join(' ', $yaml =~ /^    - (\w+):$/mg), '... and what is said of its columns is said of all');
+$session->do(q{INSERT INTO feature_flag (name, enabled, rollout_percentage, updated_at) VALUES ('old', true, 100, now() - interval '45 days')});
+my ($command) = (code_blocks('docs/operations.md', 'crontab'))[0] =~ /^(?:\S+ ){5}(.*)$/m;
+$command =~ s/-d shop/-d operations/ or die;
+{
+	local @ENV{ 'PGHOST', 'PGPORT' } = ($node->host, $node->port);
+	local $ENV{PGOPTIONS} = '-c role=reporter';
+	is(scalar(`$command`), "old: everybody gets it, unchanged for 45 days\n", 'the nightly report');
+}
+$session->disconnect;
 $node->stop;
 
 # ---- all pages: prose is wrapped at 100 columns, links lead somewhere

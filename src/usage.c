@@ -1,0 +1,626 @@
+/*
+ * usage.c
+ *		How often each flag is evaluated, counted for the whole server without
+ *		writing anything.
+ *
+ * Evaluation adds to counters in the cache's own entry of the flag (entry.h).
+ * They are added to the server's when the transaction ends, whichever way, and
+ * before entries are forgotten.
+ *
+ * The server's counters are in one segment of dynamic shared memory, which the
+ * first backend that counts creates and pins.  Its handle is in eight bytes that
+ * the server has to spare in its main shared memory, so that nothing has to be
+ * preloaded.  A segment that cannot be had stops counting and nothing else.
+ *
+ * In the segment there is a slot for each name and database.  The slot has room
+ * for the longest name, because slots are taken back one by one: those of
+ * databases that have been dropped, and at a reset those of names that no flag
+ * has.  Then the slot's generation changes, so that a session that still knows
+ * it sees that it is not the name's any more.  Each database has two slots more,
+ * its "rests": one for flags that find no slot or whose names are too long, one
+ * for such names that no flag has.
+ *
+ * A lock protects which slot is whose: exclusively to change that, shared to add
+ * to counters.  Under it nothing throws and nothing loops without a bound.
+ *
+ * Copyright (c) 2026, fflag contributors
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "common/hashfn.h"
+#include "miscadmin.h"
+#include "storage/dsm.h"
+#include "storage/lwlock.h"
+#include "storage/shmem.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
+#include "utils/syscache.h"
+#include "utils/timestamp.h"
+
+#include "compat.h"
+#include "usage.h"
+
+#define SLOTS 4096
+#define UNKNOWN_SLOTS 512		/* at most, for names that no flag has */
+#define MAX_LENGTH 600			/* bytes; varchar(150) in UTF-8 is no longer */
+#define REST UINT16_MAX			/* instead of a length: the rest of the flags */
+#define UNKNOWN_REST (UINT16_MAX - 1)	/* or of the names that no flag has */
+
+/* as long a transaction lets others wait for its counts, in a new statement */
+#define FLUSH_AFTER (1 * USECS_PER_SEC)
+
+/* how long a session leaves alone what it could not have */
+#define RETRY_AFTER (60 * USECS_PER_SEC)
+
+typedef struct usage_slot
+{
+	pg_atomic_uint64 evaluations;
+	pg_atomic_uint64 enabled;
+	pg_atomic_uint64 last;		/* a TimestampTz */
+	TimestampTz since;			/* of REST: when counting began in its
+								 * database */
+	Oid			database;		/* InvalidOid: free */
+	uint32		hash;
+	uint32		generation;
+	uint16		next;			/* in its bucket, or among the free; 0: none */
+	uint16		length;
+	bool		known;			/* not one of the UNKNOWN_SLOTS */
+	char		name[MAX_LENGTH];
+} usage_slot;
+
+/* Slots are numbered from 1. */
+typedef struct usage_segment
+{
+	LWLock		lock;
+	uint16		free;
+	int			unknown;		/* slots of names that no flag has */
+	uint16		buckets[SLOTS];
+	usage_slot	slots[SLOTS];
+} usage_segment;
+
+/* In the main shared memory, under AddinShmemInitLock. */
+typedef struct usage_anchor
+{
+	dsm_handle	segment;
+	uint32		reported;		/* has the log been told that there is none? */
+} usage_anchor;
+
+bool		fflag_track_usage = true;
+
+static usage_segment *segment;
+static TimestampTz attach_after;	/* not tried again before this moment */
+static TimestampTz reclaim_after;
+
+static fflag_usage_count *listed;
+static TimestampTz flush_after;
+
+/* A background worker need not have set it. */
+static TimestampTz
+statement_start(void)
+{
+	TimestampTz start = GetCurrentStatementStartTimestamp();
+
+	return start != 0 ? start : GetCurrentTimestamp();
+}
+
+/* ----------
+ * The segment
+ * ----------
+ */
+
+/* The one that is there, or a new one.  Throws if there is no memory. */
+static dsm_segment *
+attach_or_create(usage_anchor *anchor)
+{
+	dsm_segment *dsm;
+	usage_segment *new;
+
+	if (anchor->segment != DSM_HANDLE_INVALID)
+	{
+		dsm = dsm_attach(anchor->segment);
+		if (dsm == NULL)
+			elog(ERROR, "dynamic shared memory segment %u is gone",
+				 anchor->segment);
+		return dsm;
+	}
+
+	dsm = dsm_create(sizeof(usage_segment), 0);
+	new = dsm_segment_address(dsm);
+	memset(new, 0, sizeof(*new));
+	LWLockInitialize(&new->lock, fflag_new_tranche("fflag_usage"));
+	for (int i = 0; i < SLOTS; i++)
+	{
+		pg_atomic_init_u64(&new->slots[i].evaluations, 0);
+		pg_atomic_init_u64(&new->slots[i].enabled, 0);
+		pg_atomic_init_u64(&new->slots[i].last, 0);
+		new->slots[i].next = i + 2 <= SLOTS ? i + 2 : 0;
+	}
+	new->free = 1;
+	dsm_pin_segment(dsm);
+	anchor->segment = dsm_segment_handle(dsm);
+	anchor->reported = false;
+	return dsm;
+}
+
+/* Tells the log, in one line, why nothing is counted. */
+static void
+report_failure(const ErrorData *error)
+{
+	ereport(LOG,
+			errcode(error->sqlerrcode),
+			errmsg("evaluations of flags are not counted: %s", error->message),
+			errdetail("Answers are not affected."),
+			errhint("Counting takes %zu kB of dynamic shared memory, and begins by itself when they can be had.",
+					sizeof(usage_segment) / 1024));
+}
+
+/*
+ * Attaches the segment, for as long as this backend lives, or creates it.  What
+ * fails here must not fail the statement.  So errors are caught, and what
+ * they leave behind is cleaned up as at the end of a transaction, but without
+ * ending one: the segment belongs to a resource owner of its own, and whoever
+ * evaluates a flag holds no LWLock that could be released by mistake.
+ */
+static void
+attach(void)
+{
+	static bool reported = false;
+	MemoryContext caller = CurrentMemoryContext;
+	ResourceOwner callers = CurrentResourceOwner;
+	ResourceOwner own = ResourceOwnerCreate(callers, "fflag usage");
+	usage_anchor *volatile anchor = NULL;
+
+	CurrentResourceOwner = own;
+	PG_TRY();
+	{
+		usage_anchor *there;
+		dsm_segment *dsm;
+		bool		found;
+
+		LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+		/* another layout would need another name: libraries can differ */
+		there = ShmemInitStruct("fflag usage 1", sizeof(usage_anchor), &found);
+		if (!found)
+			memset(there, 0, sizeof(usage_anchor));
+		anchor = there;
+		dsm = attach_or_create(there);
+		fflag_name_tranche(&((usage_segment *) dsm_segment_address(dsm))->lock,
+						   "fflag_usage");
+		dsm_pin_mapping(dsm);
+		segment = dsm_segment_address(dsm);
+		LWLockRelease(AddinShmemInitLock);
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		LWLockReleaseAll();
+		MemoryContextSwitchTo(caller);
+		error = CopyErrorData();
+		FlushErrorState();
+		ResourceOwnerRelease(own, RESOURCE_RELEASE_BEFORE_LOCKS, false, false);
+
+		/* once for the server, or where even that is unknown, for a session */
+		if (!(anchor != NULL ? anchor->reported : reported))
+			report_failure(error);
+		reported = true;
+		if (anchor != NULL)
+			anchor->reported = true;
+		FreeErrorData(error);
+	}
+	PG_END_TRY();
+	CurrentResourceOwner = callers;
+	ResourceOwnerDelete(own);
+}
+
+/* Is the segment there?  Tries to get it, now and then. */
+static bool
+is_attached(void)
+{
+	TimestampTz now = statement_start();
+
+	/* a single-user server has nobody to share with */
+	if (segment != NULL || !IsUnderPostmaster || now < attach_after)
+		return segment != NULL;
+	attach_after = now + RETRY_AFTER;
+	attach();
+	return segment != NULL;
+}
+
+/* ----------
+ * Slots, with the lock held; exclusively to change any
+ * ----------
+ */
+
+static inline usage_slot *
+slot_at(int slot)
+{
+	return &segment->slots[slot - 1];
+}
+
+/* A name as it is looked up; without data it is one of the rests. */
+static fflag_string
+rest_of(bool known)
+{
+	return fflag_string_make(NULL, known ? REST : UNKNOWN_REST);
+}
+
+static uint32
+hash_of(fflag_string name)
+{
+	uint32		hash = name.data == NULL ? (uint32) name.len :
+	hash_bytes((const unsigned char *) name.data, name.len);
+
+	return hash_combine(hash, murmurhash32(MyDatabaseId));
+}
+
+/* The slot of a name of this database, 0 if it has none. */
+static int
+look_up(fflag_string name, uint32 hash)
+{
+	int			i = segment->buckets[hash % SLOTS];
+
+	while (i != 0)
+	{
+		usage_slot *slot = slot_at(i);
+
+		if (slot->hash == hash && slot->database == MyDatabaseId &&
+			slot->length == name.len &&
+			(name.data == NULL || memcmp(slot->name, name.data, name.len) == 0))
+			return i;
+		i = slot->next;
+	}
+	return 0;
+}
+
+/* The same for a new name, 0 if there is none for it. */
+static int
+insert(fflag_string name, uint32 hash, bool known)
+{
+	int			i = segment->free;
+	uint16	   *bucket = &segment->buckets[hash % SLOTS];
+	usage_slot *slot;
+
+	if (i == 0 || (!known && segment->unknown >= UNKNOWN_SLOTS))
+		return 0;
+	slot = slot_at(i);
+	segment->free = slot->next;
+	slot->next = *bucket;
+	*bucket = i;
+	slot->database = MyDatabaseId;
+	slot->hash = hash;
+	slot->length = name.len;
+	if (name.data != NULL)
+		memcpy(slot->name, name.data, name.len);
+	slot->since = 0;
+	slot->known = known;
+	segment->unknown += !known;
+	return i;
+}
+
+static void
+clear(usage_slot *slot)
+{
+	pg_atomic_write_u64(&slot->evaluations, 0);
+	pg_atomic_write_u64(&slot->enabled, 0);
+	pg_atomic_write_u64(&slot->last, 0);
+}
+
+/* Takes a slot back. */
+static void
+free_slot(int i)
+{
+	usage_slot *slot = slot_at(i);
+	uint16	   *link = &segment->buckets[slot->hash % SLOTS];
+
+	while (*link != i)
+		link = &slot_at(*link)->next;
+	*link = slot->next;
+	slot->next = segment->free;
+	segment->free = i;
+	segment->unknown -= !slot->known;
+	slot->database = InvalidOid;
+	slot->generation++;
+	clear(slot);
+}
+
+/*
+ * The slot for names without one, 0 if there is no room for it either.  It is
+ * not among the UNKNOWN_SLOTS.
+ */
+static int
+find_rest(bool known)
+{
+	fflag_string rest = rest_of(known);
+	uint32		hash = hash_of(rest);
+	int			i = look_up(rest, hash);
+
+	if (i == 0)
+	{
+		i = insert(rest, hash, true);
+		if (i != 0)
+			slot_at(i)->since = statement_start();
+	}
+	return i;
+}
+
+/*
+ * The slot of a name.  If it has none, or is taken for one of the other kind, the
+ * result is 0, or with may_change it becomes what it should be if it can.
+ */
+static int
+find(fflag_string name, bool known, bool may_change)
+{
+	uint32		hash = hash_of(name);
+	int			i = look_up(name, hash);
+
+	if (i == 0)
+		return may_change ? insert(name, hash, known) : 0;
+	if (slot_at(i)->known != known)
+	{
+		/* somebody has created the flag since it was made up, or dropped it */
+		if (!may_change)
+			return 0;
+		segment->unknown += known ? -1 : 1;
+		slot_at(i)->known = known;
+	}
+	return i;
+}
+
+/*
+ * Takes back the slots of databases that have been dropped; nobody else can
+ * know them any more.  Called without the lock, which is not held while catalogs
+ * are read.  Leaves garbage in the current memory context.
+ */
+static void
+reclaim(void)
+{
+	List	   *databases = NIL;
+	ListCell   *lc;
+
+	for (int i = 1; i <= SLOTS; i++)
+	{
+		Oid			database = slot_at(i)->database;
+
+		if (OidIsValid(database) && database != MyDatabaseId)
+			databases = list_append_unique_oid(databases, database);
+	}
+	foreach(lc, databases)
+	{
+		if (SearchSysCacheExists1(DATABASEOID, ObjectIdGetDatum(lfirst_oid(lc))))
+			continue;
+		LWLockAcquire(&segment->lock, LW_EXCLUSIVE);
+		for (int i = 1; i <= SLOTS; i++)
+		{
+			if (slot_at(i)->database == lfirst_oid(lc))
+				free_slot(i);
+		}
+		LWLockRelease(&segment->lock);
+	}
+}
+
+static void
+use_slot(fflag_usage_count *usage, int slot)
+{
+	usage->slot = slot;
+	if (slot != 0)
+		usage->generation = slot_at(slot)->generation;
+}
+
+/*
+ * Finds out where the server counts a name.  Leaves garbage in the current memory
+ * context.
+ */
+static void
+find_slot(fflag_usage_count *usage, fflag_string name, bool known)
+{
+	TimestampTz now = statement_start();
+	bool		is_short = name.len <= MAX_LENGTH;
+	int			slot = 0;
+	bool		again;
+
+	/* mostly it is there: sessions that read flags anew do not queue up */
+	if (is_short)
+	{
+		LWLockAcquire(&segment->lock, LW_SHARED);
+		slot = find(name, known, false);
+		use_slot(usage, slot);
+		LWLockRelease(&segment->lock);
+	}
+	if (slot != 0)
+		return;
+
+	do
+	{
+		LWLockAcquire(&segment->lock, LW_EXCLUSIVE);
+		(void) find_rest(true); /* it says since when we count */
+		if (is_short)
+			slot = find(name, known, true);
+		use_slot(usage, slot != 0 ? slot : find_rest(known));
+		LWLockRelease(&segment->lock);
+
+		again = is_short && slot == 0 && now >= reclaim_after;
+		if (again)
+		{
+			reclaim_after = now + RETRY_AFTER;
+			reclaim();
+		}
+	} while (again);
+}
+
+/* ----------
+ * Counting
+ * ----------
+ */
+
+/*
+ * From now on, evaluations of this name count, until the next flush.  It must not
+ * be listed yet.  Called when a transaction evaluates the name for the first
+ * time, and not from a transaction callback: it may create the segment.  Leaves
+ * garbage in the current memory context.
+ */
+void
+fflag_usage_list(fflag_usage_count *usage, fflag_string name, bool known)
+{
+	if (!fflag_track_usage || !is_attached())
+		return;
+	if (usage->slot == 0 ||
+		usage->generation != slot_at(usage->slot)->generation)
+		find_slot(usage, name, known);
+
+	usage->evaluations = 0;
+	usage->enabled = 0;
+	usage->asked = statement_start();
+	usage->listed = true;
+	if (listed == NULL)
+		flush_after = usage->asked + FLUSH_AFTER;
+	usage->next = listed;
+	listed = usage;
+}
+
+/*
+ * Should a statement that begins let others see what those before it in its
+ * transaction have counted?
+ */
+bool
+fflag_usage_is_due(void)
+{
+	return listed != NULL &&
+		(!fflag_track_usage ||
+		 statement_start() >= flush_after);
+}
+
+/* Raises a time to at least this one. */
+static void
+raise_to(pg_atomic_uint64 *last, TimestampTz asked)
+{
+	uint64		old = pg_atomic_read_u64(last);
+
+	while ((TimestampTz) old < asked &&
+		   !pg_atomic_compare_exchange_u64(last, &old, asked))
+		;
+}
+
+/*
+ * Adds to the server's counts what this session has counted, and takes all
+ * names off the list.  Throws nothing, allocates nothing: a transaction that has
+ * just committed calls it, and one that is being rolled back.
+ */
+void
+fflag_usage_flush(void)
+{
+	if (listed == NULL)
+		return;
+	LWLockAcquire(&segment->lock, LW_SHARED);
+	for (fflag_usage_count *usage = listed; usage != NULL; usage = usage->next)
+	{
+		usage_slot *slot = usage->slot == 0 ? NULL : slot_at(usage->slot);
+
+		usage->listed = false;
+		if (slot == NULL || usage->evaluations == 0 ||
+			usage->generation != slot->generation)
+			continue;
+		pg_atomic_fetch_add_u64(&slot->evaluations, usage->evaluations);
+		if (usage->enabled > 0)
+			pg_atomic_fetch_add_u64(&slot->enabled, usage->enabled);
+		raise_to(&slot->last, usage->asked);
+	}
+	LWLockRelease(&segment->lock);
+	listed = NULL;
+}
+
+/* ----------
+ * Reading
+ * ----------
+ */
+
+static int
+compare_rows(const void *a, const void *b)
+{
+	return fflag_string_compare(((const fflag_usage_row *) a)->name,
+								((const fflag_usage_row *) b)->name);
+}
+
+/*
+ * What the server has counted in this database; begins to count if that has
+ * not happened yet.  In the current memory context.
+ */
+fflag_usage_rows
+fflag_usage_read(void)
+{
+	fflag_usage_rows rows = {0};
+	char	   *bytes;
+
+	if (segment == NULL && !fflag_track_usage)
+		return rows;
+	if (!is_attached())
+		return rows;
+	rows.names = palloc0(SLOTS * sizeof(fflag_usage_row));
+	bytes = palloc(SLOTS * MAX_LENGTH);
+
+	LWLockAcquire(&segment->lock, LW_EXCLUSIVE);
+	(void) find_rest(true);
+	LWLockRelease(&segment->lock);
+
+	LWLockAcquire(&segment->lock, LW_SHARED);
+	for (int i = 1; i <= SLOTS; i++)
+	{
+		usage_slot *slot = slot_at(i);
+		fflag_usage_row *row = &rows.names[rows.count];
+
+		if (slot->database != MyDatabaseId)
+			continue;
+		if (slot->length > MAX_LENGTH)
+			row = &rows.rest[slot->length == REST];
+		row->evaluations = pg_atomic_read_u64(&slot->evaluations);
+		row->enabled = pg_atomic_read_u64(&slot->enabled);
+		row->last = pg_atomic_read_u64(&slot->last);
+		row->slot = i;
+		row->generation = slot->generation;
+		if (slot->length == REST)
+			rows.since = slot->since;
+		if (slot->length <= MAX_LENGTH)
+		{
+			row->name = fflag_string_make(memcpy(bytes, slot->name, slot->length),
+										  slot->length);
+			bytes += slot->length;
+			rows.count++;
+		}
+	}
+	LWLockRelease(&segment->lock);
+	qsort(rows.names, rows.count, sizeof(fflag_usage_row), compare_rows);
+	return rows;
+}
+
+/* Counts a row from zero again, or takes its slot back. */
+static void
+restart(const fflag_usage_row *row)
+{
+	if (row->slot == 0 || row->generation != slot_at(row->slot)->generation)
+		return;
+	if (row->forget)
+		free_slot(row->slot);
+	else
+		clear(slot_at(row->slot));
+}
+
+/*
+ * Counts from zero again what has been read.  What other sessions have counted
+ * in transactions that are open is added later.
+ */
+void
+fflag_usage_restart(const fflag_usage_rows *rows)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (rows->since == 0)
+		return;
+	LWLockAcquire(&segment->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < rows->count; i++)
+		restart(&rows->names[i]);
+	restart(&rows->rest[false]);
+	restart(&rows->rest[true]);
+	slot_at(rows->rest[true].slot)->since = now;
+	LWLockRelease(&segment->lock);
+}

@@ -1,0 +1,357 @@
+/*
+ * usage_sql.c
+ *		fflag_usage(), fflag_usage_reset(), fflag_stale(): what has been counted,
+ *		and which flags can go.
+ *
+ * Both lists that meet here, the names that have been counted and the flags that
+ * there are, are in bytewise order, and are walked through together.
+ *
+ * Copyright (c) 2026, fflag contributors
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "executor/spi.h"
+#include "funcapi.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+#include "utils/tuplestore.h"
+
+#include "allowlist.h"
+#include "cache.h"
+#include "catalog.h"
+#include "id.h"
+#include "snapshot.h"
+
+/* Flags and counted names, walked through together. */
+typedef struct usage_walk
+{
+	fflag_usage_rows rows;
+	const fflag_entry *const *flags;
+	int			count;
+	int			next_row;
+	int			next_flag;
+} usage_walk;
+
+/* The function is any of the extension's.  Throws as evaluation does. */
+static usage_walk
+begin_walk(Oid function)
+{
+	usage_walk	walk = {0};
+
+	fflag_cache_flush_usage();	/* what this session has counted so far */
+	walk.rows = fflag_usage_read();
+	walk.flags = fflag_cache_get_all(function, &walk.count);
+	return walk;
+}
+
+/*
+ * The next name; *flag is set to NULL if no flag has it, *row if nobody has
+ * evaluated it.  False if there is none.
+ */
+static bool
+next_name(usage_walk *walk, const fflag_entry **flag, fflag_usage_row **row)
+{
+	int			order = 0;
+
+	CHECK_FOR_INTERRUPTS();
+	*flag = walk->next_flag < walk->count ?
+		walk->flags[walk->next_flag] : NULL;
+	*row = walk->next_row < walk->rows.count ?
+		&walk->rows.names[walk->next_row] : NULL;
+	if (*flag == NULL && *row == NULL)
+		return false;
+
+	if (*flag != NULL && *row != NULL)
+		order = fflag_string_compare((*flag)->name, (*row)->name);
+	if (order > 0)
+		*flag = NULL;
+	if (order < 0)
+		*row = NULL;
+	walk->next_flag += *flag != NULL;
+	walk->next_row += *row != NULL;
+	return true;
+}
+
+/*
+ * What has been counted of a flag whose row is this one.  A flag without one has
+ * not been asked for, unless some flags were without a slot: then nobody knows,
+ * and the result is NULL.
+ */
+static const fflag_usage_row *
+counts_of(const usage_walk *walk, const fflag_usage_row *row)
+{
+	static const fflag_usage_row none;
+
+	if (row != NULL)
+		return row;
+	return walk->rows.since == 0 || walk->rows.rest[true].evaluations > 0 ?
+		NULL : &none;
+}
+
+static Datum
+text_of(fflag_string s)
+{
+	return PointerGetDatum(cstring_to_text_with_len(s.data, s.len));
+}
+
+/*
+ * fflag_usage() returns setof (name, known, evaluations, enabled,
+ * last_evaluated_at, since)
+ */
+PG_FUNCTION_INFO_V1(fflag_usage);
+
+/* A row of it; without a name or counts where these are not known. */
+static void
+put_usage(ReturnSetInfo *rsinfo, const fflag_string *name, bool known,
+		  const fflag_usage_row *row, TimestampTz since)
+{
+	Datum		values[6] = {0};
+	bool		nulls[6] = {false};
+
+	nulls[0] = name == NULL;
+	if (name != NULL)
+		values[0] = text_of(*name);
+	values[1] = BoolGetDatum(known);
+	nulls[2] = nulls[3] = row == NULL;
+	nulls[4] = row == NULL || row->last == 0;
+	if (row != NULL)
+	{
+		values[2] = Int64GetDatum(row->evaluations);
+		values[3] = Int64GetDatum(row->enabled);
+		values[4] = TimestampTzGetDatum(row->last);
+	}
+	nulls[5] = since == 0;
+	values[5] = TimestampTzGetDatum(since);
+	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+}
+
+Datum
+fflag_usage(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	usage_walk	walk;
+	const fflag_entry *flag;
+	fflag_usage_row *row;
+
+	InitMaterializedSRF(fcinfo, 0);
+	walk = begin_walk(fcinfo->flinfo->fn_oid);
+	while (next_name(&walk, &flag, &row))
+	{
+		/* a name may have been explained only */
+		if (flag != NULL)
+			put_usage(rsinfo, &flag->name, true, counts_of(&walk, row),
+					  walk.rows.since);
+		else if (row->evaluations > 0)
+			put_usage(rsinfo, &row->name, false, row, walk.rows.since);
+	}
+	for (int known = 1; known >= 0; known--)
+	{
+		if (walk.rows.rest[known].evaluations > 0)
+			put_usage(rsinfo, NULL, known, &walk.rows.rest[known],
+					  walk.rows.since);
+	}
+	return (Datum) 0;
+}
+
+/* fflag_usage_reset() returns void */
+PG_FUNCTION_INFO_V1(fflag_usage_reset);
+
+Datum
+fflag_usage_reset(PG_FUNCTION_ARGS)
+{
+	usage_walk	walk = begin_walk(fcinfo->flinfo->fn_oid);
+	const fflag_entry *flag;
+	fflag_usage_row *row;
+
+	while (next_name(&walk, &flag, &row))
+	{
+		if (row != NULL)
+			row->forget = flag == NULL;
+	}
+	fflag_usage_restart(&walk.rows);
+	PG_RETURN_VOID();
+}
+
+/* ----------
+ * Flags that can go
+ * ----------
+ */
+
+/* When a flag's row was changed last. */
+typedef struct flag_change
+{
+	fflag_string name;
+	TimestampTz updated_at;
+} flag_change;
+
+typedef struct flag_changes
+{
+	flag_change *of;			/* bytewise in order */
+	int			count;
+} flag_changes;
+
+static int
+compare_changes(const void *a, const void *b)
+{
+	return fflag_string_compare(((const flag_change *) a)->name,
+								((const flag_change *) b)->name);
+}
+
+/*
+ * Reads the extension's own flags as the caller, under the active snapshot.
+ * Attached tables do not say when they were changed: there it finds none.  SPI
+ * must be connected; in the current memory context, which is SPI's.
+ */
+static flag_changes
+read_changes(Oid schema)
+{
+	flag_changes changes = {0};
+	char	   *sql;
+
+	if (fflag_attached_name(schema, fflag_active_snapshot()) != NULL)
+		return changes;
+	sql = psprintf("SELECT name::pg_catalog.text, updated_at FROM %s",
+				   fflag_table_in_sql(schema, FFLAG_FLAGS_TABLE));
+	if (SPI_execute(sql, true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "SPI_execute failed");
+	changes.of = palloc_extended(Max(SPI_processed, 1) * sizeof(flag_change),
+								 MCXT_ALLOC_HUGE);
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		HeapTuple	tuple = SPI_tuptable->vals[i];
+		TupleDesc	desc = SPI_tuptable->tupdesc;
+		flag_change *change = &changes.of[changes.count];
+		bool		isnull;
+		Datum		name = SPI_getbinval(tuple, desc, 1, &isnull);
+
+		if (isnull)
+			continue;
+		change->name = fflag_string_of_text(DatumGetTextPP(name));
+		change->updated_at =
+			DatumGetTimestampTz(SPI_getbinval(tuple, desc, 2, &isnull));
+		changes.count += !isnull;
+	}
+	qsort(changes.of, changes.count, sizeof(flag_change), compare_changes);
+	return changes;
+}
+
+static const flag_change *
+find_change(const flag_changes *changes, fflag_string name)
+{
+	flag_change key = {.name = name};
+
+	if (changes->count == 0)
+		return NULL;
+	return bsearch(&key, changes->of, changes->count, sizeof(flag_change),
+				   compare_changes);
+}
+
+/* Does everybody get the same answer?  If so, *answer is set to it. */
+static bool
+answers_all_alike(const fflag_entry *entry, bool *answer)
+{
+	for (int i = 0; i < 4; i++)
+	{
+		fflag_subject subject = {.somebody = i / 2,.is_staff = i % 2};
+		fflag_decision decision;
+
+		decision = fflag_decide(&entry->flag, &subject, FFLAG_LISTED_UNKNOWN,
+								false);
+		if (decision.rule == FFLAG_RULE_UNDECIDED)
+		{
+			fflag_allowlist *list = fflag_cache_list(entry);
+
+			if (list != NULL && fflag_allowlist_count(list) > 0)
+				return false;
+			decision = fflag_decide(&entry->flag, &subject, FFLAG_LISTED_NO,
+									false);
+		}
+		if (decision.rule == FFLAG_RULE_ROLLOUT ||
+			decision.rule == FFLAG_RULE_NO_USER ||
+			(i > 0 && decision.enabled != *answer))
+			return false;
+		*answer = decision.enabled;
+	}
+	return true;
+}
+
+/* Adds a reason, with whole days between two phrases. */
+static void
+add_reason(StringInfo reason, const char *before, TimestampTz then,
+		   TimestampTz now, const char *after)
+{
+	int64		days = Max(now - then, 0) / USECS_PER_DAY;
+
+	appendStringInfo(reason, "%s%s " INT64_FORMAT " %s%s",
+					 reason->len > 0 ? "; " : "", before, days,
+					 days == 1 ? "day" : "days", after);
+}
+
+/*
+ * fflag_stale(unchanged_for interval)
+ * returns setof (name, reason, updated_at, last_evaluated_at); strict
+ */
+PG_FUNCTION_INFO_V1(fflag_stale);
+
+Datum
+fflag_stale(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	Oid			function = fcinfo->flinfo->fn_oid;
+	TimestampTz now = GetCurrentTransactionStartTimestamp();
+	TimestampTz limit = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_mi_interval,
+																TimestampTzGetDatum(now),
+																PG_GETARG_DATUM(0)));
+	flag_changes changes;
+	usage_walk	walk;
+	const fflag_entry *flag;
+	fflag_usage_row *row;
+	StringInfoData reason;
+
+	InitMaterializedSRF(fcinfo, 0);
+	SPI_connect();
+
+	/* before the flags are looked up: a policy may evaluate flags as well */
+	changes = read_changes(fflag_extension_schema(function));
+	initStringInfo(&reason);
+	walk = begin_walk(function);
+	while (next_name(&walk, &flag, &row))
+	{
+		const flag_change *change;
+		const fflag_usage_row *counts = counts_of(&walk, row);
+		TimestampTz asked = counts == NULL ? 0 : counts->last;
+		Datum		values[4];
+		bool		nulls[4] = {false};
+		bool		answer;
+
+		if (flag == NULL)
+			continue;
+		resetStringInfo(&reason);
+		change = find_change(&changes, flag->name);
+		if (change != NULL && change->updated_at <= limit &&
+			answers_all_alike(flag, &answer))
+			add_reason(&reason, answer ? "everybody gets it, unchanged for" :
+					   "nobody gets it, unchanged for",
+					   change->updated_at, now, "");
+		if (asked != 0 && asked <= limit)
+			add_reason(&reason, "not asked for in", asked, now, "");
+		if (counts != NULL && asked == 0 && walk.rows.since <= limit)
+			add_reason(&reason, "not asked for since counting began",
+					   walk.rows.since, now, " ago");
+		if (reason.len == 0)
+			continue;
+		values[0] = text_of(flag->name);
+		values[1] = CStringGetTextDatum(reason.data);
+		nulls[2] = change == NULL;
+		values[2] = change == NULL ? (Datum) 0 :
+			TimestampTzGetDatum(change->updated_at);
+		nulls[3] = asked == 0;
+		values[3] = TimestampTzGetDatum(asked);
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+	}
+	SPI_finish();
+	return (Datum) 0;
+}

@@ -1,0 +1,241 @@
+--
+-- fflag_usage, fflag_usage_reset, fflag.track_usage and fflag_stale: what is
+-- counted, and which flags can go.  023_usage has what takes several sessions.
+--
+CREATE EXTENSION fflag;
+INSERT INTO feature_flag (name, enabled, rollout_percentage)
+VALUES ('full', true, 100), ('half', true, 50), ('off', false, 0);
+CREATE VIEW usage AS SELECT name, known, evaluations, enabled FROM fflag_usage();
+SELECT fflag_usage_reset();
+
+-- flags that nobody has asked for are there, too
+SELECT name, known, evaluations, enabled, last_evaluated_at, since BETWEEN now() - interval '1 minute' AND clock_timestamp() AS since FROM fflag_usage();
+
+-- each evaluation counts, in each of its forms, for each type of id
+SELECT fflag_enabled('full', 1), fflag_enabled('full', 'x'), fflag_enabled('full', gen_random_uuid()), fflag_enabled('off');
+SELECT count(*) FILTER (WHERE fflag_enabled('half', n)) AS half FROM generate_series(1, 1000) AS n \gset
+SELECT enabled = :half AS right FROM usage WHERE name = 'half';
+SELECT * FROM usage WHERE name <> 'half';
+SELECT fflag_usage_reset();
+-- one for each element of an array
+SELECT fflag_enabled('full', ARRAY[1, 2, NULL]), fflag_enabled_all('off', ARRAY['a', 'b'], ARRAY[true, NULL]);
+SELECT count(*) FROM fflag_select('full', ARRAY(SELECT gen_random_uuid() FROM generate_series(1, 100)));
+SELECT fflag_enabled('full', '{}'::bigint[]), fflag_enabled('full', NULL::bigint[]);
+TABLE usage;
+-- the name from a column, and from a variable
+SELECT fflag_usage_reset();
+SELECT count(*) FROM generate_series(1, 30) AS n WHERE fflag_enabled((ARRAY['full', 'half', 'off'])[1 + n % 3]);
+DO $$ DECLARE flag text; BEGIN FOREACH flag IN ARRAY ARRAY['full', 'half', 'full'] LOOP PERFORM fflag_enabled(flag); END LOOP; END $$;
+TABLE usage;
+
+-- what does not count: a name that is NULL, explanations, lists of flags, buckets, plans
+SELECT fflag_usage_reset();
+SELECT fflag_enabled(NULL, 1), fflag_enabled(NULL, ARRAY[1, 2]);
+SELECT rule FROM fflag_explain('full', 1);
+SELECT count(*) FROM fflag_flags(1);
+SELECT fflag_bucket('full', 1);
+EXPLAIN (COSTS OFF) SELECT count(*) FROM generate_series(1, 10) AS n WHERE fflag_enabled('full', n);
+TABLE usage;
+-- a constant call in WHERE is evaluated once a scan
+SELECT count(*) FROM generate_series(1, 1000) AS n WHERE fflag_enabled('full', 1);
+SELECT * FROM usage WHERE name = 'full';
+
+-- names that no flag has, and names too long for any flag, all together
+SELECT fflag_usage_reset();
+SELECT fflag_enabled('typo', 1, default_value => true), fflag_enabled('', 1);
+SELECT count(fflag_enabled(repeat('x', 601) || n)) FROM generate_series(1, 10) AS n;
+TABLE usage;
+-- a name that becomes a flag, one that is one no longer
+SELECT fflag_register('typo', true);
+DELETE FROM feature_flag WHERE name = 'off';
+SELECT fflag_enabled('off', 1), fflag_enabled('typo', 1);
+TABLE usage;
+-- forgotten by a reset if no flag has it
+SELECT fflag_usage_reset();
+TABLE usage;
+INSERT INTO feature_flag (name) VALUES ('off');
+
+-- rolled back, failed, prepared: evaluated all the same
+SELECT fflag_usage_reset();
+BEGIN;
+SELECT fflag_enabled('full');
+SAVEPOINT s;
+SELECT fflag_enabled('full');
+ROLLBACK TO s;
+SELECT fflag_enabled('full');
+ROLLBACK;
+SELECT sum(CASE WHEN fflag_enabled('full', n) AND n = 7 THEN 1 / (n - 7) END) FROM generate_series(1, 10) AS n;
+BEGIN;
+SELECT fflag_enabled('off');
+COMMIT;
+TABLE usage;
+
+-- nothing is lost when the session forgets the flags: by a change of its own, and
+-- one that it is about to roll back
+SELECT fflag_usage_reset();
+BEGIN;
+SELECT fflag_enabled('full');
+UPDATE feature_flag SET description = 'x';
+SELECT fflag_enabled('full');
+SAVEPOINT s;
+UPDATE feature_flag SET description = 'y';
+SELECT fflag_enabled('full');
+ROLLBACK TO s;
+SELECT fflag_enabled('full');
+COMMIT;
+SELECT * FROM usage WHERE name = 'full';
+-- and when it forgets names that no flag has
+SELECT count(fflag_enabled('no such flag ' || n)) FROM generate_series(1, 5000) AS n;
+SELECT sum(evaluations) FROM usage WHERE NOT known;
+SELECT count(name) BETWEEN 1 AND 512 AS bounded FROM usage WHERE NOT known;
+-- or does not remember them
+SET fflag.cache = off;
+SELECT count(fflag_enabled('full', n)) FROM generate_series(1, 10) AS n;
+RESET fflag.cache;
+SELECT evaluations FROM usage WHERE name = 'full';
+
+-- call sites that have counted before the counts are looked at, and go on
+SELECT fflag_usage_reset();
+BEGIN;
+DECLARE c CURSOR FOR SELECT fflag_enabled('half', n) FROM generate_series(1, 3) AS n;
+FETCH c;
+SELECT evaluations FROM usage WHERE name = 'half';
+FETCH c;
+COMMIT;
+DO $$
+DECLARE
+	answer boolean;
+BEGIN
+	FOR i IN 1 .. 5 LOOP
+		answer := fflag_enabled('full');
+		PERFORM fflag_usage();
+	END LOOP;
+END $$;
+TABLE usage;
+
+-- or outlive their transactions
+SELECT fflag_usage_reset();
+CREATE PROCEDURE evaluate() LANGUAGE plpgsql AS $$
+BEGIN
+	FOR i IN 1 .. 5 LOOP
+		PERFORM fflag_enabled('half');
+		COMMIT;
+		PERFORM fflag_enabled('full'), fflag_enabled('full');
+		ROLLBACK;
+	END LOOP;
+END $$;
+CALL evaluate();
+BEGIN;
+DECLARE c CURSOR WITH HOLD FOR SELECT fflag_enabled('off', n) FROM generate_series(1, 3) AS n;
+FETCH c;
+COMMIT;
+FETCH c;
+CLOSE c;
+TABLE usage;
+
+-- off: not counted, from the next statement on, also in the middle of a transaction
+SELECT fflag_usage_reset();
+BEGIN;
+SELECT fflag_enabled('full');
+SET LOCAL fflag.track_usage = off;
+SELECT fflag_enabled('full');
+SET LOCAL fflag.track_usage = on;
+SELECT fflag_enabled('full');
+SET LOCAL fflag.track_usage = off;
+SELECT fflag_enabled('full'), fflag_enabled('half');
+COMMIT;
+TABLE usage;
+SET fflag.track_usage = sometimes;
+
+-- for those whom the owner lets
+CREATE ROLE regress_fflag_ops;
+SET ROLE regress_fflag_ops;
+SELECT fflag_enabled('full');
+TABLE usage;
+SELECT * FROM fflag_usage();
+SELECT fflag_usage_reset();
+SELECT * FROM fflag_stale();
+SET fflag.track_usage = off;
+RESET ROLE;
+GRANT EXECUTE ON FUNCTION fflag_usage(), fflag_stale(interval) TO regress_fflag_ops;
+SET ROLE regress_fflag_ops;
+SELECT evaluations FROM fflag_usage() WHERE name = 'full';
+SELECT * FROM fflag_stale();
+RESET ROLE;
+-- nor does it help to be early, in a session that has not loaded the library
+\c
+SET ROLE regress_fflag_ops;
+SET fflag.track_usage = off;
+SELECT fflag_enabled('full');
+SHOW fflag.track_usage;
+RESET ROLE;
+GRANT SET ON PARAMETER fflag.track_usage TO regress_fflag_ops;
+SET ROLE regress_fflag_ops;
+SET fflag.track_usage = off;
+SELECT fflag_enabled('full');
+RESET ROLE;
+RESET fflag.track_usage;
+SELECT evaluations FROM usage WHERE name = 'full';
+DROP OWNED BY regress_fflag_ops;
+DROP ROLE regress_fflag_ops;
+
+--
+-- Flags that can go
+--
+TRUNCATE feature_flag, feature_flag_user;
+INSERT INTO feature_flag (name, enabled, staff_only, rollout_percentage, updated_at)
+SELECT name, enabled, staff_only, percentage, now() - interval '45 days 1 hour'
+FROM (VALUES
+	('all', true, false, 100),
+	('all to come', false, false, 100),
+	('half', true, false, 50),
+	('listed', true, false, 0),
+	('none', true, false, 0),
+	('nobody', false, false, 0),
+	('staff', true, true, 0),
+	('staff, off', false, true, 100)) AS f (name, enabled, staff_only, percentage);
+SELECT fflag_allow('listed', 7), fflag_allow('all', 7), fflag_allow('nobody', 7);
+-- the table keeps updated_at at an UPDATE only
+INSERT INTO feature_flag (name, enabled, rollout_percentage) VALUES ('young', true, 100);
+SELECT name, reason, updated_at < now() AS updated, last_evaluated_at FROM fflag_stale();
+SELECT name, reason FROM fflag_stale('44 days');
+SELECT name, reason FROM fflag_stale('46 days');
+SELECT * FROM fflag_stale(NULL);
+
+-- not asked for: since counting began, and in a while
+SELECT fflag_usage_reset();
+SELECT fflag_enabled('young', 1);
+SELECT s.name, s.reason FROM (SELECT max(since) FROM fflag_usage()) AS u (since), fflag_stale(now() - u.since) AS s;
+SELECT s.name, s.reason, s.last_evaluated_at = u.last AS last
+FROM (SELECT last_evaluated_at FROM fflag_usage() WHERE name = 'young') AS u (last), fflag_stale(now() - u.last) AS s
+WHERE s.name IN ('half', 'young');
+
+-- attached tables do not say when a flag was changed; of flags that are not told
+-- apart it is not known whether they have been asked for
+CREATE TABLE their_flag (id int PRIMARY KEY, name text UNIQUE NOT NULL, enabled boolean NOT NULL, staff_only boolean NOT NULL, rollout_percentage int NOT NULL);
+CREATE TABLE their_user (featureflag_id int NOT NULL, user_id int NOT NULL, PRIMARY KEY (featureflag_id, user_id));
+INSERT INTO their_flag VALUES (1, 'all', true, false, 100), (2, 'theirs', true, false, 100), (3, repeat('y', 700), true, false, 100);
+SELECT fflag_attach('their_flag', 'their_user');
+SELECT fflag_enabled('theirs');
+SELECT left(name, 9) AS name, known, evaluations, enabled FROM usage;
+SELECT left(s.name, 9) AS name, s.reason, s.updated_at FROM (SELECT max(since) FROM fflag_usage()) AS u (since), fflag_stale(now() - u.since) AS s;
+SELECT fflag_enabled(repeat('y', 700));
+SELECT left(name, 9) AS name, known, evaluations, enabled FROM usage;
+SELECT left(s.name, 9) AS name, s.reason, s.updated_at FROM (SELECT max(since) FROM fflag_usage()) AS u (since), fflag_stale(now() - u.since) AS s;
+SELECT fflag_detach();
+DROP TABLE their_flag, their_user;
+
+-- a policy on the table may evaluate flags itself
+CREATE ROLE regress_fflag_ops;
+GRANT EXECUTE ON FUNCTION fflag_stale(interval) TO regress_fflag_ops;
+GRANT SELECT ON feature_flag TO regress_fflag_ops;
+ALTER TABLE feature_flag ENABLE ROW LEVEL SECURITY;
+CREATE POLICY part ON feature_flag USING (fflag_enabled('all', 1) AND name = 'all');
+SET ROLE regress_fflag_ops;
+SELECT name, reason, updated_at < now() AS updated FROM fflag_stale() ORDER BY name COLLATE "C";
+RESET ROLE;
+DROP OWNED BY regress_fflag_ops;
+DROP ROLE regress_fflag_ops;
+DROP VIEW usage;
+DROP PROCEDURE evaluate;
+DROP EXTENSION fflag;
