@@ -108,6 +108,11 @@ other() {
 	read -r -t 10 line <&"$session_out"
 	printf '    %sother session:%s %-54s %s\n' "$dim" "$reset" "$1" "$line"
 }
+# a command that returns nothing
+other_runs() {
+	printf '%s\n' "$1" >&"$session_in"
+	printf '    %sother session:%s %s\n' "$dim" "$reset" "$1"
+}
 here() {
 	value "$1" >/dev/null
 	printf '    %sthis session: %s %s\n' "$dim" "$reset" "$1"
@@ -121,6 +126,14 @@ other "$question"
 here "SELECT fflag_enable('beta_search');"
 other "$question"
 here "DELETE FROM feature_flag_user WHERE user_id = '7';"
+other "$question"
+
+title 'An override, which no other session sees'
+other_runs "SET fflag.override = 'beta_search=on';"
+other "$question"
+other "SELECT rule FROM fflag_explain('beta_search', 7);"
+printf '    %sthis session:%s  %-54s %s\n' "$dim" "$reset" "$question" "$(value "$question")"
+other_runs 'RESET fflag.override;'
 other "$question"
 printf '\\q\n' >&"$session_in"
 wait "$session_pid" 2>/dev/null || true

@@ -48,6 +48,9 @@ _PG_init(void)
 	 * Whoever sets it decides what this session may do, wherever a flag
 	 * stands guard (in a policy, say), so it takes a superuser or GRANT SET
 	 * ON PARAMETER.
+	 *
+	 * The default is NULL, not "", of which the server would make a copy and
+	 * end the session if there is no memory for that.
 	 */
 	if (defined == 1)
 	{
@@ -55,7 +58,7 @@ _PG_init(void)
 								   "Forces the answers of flags in this session.",
 								   "A list such as \"new_checkout=on, beta_search=off\".",
 								   &fflag_override_setting,
-								   "",
+								   NULL,
 								   PGC_SUSET,
 								   0,
 								   fflag_check_override,

@@ -196,7 +196,7 @@ fflag_check_override(char **newval, void **extra, GucSource source)
 	override_list *list;
 
 	*extra = NULL;
-	if (*skip_blanks(*newval) == '\0')
+	if (*newval == NULL || *skip_blanks(*newval) == '\0')
 		return true;
 
 	if (len > MAX_LENGTH)
