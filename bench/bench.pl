@@ -7,6 +7,7 @@
 #   perl bench.pl BINDIR MODULE   PGHOST, PGPORT and PGUSER say where; MODULE is
 #                                 test/module's
 #   BENCH_ROWS=1000000 BENCH_ROUNDS=7 BENCH_LIST=10000000 BENCH_CLIENT_ROUNDS=31
+#   BENCH=regex                   only the cases whose names match
 #
 use strict;
 use warnings;
@@ -20,6 +21,7 @@ my $scan_rounds = $ENV{BENCH_ROUNDS} // 7;
 my $rounds = $scan_rounds;
 my $longest_list = $ENV{BENCH_LIST} // 10_000_000;
 my $client_rounds = $ENV{BENCH_CLIENT_ROUNDS} // 31;
+my $only = $ENV{BENCH} // '';
 my $few = int($rows / 50);    # for references that take minutes otherwise
 
 my $db = connection();
@@ -113,6 +115,7 @@ my @missed;
 sub case
 {
 	my ($name, $ours, $reference_name, $reference, $reach, $factor, $note) = @_;
+	return unless $name =~ /$only/;
 	$factor //= 1;
 	my (@ratios, @ours, @theirs);
 	seconds($_) for ($ours, $reference);
@@ -175,8 +178,8 @@ sub bytes_held { return ($db->selectrow_array('SELECT bytes FROM fflag_cache()')
 sub list_case
 {
 	my ($n, $what, $entry, $id, $percentage, $reach) = @_;
-	return if $n > $longest_list;
 	my $flag = "list of $n$what";
+	return if $n > $longest_list || $flag !~ /$only/;
 	progress("listing $n users");
 	$db->do("SELECT fflag_register('$flag', true, $percentage)");
 	$db->do('SET session_replication_role = replica');    # not a check of the foreign key for each

@@ -4,6 +4,63 @@
 \echo Use "ALTER EXTENSION fflag UPDATE TO '1.1'" to load this file. \quit
 
 --
+-- Schedules and ramps.  fflag_check refuses what these constraints refuse with
+-- errors that say what to do; replicated rows meet only the constraints.
+--
+
+ALTER TABLE @extschema@.feature_flag
+	ADD COLUMN starts_at timestamp with time zone,
+	ADD COLUMN ends_at timestamp with time zone,
+	ADD COLUMN ramp_to numeric,
+	ADD COLUMN ramp_starts_at timestamp with time zone,
+	ADD COLUMN ramp_ends_at timestamp with time zone,
+	ADD CONSTRAINT feature_flag_schedule_check
+		CHECK (starts_at OPERATOR(pg_catalog.<) ends_at),
+	ADD CONSTRAINT feature_flag_ramp_check
+		CHECK (pg_catalog.num_nulls(ramp_to, ramp_starts_at, ramp_ends_at) OPERATOR(pg_catalog.=) 3
+			OR pg_catalog.num_nulls(ramp_to, ramp_starts_at, ramp_ends_at) OPERATOR(pg_catalog.=) 0
+			AND ramp_to OPERATOR(pg_catalog.>=) 0::numeric
+			AND ramp_to OPERATOR(pg_catalog.<=) 100::numeric
+			AND pg_catalog.min_scale(ramp_to) OPERATOR(pg_catalog.<=) 3
+			AND pg_catalog.isfinite(ramp_starts_at) AND pg_catalog.isfinite(ramp_ends_at)
+			AND ramp_starts_at OPERATOR(pg_catalog.<) ramp_ends_at);
+
+COMMENT ON COLUMN @extschema@.feature_flag.starts_at IS 'before this moment nobody gets the feature (but see staff_only); NULL: it has started';
+COMMENT ON COLUMN @extschema@.feature_flag.ends_at IS 'from this moment on nobody gets the feature (but see staff_only); NULL: it does not end';
+COMMENT ON COLUMN @extschema@.feature_flag.ramp_to IS 'percentage that a ramp leads to, from rollout_percentage in a straight line; NULL: there is no ramp';
+COMMENT ON COLUMN @extschema@.feature_flag.ramp_starts_at IS 'when the ramp leaves rollout_percentage';
+COMMENT ON COLUMN @extschema@.feature_flag.ramp_ends_at IS 'when the ramp reaches ramp_to';
+
+CREATE FUNCTION @extschema@.fflag_schedule(name pg_catalog.text,
+	starts_at timestamp with time zone, ends_at timestamp with time zone)
+RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'fflag_schedule';
+COMMENT ON FUNCTION @extschema@.fflag_schedule(pg_catalog.text, timestamp with time zone, timestamp with time zone) IS
+'sets when a flag starts and ends, NULL for no such moment; an error if there is none of this name';
+
+CREATE FUNCTION @extschema@.fflag_ramp(name pg_catalog.text, percentage numeric,
+	duration interval, starting timestamp with time zone DEFAULT pg_catalog.now())
+RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'fflag_ramp';
+COMMENT ON FUNCTION @extschema@.fflag_ramp(pg_catalog.text, numeric, interval, timestamp with time zone) IS
+'lets the percentage of a flag go in a straight line, from where it is to another; NULL stops it where it is; an error if there is none of this name';
+
+--
+-- Announcements of allowlists: the argument names the column of the flag's id, so
+-- that a change of one list leaves others in the caches
+--
+
+DROP TRIGGER fflag_invalidate ON @extschema@.feature_flag_user;
+CREATE TRIGGER fflag_invalidate BEFORE INSERT OR UPDATE OR DELETE
+	ON @extschema@.feature_flag_user
+	FOR EACH ROW EXECUTE FUNCTION @extschema@.fflag_invalidate('flag_id');
+-- replicated changes count too
+ALTER TABLE @extschema@.feature_flag_user
+	ENABLE ALWAYS TRIGGER fflag_invalidate;
+
+--
 -- Usage
 --
 
@@ -36,7 +93,7 @@ COMMENT ON FUNCTION @extschema@.fflag_stale(interval) IS
 
 DO $$
 DECLARE
-	new_members CONSTANT pg_catalog.name[] := '{fflag_usage,fflag_usage_reset,fflag_stale}';
+	new_members CONSTANT pg_catalog.name[] := '{fflag_schedule,fflag_ramp,fflag_usage,fflag_usage_reset,fflag_stale}';
 	member record;
 	grantee pg_catalog.text;
 BEGIN

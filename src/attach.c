@@ -182,15 +182,16 @@ check_source(fflag_source *source)
 }
 
 static void
-add_trigger(Oid schema, Oid relid)
+add_trigger(Oid schema, Oid relid, const char *argument)
 {
 	char	   *table = fflag_relation_name(relid);
 
 	fflag_run(psprintf("CREATE OR REPLACE TRIGGER " TRIGGER
 					   " BEFORE INSERT OR UPDATE OR DELETE ON %s"
-					   " FOR EACH ROW EXECUTE FUNCTION %s()",
+					   " FOR EACH ROW EXECUTE FUNCTION %s(%s)",
 					   table,
-					   quote_qualified_identifier(get_namespace_name(schema), TRIGGER)),
+					   quote_qualified_identifier(get_namespace_name(schema), TRIGGER),
+					   argument ? quote_literal_cstr(argument) : ""),
 			  0, NULL, NULL);
 	/* replicated changes count too */
 	fflag_run(psprintf("ALTER TABLE %s ENABLE ALWAYS TRIGGER " TRIGGER, table),
@@ -386,9 +387,13 @@ fflag_attach(PG_FUNCTION_ARGS)
 	}
 	for (int i = 0; i < FFLAG_ATTACHED; i++)
 	{
-		if (!attached && OidIsValid(fflag_find_marker(wanted.oids[i], function)))
+		const char *argument = FFLAG_FLAGS + i == FFLAG_USERS ?
+		NameStr(wanted.columns[FFLAG_COLUMN_FLAG_ID]) : NULL;
+
+		if (!attached &&
+			OidIsValid(fflag_find_marker(wanted.oids[i], function, argument)))
 			continue;
-		add_trigger(schema, wanted.oids[i]);
+		add_trigger(schema, wanted.oids[i], argument);
 	}
 
 	/* now evaluation has to get along with it */

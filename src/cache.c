@@ -12,7 +12,7 @@
  * means nothing for that statement, which cannot see it.
  *
  * "Nothing can have changed" rests on relcache invalidation messages, of which
- * the triggers in trigger.c queue one for each table that a transaction changes.
+ * the triggers in trigger.c queue one for each part that a transaction changes.
  * The messages alone are not enough; these are the traps, each with a patch in
  * test/long/naive that opens it and a test that then fails:
  *
@@ -28,7 +28,7 @@
  *   messages a moment later.  In between it holds a lock (a standby is still
  *   replaying the commit record).  A reader that sees either loads anew.
  *
- * - A transaction queues one message for each table, which tells its own
+ * - A transaction queues one message for each part, which tells its own
  *   session of its first command only.  So nothing that this session loaded
  *   before its last write is carried over to another command.
  *
@@ -61,19 +61,25 @@
 #include "catalog.h"
 #include "compat.h"
 #include "id.h"
+#include "override.h"
 #include "read.h"
+#include "unknown.h"
 #include "writer.h"
 
 /*
- * For each table, whether the content that comes from it is still valid.  That of
- * FFLAG_ATTACHMENT is "source"; dropping it drops the others, which entry.c keeps.
+ * The content has parts, which are dropped apart from each other: one for each
+ * table, but FFLAG_LIST_PARTS for the allowlists, FFLAG_USERS being the first of
+ * these.  The part FFLAG_ATTACHMENT is "source"; dropping it drops the others,
+ * which entry.c keeps.
  */
-typedef struct table_state
+#define PARTS (FFLAG_USERS + FFLAG_LIST_PARTS)
+
+typedef struct part_state
 {
-	bool		dirty;			/* a message about the table came */
+	bool		dirty;			/* a message about the part came */
 	fflag_snapshot_id fence;	/* taken after the last one */
 	uint64		generation;		/* changes when pointers to content die; not 0 */
-} table_state;
+} part_state;
 
 /* Which entry a call site used last, in its fn_extra. */
 typedef struct call_site
@@ -87,13 +93,18 @@ bool		fflag_cache_setting = true;
 
 static bool tagged = false;		/* is the content valid for tag? */
 static fflag_snapshot_id tag;
-static table_state tables[FFLAG_TABLES];
+static part_state parts[PARTS];
+static bool any_dirty;			/* is one of them? */
+static fflag_snapshot_id newest_fence;	/* of all parts */
 
 /* the tables' relids are set from the first revalidation on */
 static fflag_source source;
 
 /* is it what the tag's snapshot sees, and has no message been about a table? */
 static bool located = false;
+
+/* do entries of flags hold what fflag.override was before? */
+static bool override_changed = false;
 
 /* all relcache messages so far; those for other relations count as well */
 static uint64 messages;
@@ -104,6 +115,18 @@ static uint64 accepted;
 static int64 hits;
 static int64 loads;
 static int64 invalidations;
+
+/* All parts that come from a table are dirty. */
+static void
+mark_table(fflag_table_id which)
+{
+	int			end = which == FFLAG_USERS ? PARTS : which + 1;
+
+	for (int i = which; i < end; i++)
+		parts[i].dirty = true;
+	any_dirty = true;
+	invalidations++;
+}
 
 /*
  * Relcache callback.  It may come at any time, in the middle of anything, and
@@ -116,7 +139,16 @@ static int64 invalidations;
 static void
 mark_dirty(Datum arg, Oid relid)
 {
+	uint32		list_part;
+
 	messages++;
+	list_part = relid - fflag_list_marker(source.tables[FFLAG_USERS].marker, 0);
+	if (list_part < FFLAG_LIST_PARTS)
+	{
+		parts[FFLAG_USERS + list_part].dirty = true;
+		any_dirty = true;
+		invalidations++;
+	}
 	for (int i = 0; i < FFLAG_TABLES; i++)
 	{
 		bool		about_table;
@@ -125,8 +157,7 @@ mark_dirty(Datum arg, Oid relid)
 			relid == source.tables[i].relid || relid == source.tables[i].recorded;
 		if (!about_table && relid != source.tables[i].marker)
 			continue;
-		tables[i].dirty = true;
-		invalidations++;
+		mark_table(i);
 		if (about_table)
 		{
 			located = false;
@@ -192,7 +223,7 @@ void
 fflag_cache_flush_usage(void)
 {
 	fflag_usage_flush();
-	tables[FFLAG_FLAGS].generation++;
+	parts[FFLAG_FLAGS].generation++;
 }
 
 static void
@@ -219,11 +250,12 @@ fflag_cache_init(void)
 	static int	registered = 0;
 
 	fflag_entries_init();
-	for (int i = 0; i < FFLAG_TABLES; i++)
+	for (int i = 0; i < PARTS; i++)
 	{
-		tables[i].dirty = true;
-		tables[i].generation = 1;
+		parts[i].dirty = true;
+		parts[i].generation = 1;
 	}
+	any_dirty = true;
 	if (registered == 0)
 	{
 		CacheRegisterRelcacheCallback(mark_dirty, (Datum) 0);
@@ -250,6 +282,26 @@ fflag_cache_init(void)
 		registered++;
 	}
 	RegisterXactCallback(end_transaction, NULL);
+}
+
+/*
+ * Assign hook of fflag.override.  Entries of flags hold what it forces, so they
+ * are made anew at the next evaluation.  Like a message it may come at any time,
+ * in the end of a transaction too, and we only take note.
+ */
+void
+fflag_cache_assign_override(const char *newval, void *extra)
+{
+	fflag_use_overrides(extra);
+	override_changed = true;
+	parts[FFLAG_FLAGS].generation++;	/* call sites ask again */
+}
+
+/* Assign hook of fflag.unknown_flag: call sites that know of no flag ask again. */
+void
+fflag_cache_assign_unknown(int newval, void *extra)
+{
+	parts[FFLAG_FLAGS].generation++;
 }
 
 /* Is the content valid for this very snapshot? */
@@ -279,38 +331,50 @@ fflag_cache_begin_write(FmgrInfo *flinfo)
  */
 
 static void
-drop_content(fflag_table_id which)
+drop_content(int part)
 {
-	tables[which].generation++;
-	switch (which)
+	parts[part].generation++;
+	switch (part)
 	{
 		case FFLAG_ATTACHMENT:
 			located = false;
-			drop_content(FFLAG_FLAGS);
-			drop_content(FFLAG_USERS);
+			for (int i = FFLAG_FLAGS; i < PARTS; i++)
+				drop_content(i);
 			break;
 		case FFLAG_FLAGS:
 			fflag_entries_forget_flags();
 			break;
-		case FFLAG_USERS:
-			fflag_entries_forget_allowlists();
+		default:
+			fflag_entries_forget_allowlists(part - FFLAG_USERS);
 			break;
 	}
 }
 
 /*
- * Takes a new fence for a table whose content has been dropped.  Clears dirty
- * first, so that a message that comes meanwhile counts at the next call.
+ * Takes a new fence for the dirty parts, whose content has been dropped.  Clears
+ * dirty first, so that a message that comes meanwhile counts at the next call.
  *
  * The fence must be a fresh snapshot.  The server's function takes a new one
  * at each call for a relation that has no syscache; ours have none.
  */
 static void
-set_fence(fflag_table_id which)
+renew_fences(void)
 {
-	tables[which].dirty = false;
-	tables[which].fence =
-		fflag_identify(GetNonHistoricCatalogSnapshot(source.tables[which].relid));
+	bool		renewed[PARTS];
+
+	any_dirty = false;
+	for (int i = 0; i < PARTS; i++)
+	{
+		renewed[i] = parts[i].dirty;
+		parts[i].dirty = false;
+	}
+	newest_fence =
+		fflag_identify(GetNonHistoricCatalogSnapshot(source.tables[FFLAG_FLAGS].relid));
+	for (int i = 0; i < PARTS; i++)
+	{
+		if (renewed[i])
+			parts[i].fence = newest_fence;
+	}
 }
 
 /*
@@ -322,30 +386,35 @@ locate(Oid function, Snapshot snapshot)
 {
 	fflag_source old = source;
 	uint64		before = messages;
+	bool		dropped[PARTS];
 
 	located = false;			/* an error leaves it so */
 	source = fflag_locate(fflag_extension_schema(function), snapshot);
-	for (int i = 0; i < FFLAG_TABLES; i++)
+	for (int i = 0; i < PARTS; i++)
 	{
-		Oid			relid = source.tables[i].relid;
+		int			table = Min(i, FFLAG_USERS);
 
-		if (!tables[i].dirty && relid == old.tables[i].relid &&
-			source.tables[i].marker == old.tables[i].marker)
-			continue;
-		drop_content(i);
+		if (source.tables[table].relid != old.tables[table].relid ||
+			source.tables[table].marker != old.tables[table].marker)
+			parts[i].dirty = true;
+		dropped[i] = parts[i].dirty;
+		if (dropped[i])
+			drop_content(i);
+	}
 
-		/*
-		 * after relid and marker are set, so that no message is missed
-		 * between
-		 */
-		set_fence(i);
+	/* after relid and marker are set, so that no message is missed between */
+	renew_fences();
 
-		/*
-		 * A message that came meanwhile may be about something that we had
-		 * looked at already, or about a table that was not ours yet.  Look
-		 * again next time.
-		 */
-		tables[i].dirty = messages != before;
+	/*
+	 * A message that came meanwhile may be about something that we had looked
+	 * at already, or about a table that was not ours yet.  Look again next
+	 * time.
+	 */
+	if (messages != before)
+	{
+		for (int i = 0; i < PARTS; i++)
+			parts[i].dirty |= dropped[i];
+		any_dirty = true;
 	}
 	located = messages == before;
 }
@@ -380,22 +449,48 @@ revalidate(Oid function, Snapshot snapshot)
 	AcceptInvalidationMessages();
 	accepted = SharedInvalidMessageCounter;
 
-	for (int i = 0; i < FFLAG_TABLES; i++)
+	/* mostly there is nothing to drop; fences of other parts are older */
+	if (!carry || any_dirty || !fflag_is_same_or_later(&tag, &newest_fence))
 	{
-		if (!carry || tables[i].dirty || !fflag_is_same_or_later(&tag, &tables[i].fence))
-			drop_content(i);
+		for (int i = 0; i < PARTS; i++)
+		{
+			if (!carry || parts[i].dirty ||
+				!fflag_is_same_or_later(&tag, &parts[i].fence))
+				drop_content(i);
+		}
 	}
 
 	if (!located)
 		locate(function, snapshot);
-	for (int i = 0; located && i < FFLAG_TABLES; i++)
-	{
-		if (tables[i].dirty)
-			set_fence(i);
-	}
+	else if (any_dirty)
+		renew_fences();
 
 	tag = now;
 	tagged = fflag_cache_setting && source.announced && !fflag_is_moving(&now);
+}
+
+/* Makes the content valid for the snapshot and for what is overridden now. */
+static inline void
+validate(Oid function, Snapshot snapshot)
+{
+	if (!is_tag(snapshot))
+		revalidate(function, snapshot);
+	if (override_changed)
+		drop_content(FFLAG_FLAGS);
+	override_changed = false;
+}
+
+/*
+ * Makes a flag with a schedule or a ramp what it is at the start of the client's
+ * statement.  So a statement has one answer, and the next statement a fresh one,
+ * in a long transaction too.
+ */
+static inline void
+set_time(const fflag_entry *entry)
+{
+	if (unlikely(entry->terms != NULL))
+		fflag_set_time(&unconstify(fflag_entry *, entry)->flag, entry->terms,
+					   GetCurrentStatementStartTimestamp());
 }
 
 /* The entry of a name, from the cache, which must be valid, or from the table. */
@@ -411,6 +506,7 @@ find_or_load(fflag_string name, Snapshot snapshot)
 	if (entry != NULL)
 	{
 		hits++;
+		set_time(entry);
 		return entry;
 	}
 
@@ -423,8 +519,9 @@ find_or_load(fflag_string name, Snapshot snapshot)
 	else
 		entry = fflag_entries_add_unknown(name, &forgotten);
 	if (forgotten)
-		tables[FFLAG_FLAGS].generation++;
+		parts[FFLAG_FLAGS].generation++;
 	tagged = was_tagged;
+	set_time(entry);
 	return entry;
 }
 
@@ -443,6 +540,16 @@ has_constant_name(const FmgrInfo *flinfo)
 	return args != NIL && IsA(linitial(args), Const);
 }
 
+/* Says that no flag has this name, if the setting says so. */
+static pg_noinline void
+report_unknown(fflag_string name)
+{
+	if (fflag_must_report(name))
+		fflag_report_unknown(fflag_unknown_setting == FFLAG_UNKNOWN_ERROR ? ERROR : WARNING,
+							 name, !source.attached ? NULL :
+							 fflag_relation_name(source.tables[FFLAG_FLAGS].relid));
+}
+
 /* The way of fflag_cache_get() for all but the most frequent case. */
 static pg_noinline const fflag_entry *
 get_by_name(FmgrInfo *flinfo, Datum name_datum)
@@ -451,8 +558,7 @@ get_by_name(FmgrInfo *flinfo, Datum name_datum)
 	Snapshot	snapshot = fflag_active_snapshot();
 	fflag_string name = fflag_string_of_text(DatumGetTextPP(name_datum));
 
-	if (!is_tag(snapshot))
-		revalidate(flinfo->fn_oid, snapshot);
+	validate(flinfo->fn_oid, snapshot);
 
 	if (site == NULL)
 	{
@@ -462,7 +568,7 @@ get_by_name(FmgrInfo *flinfo, Datum name_datum)
 		if (fflag_usage_is_due())
 			fflag_cache_flush_usage();
 	}
-	else if (site->generation == tables[FFLAG_FLAGS].generation &&
+	else if (site->generation == parts[FFLAG_FLAGS].generation &&
 			 fflag_string_equal(site->entry->name, name))
 	{
 		hits++;
@@ -473,7 +579,16 @@ get_by_name(FmgrInfo *flinfo, Datum name_datum)
 	if (!site->entry->usage.listed)
 		fflag_usage_list(&unconstify(fflag_entry *, site->entry)->usage,
 						 site->entry->name, site->entry->flag.known);
-	site->generation = tables[FFLAG_FLAGS].generation;
+	site->generation = parts[FFLAG_FLAGS].generation;
+	if (unlikely(site->entry->terms != NULL))
+		site->generation = 0;	/* the time may be another at the next call */
+	if (unlikely(fflag_unknown_setting != FFLAG_UNKNOWN_DEFAULT &&
+				 !site->entry->flag.known &&
+				 !site->entry->flag.overridden))
+	{
+		site->generation = 0;	/* so that the next call comes here again */
+		report_unknown(name);
+	}
 	return site->entry;
 }
 
@@ -485,7 +600,8 @@ get_by_name(FmgrInfo *flinfo, Datum name_datum)
  *
  * Throws if there is no active snapshot.  If the flag has to be read, that takes
  * AccessShareLock on the tables for a moment, leaves garbage in the current memory
- * context, and throws what fflag_locate() and fflag_read_flag() do.
+ * context, and throws what fflag_locate() and fflag_read_flag() do.  A name that
+ * no flag has is reported as fflag.unknown_flag says.
  */
 const fflag_entry *
 fflag_cache_get(FmgrInfo *flinfo, Datum name)
@@ -493,7 +609,7 @@ fflag_cache_get(FmgrInfo *flinfo, Datum name)
 	const call_site *site = flinfo->fn_extra;
 
 	if (likely(site != NULL && site->constant &&
-			   site->generation == tables[FFLAG_FLAGS].generation &&
+			   site->generation == parts[FFLAG_FLAGS].generation &&
 			   ActiveSnapshotSet() && is_tag(GetActiveSnapshot())))
 	{
 		hits++;
@@ -503,16 +619,15 @@ fflag_cache_get(FmgrInfo *flinfo, Datum name)
 }
 
 /*
- * The same for a caller without a call site.  The function is any of the
- * extension's.  The name is looked up at each call.
+ * The same for a caller without a call site, which hears of no unknown name.  The
+ * function is any of the extension's.  The name is looked up at each call.
  */
 const fflag_entry *
 fflag_cache_find(Oid function, Datum name)
 {
 	Snapshot	snapshot = fflag_active_snapshot();
 
-	if (!is_tag(snapshot))
-		revalidate(function, snapshot);
+	validate(function, snapshot);
 	return find_or_load(fflag_string_of_text(DatumGetTextPP(name)), snapshot);
 }
 
@@ -532,9 +647,9 @@ const fflag_entry *const *
 fflag_cache_get_all(Oid function, int *count)
 {
 	Snapshot	snapshot = fflag_active_snapshot();
+	const fflag_entry *const *all;
 
-	if (!is_tag(snapshot))
-		revalidate(function, snapshot);
+	validate(function, snapshot);
 
 	if (fflag_entries_all(count) == NULL)
 	{
@@ -545,7 +660,10 @@ fflag_cache_get_all(Oid function, int *count)
 		fflag_entries_complete();
 		tagged = was_tagged;
 	}
-	return fflag_entries_all(count);
+	all = fflag_entries_all(count);
+	for (int i = 0; i < *count; i++)
+		set_time(all[i]);
+	return all;
 }
 
 /* Makes entry->list the flag's list; out of line as it is seldom needed. */
@@ -555,8 +673,8 @@ use_list(fflag_entry *entry)
 	bool		was_tagged = tagged;
 
 	tagged = false;				/* as in find_or_load() */
-	entry->list = fflag_entries_allowlist(entry->id, &source);
-	entry->list_generation = tables[FFLAG_USERS].generation;
+	entry->list = fflag_entries_allowlist(entry, &source);
+	entry->list_generation = parts[FFLAG_USERS + entry->list_part].generation;
 	tagged = was_tagged;
 }
 
@@ -568,20 +686,22 @@ use_list(fflag_entry *entry)
 fflag_allowlist *
 fflag_cache_list(const fflag_entry *entry)
 {
-	if (entry->list_generation != tables[FFLAG_USERS].generation)
+	if (entry->list_generation != parts[FFLAG_USERS + entry->list_part].generation)
 		use_list(unconstify(fflag_entry *, entry));
 	return fflag_allowlist_is_empty(entry->list) ? NULL : entry->list;
 }
 
 /*
- * Makes a plan depend on the flag tables: messages about the tables and their
- * rows invalidate it if it is kept.
+ * Makes a plan depend on a flag that one of the functions above has just returned,
+ * or on all flags if entry is NULL, but then not on their allowlists: messages
+ * about the tables and their rows invalidate the plan if it is kept.
  */
 void
-fflag_cache_add_dependency(PlannerGlobal *glob)
+fflag_cache_add_dependency(PlannerGlobal *glob, const fflag_entry *entry)
 {
 	/* the current context may be one that GEQO throws away between two tries */
 	MemoryContext caller = MemoryContextSwitchTo(GetMemoryChunkContext(glob));
+	Oid			users = source.tables[FFLAG_USERS].marker;
 
 	for (int i = 0; i < FFLAG_TABLES; i++)
 	{
@@ -591,6 +711,9 @@ fflag_cache_add_dependency(PlannerGlobal *glob)
 			glob->relationOids = list_append_unique_oid(glob->relationOids,
 														source.tables[i].marker);
 	}
+	if (entry != NULL && OidIsValid(users))
+		glob->relationOids = list_append_unique_oid(glob->relationOids,
+													fflag_list_marker(users, entry->list_part));
 	MemoryContextSwitchTo(caller);
 }
 
@@ -604,8 +727,7 @@ fflag_cache_get_stats(Oid function)
 	Snapshot	snapshot = fflag_active_snapshot();
 	fflag_cache_stats stats;
 
-	if (!is_tag(snapshot))
-		revalidate(function, snapshot);
+	validate(function, snapshot);
 	stats.caching = fflag_cache_setting && source.announced;
 	stats.held = fflag_entries_count();
 	stats.hits = hits;

@@ -26,11 +26,14 @@ typedef struct fflag_cache_stats
 extern bool fflag_cache_setting;
 
 extern void fflag_cache_init(void);
+extern void fflag_cache_assign_override(const char *newval, void *extra);
+extern void fflag_cache_assign_unknown(int newval, void *extra);
 extern const fflag_entry *fflag_cache_get(FmgrInfo *flinfo, Datum name);
 extern const fflag_entry *fflag_cache_find(Oid function, Datum name);
 extern const fflag_entry *const *fflag_cache_get_all(Oid function, int *count);
 extern struct fflag_allowlist *fflag_cache_list(const fflag_entry *entry);
-extern void fflag_cache_add_dependency(struct PlannerGlobal *glob);
+extern void fflag_cache_add_dependency(struct PlannerGlobal *glob,
+									   const fflag_entry *entry);
 extern void fflag_cache_begin_write(FmgrInfo *flinfo);
 extern void fflag_cache_flush_usage(void);
 extern fflag_cache_stats fflag_cache_get_stats(Oid function);

@@ -124,10 +124,11 @@ fflag_table_in_sql(Oid schema, const char *table)
 /*
  * The trigger that announces every changed row of a table, replicated ones too,
  * or InvalidOid.  ALTER TABLE ... ENABLE TRIGGER, which a restore with
- * --disable-triggers runs, leaves triggers that do not fire for replicas.
+ * --disable-triggers runs, leaves triggers that do not fire for replicas.  The
+ * trigger may have this argument; NULL: it may have none.
  */
 Oid
-fflag_find_marker(Oid relid, Oid function)
+fflag_find_marker(Oid relid, Oid function, const char *argument)
 {
 	Relation	rel = fflag_open_relation(relid);
 	Oid			found = InvalidOid;
@@ -142,6 +143,10 @@ fflag_find_marker(Oid relid, Oid function)
 		if (trigger->tgenabled != TRIGGER_FIRES_ALWAYS ||
 			(trigger->tgtype & events) != events ||
 			trigger->tgqual != NULL || trigger->tgnattr > 0)
+			continue;
+		/* it would announce the lists of some other column */
+		if (trigger->tgnargs > 0 &&
+			(argument == NULL || strcmp(trigger->tgargs[0], argument) != 0))
 			continue;
 		if (OidIsValid(function) && trigger->tgfoid == function)
 			found = trigger->tgoid;
@@ -275,7 +280,9 @@ fflag_locate(Oid schema, Snapshot snapshot)
 	{
 		fflag_table *table = &source.tables[i];
 
-		table->marker = fflag_find_marker(table->relid, function);
+		table->marker = fflag_find_marker(table->relid, function,
+										  i == FFLAG_USERS ?
+										  NameStr(source.columns[FFLAG_COLUMN_FLAG_ID]) : NULL);
 		if (!OidIsValid(table->marker))
 			source.announced = false;
 	}

@@ -1,7 +1,7 @@
 /*
  * check.c
- *		What a flag may be called, how far it may be rolled out, and who may be
- *		on its allowlist.
+ *		What a flag may be called, how far and when it may be rolled out, and who
+ *		may be on its allowlist.
  *
  * Code that changes flags calls these checks first, to report a mistake with
  * the flag's name.  Code that reads flags calls them again, because the
@@ -137,10 +137,10 @@ fflag_check_user_id(size_t len, const char *name, const char *id)
 /*
  * A percentage, a numeric from 0 to 100, in exact thousandths.  Throws if it
  * cannot be represented, whether it is about to be written or is in the table
- * already.  The flag's name is for the error.
+ * already.  The names of the column and of the flag are for the error.
  */
 int
-fflag_check_percentage(Datum percentage, const char *flag)
+fflag_check_percentage(Datum percentage, const char *column, const char *flag)
 {
 	Numeric		value = DatumGetNumeric(percentage);
 	Datum		zero = NumericGetDatum(int64_to_numeric(0));
@@ -158,9 +158,32 @@ fflag_check_percentage(Datum percentage, const char *flag)
 															  Int32GetDatum(0)))))
 		ereport(ERROR,
 				errcode(ERRCODE_CHECK_VIOLATION),
-				errmsg("invalid rollout_percentage %s for flag \"%s\"",
+				errmsg("invalid %s %s for flag \"%s\"", column,
 					   DatumGetCString(DirectFunctionCall1(numeric_out, percentage)),
 					   flag),
-				errhint("A rollout_percentage is a number from 0 to 100 with at most three decimals."));
+				errhint("A percentage is a number from 0 to 100 with at most three decimals."));
 	return DatumGetInt32(DirectFunctionCall1(numeric_int4, scaled));
+}
+
+/* Refuses a flag that would not start before it ends. */
+void
+fflag_check_schedule(TimestampTz starts_at, TimestampTz ends_at, const char *flag)
+{
+	if (starts_at >= ends_at)
+		ereport(ERROR,
+				errcode(ERRCODE_CHECK_VIOLATION),
+				errmsg("flag \"%s\" would end before it starts", flag),
+				errhint("Let ends_at be later than starts_at."));
+}
+
+/* Refuses a ramp that takes no time, or has no beginning or no end. */
+void
+fflag_check_ramp(TimestampTz starts_at, TimestampTz ends_at, const char *flag)
+{
+	if (starts_at >= ends_at || TIMESTAMP_NOT_FINITE(starts_at) ||
+		TIMESTAMP_NOT_FINITE(ends_at))
+		ereport(ERROR,
+				errcode(ERRCODE_CHECK_VIOLATION),
+				errmsg("ramp of flag \"%s\" does not end after it starts", flag),
+				errhint("Let ramp_ends_at be later than ramp_starts_at, and both finite."));
 }

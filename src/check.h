@@ -8,6 +8,8 @@
 #ifndef FFLAG_CHECK_H
 #define FFLAG_CHECK_H
 
+#include "datatype/timestamp.h"
+
 /* characters, as declared for feature_flag.name */
 #define FFLAG_NAME_LENGTH 150
 
@@ -16,6 +18,11 @@
 
 extern void fflag_check_name(const char *name);
 extern void fflag_check_user_id(size_t len, const char *name, const char *id);
-extern int	fflag_check_percentage(Datum percentage, const char *flag);
+extern int	fflag_check_percentage(Datum percentage, const char *column,
+								   const char *flag);
+extern void fflag_check_schedule(TimestampTz starts_at, TimestampTz ends_at,
+								 const char *flag);
+extern void fflag_check_ramp(TimestampTz starts_at, TimestampTz ends_at,
+							 const char *flag);
 
 #endif							/* FFLAG_CHECK_H */

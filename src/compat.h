@@ -21,6 +21,12 @@
 #include "varatt.h"
 #endif
 
+/* 16 has memory of its own for settings */
+#if PG_VERSION_NUM < 160000
+#define guc_malloc(elevel, size) malloc(size)
+#define guc_free(ptr) free(ptr)
+#endif
+
 /* 16 renamed the number of the subtransaction that gave a table a new file */
 #if PG_VERSION_NUM < 160000
 #define rd_newRelfilelocatorSubid rd_newRelfilenodeSubid

@@ -12,6 +12,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "funcapi.h"
@@ -19,6 +20,7 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/timestamp.h"
 #include "utils/tuplestore.h"
 
 #include "catalog.h"
@@ -26,6 +28,7 @@
 #include "compat.h"
 #include "snapshot.h"
 #include "spi.h"
+#include "unknown.h"
 
 #define MAX_ARGS 5
 
@@ -81,11 +84,7 @@ run_on_table(FunctionCallInfo fcinfo, const char *command, const char *table,
 static void
 complain_unknown(const char *name)
 {
-	ereport(ERROR,
-			errcode(ERRCODE_UNDEFINED_OBJECT),
-			errmsg("flag \"%s\" does not exist", name),
-			errhint("Create it with fflag_register(), or look the name up in table %s.",
-					FFLAG_FLAGS_TABLE));
+	fflag_report_unknown(ERROR, fflag_string_make(name, strlen(name)), NULL);
 }
 
 static char *
@@ -110,21 +109,33 @@ check_not_null(bool isnull, const char *what, const char *name)
 				errhint("Give a value."));
 }
 
-/* Updates the flag of argument 0; $1 of the command is its name, $2 value. */
+/*
+ * Updates the flag of argument 0.  $1 of the command, the first of nargs values,
+ * is its name, which this function fills in.
+ */
 static void
-update_flag(FunctionCallInfo fcinfo, const char *command, Oid type, Datum value)
+update_flag(FunctionCallInfo fcinfo, const char *command, int nargs, Oid *types,
+			Datum *values)
 {
 	char	   *name = get_name(fcinfo);
-	Oid			types[] = {TEXTOID, type};
-	Datum		values[] = {PG_GETARG_DATUM(0), value};
 
-	if (run_on_table(fcinfo, command, FFLAG_FLAGS_TABLE, 2, types, values,
+	types[0] = TEXTOID;
+	values[0] = PG_GETARG_DATUM(0);
+	if (run_on_table(fcinfo, command, FFLAG_FLAGS_TABLE, nargs, types, values,
 					 NULL) == 0)
 		complain_unknown(name);
 }
 
-#define SET_ENABLED \
-	"UPDATE %s SET enabled = $2 WHERE name OPERATOR(pg_catalog.=) $1"
+static void
+set_enabled(FunctionCallInfo fcinfo, bool enabled)
+{
+	Oid			types[] = {InvalidOid, BOOLOID};
+	Datum		values[] = {0, BoolGetDatum(enabled)};
+
+	update_flag(fcinfo,
+				"UPDATE %s SET enabled = $2 WHERE name OPERATOR(pg_catalog.=) $1",
+				2, types, values);
+}
 
 /* fflag_enable(name) returns void */
 PG_FUNCTION_INFO_V1(fflag_enable);
@@ -132,7 +143,7 @@ PG_FUNCTION_INFO_V1(fflag_enable);
 Datum
 fflag_enable(PG_FUNCTION_ARGS)
 {
-	update_flag(fcinfo, SET_ENABLED, BOOLOID, BoolGetDatum(true));
+	set_enabled(fcinfo, true);
 	PG_RETURN_VOID();
 }
 
@@ -142,8 +153,20 @@ PG_FUNCTION_INFO_V1(fflag_disable);
 Datum
 fflag_disable(PG_FUNCTION_ARGS)
 {
-	update_flag(fcinfo, SET_ENABLED, BOOLOID, BoolGetDatum(false));
+	set_enabled(fcinfo, false);
 	PG_RETURN_VOID();
+}
+
+#define NO_RAMP "ramp_to = NULL, ramp_starts_at = NULL, ramp_ends_at = NULL"
+
+/* Does our table have ramps, that is, has the extension been updated to 1.1? */
+static bool
+has_ramps(FunctionCallInfo fcinfo)
+{
+	Oid			schema = fflag_extension_schema(fcinfo->flinfo->fn_oid);
+
+	return get_attnum(get_relname_relid(FFLAG_FLAGS_TABLE, schema),
+					  "ramp_to") != InvalidAttrNumber;
 }
 
 /* fflag_rollout(name, percentage) returns void */
@@ -153,13 +176,90 @@ Datum
 fflag_rollout(PG_FUNCTION_ARGS)
 {
 	char	   *name = get_name(fcinfo);
+	Oid			types[] = {InvalidOid, NUMERICOID};
+	Datum		values[] = {0, PG_GETARG_DATUM(1)};
 
 	check_not_null(PG_ARGISNULL(1), "rollout_percentage", name);
-	fflag_check_percentage(PG_GETARG_DATUM(1), name);
+	fflag_check_percentage(PG_GETARG_DATUM(1), "rollout_percentage", name);
 	update_flag(fcinfo,
+				has_ramps(fcinfo) ?
+				"UPDATE %s SET rollout_percentage = $2, " NO_RAMP
+				" WHERE name OPERATOR(pg_catalog.=) $1" :
 				"UPDATE %s SET rollout_percentage = $2"
 				" WHERE name OPERATOR(pg_catalog.=) $1",
-				NUMERICOID, PG_GETARG_DATUM(1));
+				2, types, values);
+	PG_RETURN_VOID();
+}
+
+/* fflag_schedule(name, starts_at, ends_at) returns void */
+PG_FUNCTION_INFO_V1(fflag_schedule);
+
+Datum
+fflag_schedule(PG_FUNCTION_ARGS)
+{
+	Oid			types[] = {InvalidOid, TIMESTAMPTZOID, TIMESTAMPTZOID};
+	Datum		values[] = {0, PG_GETARG_DATUM(1), PG_GETARG_DATUM(2)};
+
+	if (!PG_ARGISNULL(1) && !PG_ARGISNULL(2))
+		fflag_check_schedule(DatumGetTimestampTz(values[1]),
+							 DatumGetTimestampTz(values[2]), get_name(fcinfo));
+	update_flag(fcinfo,
+				psprintf("UPDATE %%s SET starts_at = %s, ends_at = %s"
+						 " WHERE name OPERATOR(pg_catalog.=) $1",
+						 PG_ARGISNULL(1) ? "NULL" : "$2",
+						 PG_ARGISNULL(2) ? "NULL" : "$3"),
+				3, types, values);
+	PG_RETURN_VOID();
+}
+
+/*
+ * The percentage at moment $2, as the rules have it (but for the last thousandth,
+ * where a quotient of numerics may be rounded up).
+ */
+#define PERCENTAGE_AT \
+	"CASE WHEN ramp_to IS NULL OR $2 OPERATOR(pg_catalog.<) ramp_starts_at" \
+	" THEN rollout_percentage" \
+	" WHEN $2 OPERATOR(pg_catalog.>=) ramp_ends_at THEN ramp_to" \
+	" ELSE pg_catalog.floor(1000::pg_catalog.numeric OPERATOR(pg_catalog.*)" \
+	" (rollout_percentage OPERATOR(pg_catalog.+)" \
+	" ((ramp_to OPERATOR(pg_catalog.-) rollout_percentage) OPERATOR(pg_catalog.*)" \
+	" EXTRACT(epoch FROM $2 OPERATOR(pg_catalog.-) ramp_starts_at) OPERATOR(pg_catalog./)" \
+	" EXTRACT(epoch FROM ramp_ends_at OPERATOR(pg_catalog.-) ramp_starts_at))))" \
+	" OPERATOR(pg_catalog./) 1000::pg_catalog.numeric END"
+
+/* fflag_ramp(name, percentage, duration, starting) returns void */
+PG_FUNCTION_INFO_V1(fflag_ramp);
+
+Datum
+fflag_ramp(PG_FUNCTION_ARGS)
+{
+	char	   *name = get_name(fcinfo);
+	Oid			types[] = {InvalidOid, TIMESTAMPTZOID, NUMERICOID, TIMESTAMPTZOID};
+	Datum		values[] = {0, PG_GETARG_DATUM(3), PG_GETARG_DATUM(1), 0};
+
+	if (PG_ARGISNULL(1))
+	{
+		values[1] = TimestampTzGetDatum(GetCurrentStatementStartTimestamp());
+		update_flag(fcinfo,
+					"UPDATE %s SET rollout_percentage = " PERCENTAGE_AT ", " NO_RAMP
+					" WHERE name OPERATOR(pg_catalog.=) $1",
+					2, types, values);
+		PG_RETURN_VOID();
+	}
+
+	fflag_check_percentage(PG_GETARG_DATUM(1), "ramp_to", name);
+	check_not_null(PG_ARGISNULL(2), "duration of the ramp", name);
+	check_not_null(PG_ARGISNULL(3), "start of the ramp", name);
+	values[3] = DirectFunctionCall2(timestamptz_pl_interval, PG_GETARG_DATUM(3),
+									PG_GETARG_DATUM(2));
+	fflag_check_ramp(DatumGetTimestampTz(values[1]), DatumGetTimestampTz(values[3]),
+					 name);
+	update_flag(fcinfo,
+				"UPDATE %s SET rollout_percentage = " PERCENTAGE_AT ","
+				" ramp_to = $3, ramp_starts_at = $2,"
+				" ramp_ends_at = $4"
+				" WHERE name OPERATOR(pg_catalog.=) $1",
+				4, types, values);
 	PG_RETURN_VOID();
 }
 
@@ -183,7 +283,7 @@ register_flag(FunctionCallInfo fcinfo, Datum name_datum, const char *name)
 		check_not_null(PG_ARGISNULL(i), columns[i], name);
 		values[i] = PG_GETARG_DATUM(i);
 	}
-	fflag_check_percentage(values[2], name);
+	fflag_check_percentage(values[2], columns[2], name);
 
 	return run_on_table(fcinfo,
 						"INSERT INTO %s"

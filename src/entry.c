@@ -14,7 +14,9 @@
 
 #include "allowlist.h"
 #include "entry.h"
+#include "override.h"
 #include "strtab.h"
+#include "writer.h"
 
 /*
  * Names that no flag has are remembered too, but anybody can make them up, so
@@ -32,7 +34,11 @@ static MemoryContext unknown_cxt;	/* in flags_cxt */
 static struct strtab_hash *unknown_names;
 
 static MemoryContext allowlists_cxt;
-static struct strtab_hash *allowlists;	/* by the flag's id */
+static struct
+{
+	MemoryContext cxt;			/* in allowlists_cxt; at first NULL */
+	struct strtab_hash *lists;	/* by the flag's id */
+}			allowlists[FFLAG_LIST_PARTS];
 
 /* Called at first, and again if it has failed for want of memory. */
 void
@@ -60,12 +66,13 @@ fflag_entries_forget_flags(void)
 	unknown_names = NULL;
 }
 
-/* All allowlists go, and pointers to them die. */
+/* All allowlists of this part go, and pointers to them die. */
 void
-fflag_entries_forget_allowlists(void)
+fflag_entries_forget_allowlists(int part)
 {
-	MemoryContextReset(allowlists_cxt);
-	allowlists = NULL;
+	if (allowlists[part].cxt != NULL)
+		MemoryContextReset(allowlists[part].cxt);
+	allowlists[part].lists = NULL;
 }
 
 /* The entry of a name, NULL if there is none. */
@@ -110,9 +117,16 @@ add(struct strtab_hash *tab, MemoryContext cxt, fflag_string name,
 	if (row != NULL)
 	{
 		entry->id = copy_string(row->id, &place);
+		entry->list_part = fflag_list_part(entry->id);
 		entry->flag = row->flag;
 		entry->flag.utf8_name = copy_string(row->flag.utf8_name, &place);
+		if (row->has_terms)
+		{
+			entry->terms = MemoryContextAlloc(cxt, sizeof(fflag_terms));
+			*entry->terms = row->terms;
+		}
 	}
+	entry->flag.overridden = fflag_find_override(name, &entry->flag.forced);
 	strtab_insert(tab, entry->name, &found)->value = entry;
 	return entry;
 }
@@ -129,6 +143,24 @@ fflag_entries_add_flag(const fflag_row *row)
 	return slot != NULL ? slot->value : add(flags, flags_cxt, row->name, row);
 }
 
+/* The entry of a name that is too long to be remembered: its name equals none. */
+static const fflag_entry *
+get_unremembered(fflag_string name)
+{
+	static fflag_entry plain = {.name = {"", SIZE_MAX}};
+	static fflag_entry off = {
+		.name = {"", SIZE_MAX},.flag.overridden = true
+	};
+	static fflag_entry on = {
+		.name = {"", SIZE_MAX},.flag.overridden = true,.flag.forced = true
+	};
+	bool		forced;
+
+	if (!fflag_find_override(name, &forced))
+		return &plain;
+	return forced ? &on : &off;
+}
+
 /*
  * The entry of a name that no flag has.  *forgotten tells whether others of this
  * kind had to go, and pointers to them have died.
@@ -136,11 +168,9 @@ fflag_entries_add_flag(const fflag_row *row)
 const fflag_entry *
 fflag_entries_add_unknown(fflag_string name, bool *forgotten)
 {
-	static fflag_entry unknown = {.name = {"", SIZE_MAX}};	/* equals no name */
-
 	*forgotten = false;
 	if (name.len > MAX_UNKNOWN_LENGTH)
-		return &unknown;
+		return get_unremembered(name);
 
 	if (unknown_names != NULL && unknown_names->members >= MAX_UNKNOWN_NAMES)
 	{
@@ -195,30 +225,36 @@ fflag_entries_all(int *count)
 }
 
 /*
- * The allowlist of the flag with this id; if new, one that nobody has looked at,
- * to be read from the source.
+ * The allowlist of a flag; if new, one that nobody has looked at, to be read from
+ * the source.
  */
 fflag_allowlist *
-fflag_entries_allowlist(fflag_string flag_id, fflag_source *source)
+fflag_entries_allowlist(const fflag_entry *entry, fflag_source *source)
 {
+	int			part = entry->list_part;
+	MemoryContext cxt = allowlists[part].cxt;
 	fflag_string_slot *slot;
 	fflag_allowlist *list;
 	char	   *place;
 	bool		found;
 
-	if (allowlists == NULL)
-		allowlists = strtab_create(allowlists_cxt, 64, NULL);
-	slot = strtab_lookup(allowlists, flag_id);
+	if (cxt == NULL)
+		allowlists[part].cxt = cxt =
+			AllocSetContextCreate(allowlists_cxt, "fflag allowlists of a part",
+								  ALLOCSET_SMALL_SIZES);
+	if (allowlists[part].lists == NULL)
+		allowlists[part].lists = strtab_create(cxt, 8, NULL);
+	slot = strtab_lookup(allowlists[part].lists, entry->id);
 	if (slot != NULL)
 		return slot->value;
 
-	list = MemoryContextAllocZero(allowlists_cxt, sizeof(*list) + flag_id.len);
+	list = MemoryContextAllocZero(cxt, sizeof(*list) + entry->id.len);
 	place = (char *) (list + 1);
-	list->flag_id = copy_string(flag_id, &place);
+	list->flag_id = copy_string(entry->id, &place);
 	list->source = source;
-	list->cxt = allowlists_cxt;
+	list->cxt = cxt;
 	list->counted = -1;
-	strtab_insert(allowlists, list->flag_id, &found)->value = list;
+	strtab_insert(allowlists[part].lists, list->flag_id, &found)->value = list;
 	return list;
 }
 
@@ -230,7 +266,9 @@ fflag_entries_count(void)
 
 	counts.flags = flags ? flags->members : 0;
 	counts.unknown_names = unknown_names ? unknown_names->members : 0;
-	counts.allowlists = allowlists ? allowlists->members : 0;
+	counts.allowlists = 0;
+	for (int i = 0; i < FFLAG_LIST_PARTS; i++)
+		counts.allowlists += allowlists[i].lists ? allowlists[i].lists->members : 0;
 	counts.bytes = MemoryContextMemAllocated(flags_cxt, true) +
 		MemoryContextMemAllocated(allowlists_cxt, true);
 	return counts;

@@ -15,12 +15,14 @@
 /* A flag, or the knowledge that there is none of this name. */
 typedef struct fflag_entry
 {
-	fflag_flag	flag;			/* all zero if there is none */
+	fflag_flag	flag;			/* not known if there is none */
 	fflag_usage_count usage;	/* see fflag_entry_count() */
+	fflag_terms *terms;			/* NULL: none */
 	fflag_string name;
 	fflag_string id;			/* of the flag, canonical text */
 
 	/* its allowlist, which cache.c looks up on demand */
+	int			list_part;		/* see fflag_list_part() */
 	struct fflag_allowlist *list;
 	uint64		list_generation;	/* in which that is valid */
 
@@ -51,14 +53,14 @@ fflag_entry_count(const fflag_entry *entry, uint64 evaluations, uint64 enabled)
 
 extern void fflag_entries_init(void);
 extern void fflag_entries_forget_flags(void);
-extern void fflag_entries_forget_allowlists(void);
+extern void fflag_entries_forget_allowlists(int part);
 extern const fflag_entry *fflag_entries_find(fflag_string name);
 extern const fflag_entry *fflag_entries_add_flag(const fflag_row *row);
 extern const fflag_entry *fflag_entries_add_unknown(fflag_string name,
 													bool *forgotten);
 extern void fflag_entries_complete(void);
 extern const fflag_entry *const *fflag_entries_all(int *count);
-extern struct fflag_allowlist *fflag_entries_allowlist(fflag_string flag_id,
+extern struct fflag_allowlist *fflag_entries_allowlist(const fflag_entry *entry,
 													   fflag_source *source);
 extern fflag_entry_counts fflag_entries_count(void);
 

@@ -94,20 +94,17 @@ evaluate_entry(const fflag_entry *entry, NullableDatum id, user_type type,
 	return evaluate_with_id(entry, id.value, type, &subject);
 }
 
+/* A NULL name is one that no flag has. */
+static fflag_entry no_entry;
+
 /*
  * Evaluates the flag named by argument 0 for the user of argument 1; the other
- * two are is_staff and default_value.  For each of them NULL is false, and a
- * NULL name is one that no flag has.  *entry is set to what was evaluated.
+ * two are is_staff and default_value.  For each of them NULL is false.
  */
 static pg_attribute_always_inline fflag_decision
-evaluate(FunctionCallInfo fcinfo, user_type type, const fflag_entry **entry)
+evaluate(FunctionCallInfo fcinfo, user_type type, const fflag_entry *entry)
 {
-	static fflag_entry no_entry;
-
-	*entry = &no_entry;
-	if (!PG_ARGISNULL(0))
-		*entry = fflag_cache_get(fcinfo->flinfo, PG_GETARG_DATUM(0));
-	return evaluate_entry(*entry, fcinfo->args[1], type,
+	return evaluate_entry(entry, fcinfo->args[1], type,
 						  !PG_ARGISNULL(2) && PG_GETARG_BOOL(2),
 						  !PG_ARGISNULL(3) && PG_GETARG_BOOL(3));
 }
@@ -116,9 +113,12 @@ evaluate(FunctionCallInfo fcinfo, user_type type, const fflag_entry **entry)
 static inline Datum
 fflag_enabled(FunctionCallInfo fcinfo, user_type type)
 {
-	const fflag_entry *entry;
-	bool		enabled = evaluate(fcinfo, type, &entry).enabled;
+	const fflag_entry *entry = &no_entry;
+	bool		enabled;
 
+	if (!PG_ARGISNULL(0))
+		entry = fflag_cache_get(fcinfo->flinfo, PG_GETARG_DATUM(0));
+	enabled = evaluate(fcinfo, type, entry).enabled;
 	fflag_entry_count(entry, 1, enabled);
 	PG_RETURN_BOOL(enabled);
 }
@@ -154,8 +154,8 @@ OVERLOADS(fflag_bucket,
 static inline Datum
 fflag_explain(FunctionCallInfo fcinfo, user_type type)
 {
-	const fflag_entry *entry;
-	fflag_decision decision = evaluate(fcinfo, type, &entry);
+	const fflag_entry *entry = &no_entry;
+	fflag_decision decision;
 	TupleDesc	desc;
 	Datum		values[5];
 	bool		nulls[5] = {false};
@@ -163,6 +163,10 @@ fflag_explain(FunctionCallInfo fcinfo, user_type type)
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 
+	/* looked up without a report: it explains an unknown name */
+	if (!PG_ARGISNULL(0))
+		entry = fflag_cache_find(fcinfo->flinfo->fn_oid, PG_GETARG_DATUM(0));
+	decision = evaluate(fcinfo, type, entry);
 	values[0] = BoolGetDatum(decision.enabled);
 	values[1] = CStringGetTextDatum(fflag_rule_name(decision.rule));
 	values[2] = CStringGetTextDatum(fflag_rule_reason(decision.rule));

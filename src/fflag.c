@@ -11,6 +11,8 @@
 
 #include "cache.h"
 #include "compat.h"
+#include "override.h"
+#include "unknown.h"
 
 FFLAG_MODULE_MAGIC;
 
@@ -19,7 +21,7 @@ extern void _PG_init(void);
 void
 _PG_init(void)
 {
-	static bool defined = false;
+	static int	defined = 0;
 
 	/*
 	 * If memory runs out here, the server calls this function again the next
@@ -28,7 +30,8 @@ _PG_init(void)
 	 * For diagnosis and tests: an answer that differs with the cache off is a
 	 * bug.  Anybody may set it, for it can only make the own session slower.
 	 */
-	if (!defined)
+	if (defined == 0)
+	{
 		DefineCustomBoolVariable("fflag.cache",
 								 "Caches flags in the backend.",
 								 "When off, every evaluation reads the tables.",
@@ -37,12 +40,56 @@ _PG_init(void)
 								 PGC_USERSET,
 								 0,
 								 NULL, NULL, NULL);
+		defined++;
+	}
+
+	/*
+	 * Whoever sets it decides what this session may do, wherever a flag
+	 * stands guard (in a policy, say), so it takes a superuser or GRANT SET
+	 * ON PARAMETER.
+	 */
+	if (defined == 1)
+	{
+		DefineCustomStringVariable("fflag.override",
+								   "Forces the answers of flags in this session.",
+								   "A list such as \"new_checkout=on, beta_search=off\".",
+								   &fflag_override_setting,
+								   "",
+								   PGC_SUSET,
+								   0,
+								   fflag_check_override,
+								   fflag_cache_assign_override,
+								   NULL);
+		defined++;
+	}
+
+	/*
+	 * A report repeats the name, which may come from a row that a view or a
+	 * policy keeps from the user.  And who demands errors may not want users
+	 * to go without.  So it takes the same as above.
+	 */
+	if (defined == 2)
+	{
+		DefineCustomEnumVariable("fflag.unknown_flag",
+								 "What happens when a name that no flag has is evaluated.",
+								 "The answer is the default value, with a warning or without, or an error.",
+								 &fflag_unknown_setting,
+								 FFLAG_UNKNOWN_DEFAULT,
+								 fflag_unknown_options,
+								 PGC_SUSET,
+								 0,
+								 NULL,
+								 fflag_cache_assign_unknown,
+								 NULL);
+		defined++;
+	}
 
 	/*
 	 * For superusers only, because whoever could stop counting could make a
 	 * flag look as if nobody used it.
 	 */
-	if (!defined)
+	if (defined == 3)
+	{
 		DefineCustomBoolVariable("fflag.track_usage",
 								 "Counts evaluations of flags.",
 								 "fflag_usage() shows them.",
@@ -51,7 +98,8 @@ _PG_init(void)
 								 PGC_SUSET,
 								 0,
 								 NULL, NULL, NULL);
-	defined = true;
+		defined++;
+	}
 	MarkGUCPrefixReserved("fflag");
 
 	fflag_cache_init();

@@ -37,12 +37,11 @@ fflag_string_equal(fflag_string a, fflag_string b)
 	return a.len == b.len && memcmp(a.data, b.data, a.len) == 0;
 }
 
-/* Bytewise, which is how the name column is collated. */
+/* Bytewise; a string comes after those that it begins with. */
 static inline int
 fflag_string_compare(fflag_string a, fflag_string b)
 {
-	size_t		both = a.len < b.len ? a.len : b.len;
-	int			order = both == 0 ? 0 : memcmp(a.data, b.data, both);
+	int			order = memcmp(a.data, b.data, a.len < b.len ? a.len : b.len);
 
 	return order != 0 ? order : (a.len > b.len) - (a.len < b.len);
 }

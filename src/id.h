@@ -35,6 +35,14 @@ fflag_is_text(Oid type)
 	return type == TEXTOID || type == VARCHAROID;
 }
 
+/* Is it one of the types below? */
+static inline bool
+fflag_is_id(Oid type)
+{
+	return type == INT8OID || type == INT4OID || type == INT2OID ||
+		type == UUIDOID || fflag_is_text(type);
+}
+
 /*
  * The canonical text of an id of type smallint, integer, bigint, uuid, text or
  * varchar: in room, which has FFLAG_ID_ROOM bytes, or that of the datum, which

@@ -47,14 +47,19 @@ static const struct
 	fflag_table_id table;
 	Oid			type;
 	const Oid  *attached_types; /* what it may be in an attached table */
-}			columns[FFLAG_COLUMNS] = {
+}			columns[FFLAG_OWN_COLUMNS] = {
 	[FFLAG_COLUMN_ID] = {"id", FFLAG_FLAGS, INT8OID, id_types},
 	[FFLAG_COLUMN_NAME] = {"name", FFLAG_FLAGS, TEXTOID, name_types},
 	[FFLAG_COLUMN_ENABLED] = {"enabled", FFLAG_FLAGS, BOOLOID, boolean_types},
 	[FFLAG_COLUMN_STAFF_ONLY] = {"staff_only", FFLAG_FLAGS, BOOLOID, boolean_types},
 	[FFLAG_COLUMN_ROLLOUT] = {"rollout_percentage", FFLAG_FLAGS, NUMERICOID, rollout_types},
 	[FFLAG_COLUMN_FLAG_ID] = {"flag_id", FFLAG_USERS, INT8OID, id_types},
-	[FFLAG_COLUMN_USER_ID] = {"user_id", FFLAG_USERS, TEXTOID, id_types}
+	[FFLAG_COLUMN_USER_ID] = {"user_id", FFLAG_USERS, TEXTOID, id_types},
+	[FFLAG_COLUMN_STARTS_AT] = {"starts_at", FFLAG_FLAGS, TIMESTAMPTZOID},
+	[FFLAG_COLUMN_ENDS_AT] = {"ends_at", FFLAG_FLAGS, TIMESTAMPTZOID},
+	[FFLAG_COLUMN_RAMP_TO] = {"ramp_to", FFLAG_FLAGS, NUMERICOID},
+	[FFLAG_COLUMN_RAMP_STARTS_AT] = {"ramp_starts_at", FFLAG_FLAGS, TIMESTAMPTZOID},
+	[FFLAG_COLUMN_RAMP_ENDS_AT] = {"ramp_ends_at", FFLAG_FLAGS, TIMESTAMPTZOID}
 };
 
 /* What a column of our own tables is called; and an argument of fflag_attach(). */
@@ -155,10 +160,17 @@ is_one_of(Oid type, const Oid *types)
 static void
 describe_column(fflag_source *source, Relation rel, fflag_column c)
 {
-	const char *name = NameStr(source->columns[c]);
+	const char *name = c < FFLAG_COLUMNS ? NameStr(source->columns[c]) : columns[c].name;
 	Oid			type = InvalidOid;
 	AttrNumber	attnum = fflag_find_column(rel, name, &type);
 	StringInfoData types;
+
+	/* the extension may not have been updated yet */
+	if (c >= FFLAG_COLUMNS && (source->attached || attnum == InvalidAttrNumber))
+	{
+		source->attnums[c] = InvalidAttrNumber;
+		return;
+	}
 
 	/* no row stores it: it would be read as null */
 	if (attnum != InvalidAttrNumber &&
@@ -284,7 +296,7 @@ fflag_open_table(fflag_source *source, fflag_table_id which)
 	if (table->described == changes)
 		return rel;
 
-	for (int i = 0; i < FFLAG_COLUMNS; i++)
+	for (int i = 0; i < FFLAG_OWN_COLUMNS; i++)
 	{
 		if (columns[i].table == which)
 			describe_column(source, rel, i);

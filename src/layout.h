@@ -20,7 +20,7 @@ typedef enum fflag_table_id
 
 #define FFLAG_TABLES 3
 
-/* The columns of the latter two that it needs. */
+/* The columns of the latter two that it needs, and those that only our own have. */
 typedef enum fflag_column
 {
 	FFLAG_COLUMN_ID,
@@ -29,10 +29,16 @@ typedef enum fflag_column
 	FFLAG_COLUMN_STAFF_ONLY,
 	FFLAG_COLUMN_ROLLOUT,
 	FFLAG_COLUMN_FLAG_ID,
-	FFLAG_COLUMN_USER_ID
+	FFLAG_COLUMN_USER_ID,
+	FFLAG_COLUMN_STARTS_AT,
+	FFLAG_COLUMN_ENDS_AT,
+	FFLAG_COLUMN_RAMP_TO,
+	FFLAG_COLUMN_RAMP_STARTS_AT,
+	FFLAG_COLUMN_RAMP_ENDS_AT
 } fflag_column;
 
-#define FFLAG_COLUMNS 7
+#define FFLAG_COLUMNS 7			/* of attached tables, which come first */
+#define FFLAG_OWN_COLUMNS 12
 
 #define FFLAG_KEYS 2			/* columns of the longest key */
 
@@ -63,9 +69,12 @@ typedef struct fflag_source
 	fflag_table tables[FFLAG_TABLES];
 	NameData	columns[FFLAG_COLUMNS];
 
-	/* fflag_open_table() sets these, of its table */
-	AttrNumber	attnums[FFLAG_COLUMNS];
-	Oid			types[FFLAG_COLUMNS];	/* less domains */
+	/*
+	 * fflag_open_table() sets these, of its table; InvalidAttrNumber for a
+	 * column that only our own tables have, and these since a later version
+	 */
+	AttrNumber	attnums[FFLAG_OWN_COLUMNS];
+	Oid			types[FFLAG_OWN_COLUMNS];	/* less domains */
 } fflag_source;
 
 extern fflag_source fflag_new_source(void);

@@ -183,9 +183,47 @@ get_rollout(const fflag_source *source, Relation rel, HeapTuple tuple,
 			percentage = DatumGetInt64(value);
 			break;
 		default:
-			return fflag_check_percentage(value, flag);
+			return fflag_check_percentage(value, "rollout_percentage", flag);
 	}
 	return Max(0, Min(100, percentage)) * (FFLAG_BUCKETS / 100);
+}
+
+/* A moment; otherwise if the column is null or not there. */
+static int64
+get_time(const fflag_source *source, Relation rel, HeapTuple tuple,
+		 fflag_column column, int64 otherwise)
+{
+	bool		isnull = true;
+	Datum		value = (Datum) 0;
+
+	if (source->attnums[column] != InvalidAttrNumber)
+		value = heap_getattr(tuple, source->attnums[column], RelationGetDescr(rel),
+							 &isnull);
+	return isnull ? otherwise : DatumGetTimestampTz(value);
+}
+
+/*
+ * Reads schedule and ramp; false if the flag has neither.  A ramp of which a part
+ * is missing, or that takes no time, is none.
+ */
+static bool
+read_terms(const fflag_source *source, Relation rel, HeapTuple tuple,
+		   const char *flag, int rollout, fflag_terms *terms)
+{
+	terms->starts_at = get_time(source, rel, tuple, FFLAG_COLUMN_STARTS_AT, PG_INT64_MIN);
+	terms->ends_at = get_time(source, rel, tuple, FFLAG_COLUMN_ENDS_AT, PG_INT64_MAX);
+	terms->ramp_starts_at = get_time(source, rel, tuple, FFLAG_COLUMN_RAMP_STARTS_AT, PG_INT64_MAX);
+	terms->ramp_ends_at = get_time(source, rel, tuple, FFLAG_COLUMN_RAMP_ENDS_AT, PG_INT64_MIN);
+	terms->ramp_from = rollout;
+	if (source->attnums[FFLAG_COLUMN_RAMP_TO] != InvalidAttrNumber &&
+		terms->ramp_starts_at < terms->ramp_ends_at &&
+		!is_null(source, rel, tuple, FFLAG_COLUMN_RAMP_TO))
+		terms->ramp_to =
+			fflag_check_percentage(get_column(source, rel, tuple, FFLAG_COLUMN_RAMP_TO, flag), "ramp_to", flag);
+	else
+		terms->ramp_starts_at = PG_INT64_MAX;
+	return terms->starts_at != PG_INT64_MIN || terms->ends_at != PG_INT64_MAX ||
+		terms->ramp_starts_at != PG_INT64_MAX;
 }
 
 static void
@@ -199,11 +237,14 @@ read_row(const fflag_source *source, Relation rel, HeapTuple tuple,
 							   get_column(source, rel, tuple, FFLAG_COLUMN_ID, name),
 							   palloc(FFLAG_ID_ROOM));
 	row->name = fflag_string_make(name, strlen(name));
+	memset(&row->flag, 0, sizeof(row->flag));
 	row->flag.known = true;
 	row->flag.enabled = get_boolean(source, rel, tuple, FFLAG_COLUMN_ENABLED, name);
 	row->flag.staff_only = get_boolean(source, rel, tuple, FFLAG_COLUMN_STAFF_ONLY, name);
 	row->flag.rollout = get_rollout(source, rel, tuple, name);
 	row->flag.utf8_name = fflag_to_utf8(row->name);
+	row->has_terms = read_terms(source, rel, tuple, name, row->flag.rollout,
+								&row->terms);
 }
 
 /* Reads the flag of a name into *row; false if there is none. */

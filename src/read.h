@@ -18,7 +18,9 @@ typedef struct fflag_row
 {
 	fflag_string id;			/* in canonical text */
 	fflag_string name;
-	fflag_flag	flag;
+	fflag_flag	flag;			/* whatever the time is */
+	bool		has_terms;		/* it has these */
+	fflag_terms terms;
 } fflag_row;
 
 /* What to do with a row or an allowlist's entry; false stops the reading. */

@@ -13,12 +13,98 @@
 #include "bucket.h"
 #include "rules.h"
 
+#define NOINLINE __attribute__((noinline))
+
 static inline fflag_decision
 decision(bool enabled, fflag_rule rule)
 {
 	fflag_decision d = {enabled, rule};
 
 	return d;
+}
+
+/* Apart, so that a decision that needs no hash calls nothing and saves no register. */
+static NOINLINE fflag_decision
+decide_by_hash(const fflag_flag *flag, fflag_string utf8_id)
+{
+	return decision(fflag_bucket_of(flag->utf8_name, utf8_id) < flag->rollout,
+					FFLAG_RULE_ROLLOUT);
+}
+
+/*
+ * floor(n * part / whole), exactly; n >= 0 and 0 <= part < whole.  *rest is
+ * whether something was cut off.  The product may need more than 64 bits, so this
+ * multiplies bit by bit of n, and divides as it goes.
+ */
+static int
+share_of(int n, uint64_t part, uint64_t whole, bool *rest)
+{
+	int			quotient = 0;
+	uint64_t	remainder = 0;
+
+	for (int bit = 30; bit >= 0; bit--)
+	{
+		uint64_t	terms[] = {remainder, n >> bit & 1 ? part : 0};
+
+		quotient *= 2;
+		for (int i = 0; i < 2; i++)
+		{
+			/* the sum modulo whole, of two numbers less than whole */
+			if (remainder >= whole - terms[i])
+			{
+				remainder -= whole - terms[i];
+				quotient++;
+			}
+			else
+				remainder += terms[i];
+		}
+	}
+	*rest = remainder > 0;
+	return quotient;
+}
+
+/*
+ * The percentage of a ramp at a moment: a straight line, in whole thousandths
+ * rounded down.
+ */
+static int
+ramp_at(const fflag_terms *terms, int64_t now)
+{
+	uint64_t	passed;
+	uint64_t	whole;
+	int			change;
+	bool		rest;
+
+	if (now < terms->ramp_starts_at)
+		return terms->ramp_from;
+	if (now >= terms->ramp_ends_at)
+		return terms->ramp_to;
+	passed = (uint64_t) now - (uint64_t) terms->ramp_starts_at;
+	whole = (uint64_t) terms->ramp_ends_at - (uint64_t) terms->ramp_starts_at;
+	if (terms->ramp_to >= terms->ramp_from)
+		return terms->ramp_from +
+			share_of(terms->ramp_to - terms->ramp_from, passed, whole, &rest);
+	change = share_of(terms->ramp_from - terms->ramp_to, passed, whole, &rest);
+	return terms->ramp_from - change - rest;
+}
+
+/*
+ * Makes the flag what it is by its terms at a moment, in microseconds: its phase,
+ * and its percentage.  flag->enabled is whether it is switched on, if its phase is
+ * FFLAG_PHASE_ON; this function may be called again for another moment.
+ */
+void
+fflag_set_time(fflag_flag *flag, const fflag_terms *terms, int64_t now)
+{
+	bool		switched_on = flag->enabled || flag->phase != FFLAG_PHASE_ON;
+
+	flag->phase = FFLAG_PHASE_ON;
+	if (switched_on && now < terms->starts_at)
+		flag->phase = FFLAG_PHASE_NOT_STARTED;
+	else if (switched_on && now >= terms->ends_at)
+		flag->phase = FFLAG_PHASE_ENDED;
+	flag->enabled = switched_on && flag->phase == FFLAG_PHASE_ON;
+	flag->rollout = ramp_at(terms, now);
 }
 
 /*
@@ -29,7 +115,9 @@ fflag_decision
 fflag_decide(const fflag_flag *flag, const fflag_subject *user,
 			 fflag_listed listed, bool default_value)
 {
-	int			bucket;
+	/* whatever the tables say, also of a name that no flag has */
+	if (flag->overridden)
+		return decision(flag->forced, FFLAG_RULE_OVERRIDE);
 
 	if (!flag->known)
 		return decision(default_value, FFLAG_RULE_UNKNOWN_FLAG);
@@ -40,7 +128,7 @@ fflag_decide(const fflag_flag *flag, const fflag_subject *user,
 						FFLAG_RULE_STAFF_ONLY);
 
 	if (!flag->enabled)
-		return decision(false, FFLAG_RULE_DISABLED);
+		return decision(false, FFLAG_RULE_DISABLED + flag->phase);
 
 	if (flag->rollout >= FFLAG_BUCKETS)
 		return decision(true, FFLAG_RULE_FULL_ROLLOUT);
@@ -59,10 +147,9 @@ fflag_decide(const fflag_flag *flag, const fflag_subject *user,
 	if (!user->somebody)
 		return decision(false, FFLAG_RULE_NO_USER);
 
-	bucket = user->bucket;
-	if (bucket < 0)
-		bucket = fflag_bucket_of(flag->utf8_name, user->utf8_id);
-	return decision(bucket < flag->rollout, FFLAG_RULE_ROLLOUT);
+	if (user->bucket < 0)
+		return decide_by_hash(flag, user->utf8_id);
+	return decision(user->bucket < flag->rollout, FFLAG_RULE_ROLLOUT);
 }
 
 /* The name in fflag_explain() of a rule other than FFLAG_RULE_UNDECIDED. */
@@ -70,9 +157,12 @@ const char *
 fflag_rule_name(fflag_rule rule)
 {
 	static const char *const names[] = {
+		[FFLAG_RULE_OVERRIDE] = "override",
 		[FFLAG_RULE_UNKNOWN_FLAG] = "unknown_flag",
 		[FFLAG_RULE_STAFF_ONLY] = "staff_only",
 		[FFLAG_RULE_DISABLED] = "disabled",
+		[FFLAG_RULE_NOT_STARTED] = "not_started",
+		[FFLAG_RULE_ENDED] = "ended",
 		[FFLAG_RULE_FULL_ROLLOUT] = "full_rollout",
 		[FFLAG_RULE_ALLOWLIST] = "allowlist",
 		[FFLAG_RULE_NO_ROLLOUT] = "no_rollout",
@@ -92,9 +182,12 @@ const char *
 fflag_rule_reason(fflag_rule rule)
 {
 	static const char *const reasons[] = {
+		[FFLAG_RULE_OVERRIDE] = "STATIC",
 		[FFLAG_RULE_UNKNOWN_FLAG] = "ERROR",
 		[FFLAG_RULE_STAFF_ONLY] = "TARGETING_MATCH",
 		[FFLAG_RULE_DISABLED] = "DISABLED",
+		[FFLAG_RULE_NOT_STARTED] = "DISABLED",
+		[FFLAG_RULE_ENDED] = "DISABLED",
 		[FFLAG_RULE_FULL_ROLLOUT] = "STATIC",
 		[FFLAG_RULE_ALLOWLIST] = "TARGETING_MATCH",
 		[FFLAG_RULE_NO_ROLLOUT] = "DEFAULT",

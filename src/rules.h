@@ -7,14 +7,42 @@
 #ifndef FFLAG_RULES_H
 #define FFLAG_RULES_H
 
+#include <stdint.h>
+
 #include "fflag_string.h"
 
-/* What the rules need to know of a flag; all zero is an unknown flag. */
+/* Where a flag is in its schedule; in the order of the rules from FFLAG_RULE_DISABLED on. */
+typedef enum fflag_phase
+{
+	FFLAG_PHASE_ON,
+	FFLAG_PHASE_NOT_STARTED,
+	FFLAG_PHASE_ENDED
+} fflag_phase;
+
+/* A flag's schedule and ramp, in microseconds; the widest for what is not set. */
+typedef struct fflag_terms
+{
+	int64_t		starts_at;		/* not on before */
+	int64_t		ends_at;		/* nor from here on */
+	int			ramp_from;		/* thousandths of a percent, before the ramp */
+	int			ramp_to;		/* and after it */
+	int64_t		ramp_starts_at; /* earlier than the next */
+	int64_t		ramp_ends_at;
+} fflag_terms;
+
+/*
+ * What the rules need to know of a flag; all zero is an unknown flag.  If it has
+ * terms, this is what it is at one moment, see fflag_set_time().
+ */
 typedef struct fflag_flag
 {
+	bool		overridden;		/* the session forces the answer */
+	bool		forced;			/* to this */
 	bool		known;
-	bool		enabled;
+	bool		enabled;		/* and on by its terms */
 	bool		staff_only;
+	fflag_phase phase;			/* if it is not enabled by its terms alone,
+								 * why */
 	int			rollout;		/* thousandths of a percent, 0 to 100000 */
 	fflag_string utf8_name;
 } fflag_flag;
@@ -39,9 +67,12 @@ typedef enum fflag_listed
 /* The rule that decided, in the order in which they are tried. */
 typedef enum fflag_rule
 {
+	FFLAG_RULE_OVERRIDE,
 	FFLAG_RULE_UNKNOWN_FLAG,
 	FFLAG_RULE_STAFF_ONLY,
 	FFLAG_RULE_DISABLED,
+	FFLAG_RULE_NOT_STARTED,
+	FFLAG_RULE_ENDED,
 	FFLAG_RULE_FULL_ROLLOUT,
 	FFLAG_RULE_ALLOWLIST,
 	FFLAG_RULE_NO_ROLLOUT,
@@ -56,6 +87,7 @@ typedef struct fflag_decision
 	fflag_rule	rule;
 } fflag_decision;
 
+extern void fflag_set_time(fflag_flag *flag, const fflag_terms *terms, int64_t now);
 extern fflag_decision fflag_decide(const fflag_flag *flag,
 								   const fflag_subject *user,
 								   fflag_listed listed, bool default_value);

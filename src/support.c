@@ -170,9 +170,10 @@ fflag_support(PG_FUNCTION_ARGS)
 
 		if (entry == NULL)
 			PG_RETURN_POINTER(NULL);
+		/* first, because the arguments may ask for flags, too */
+		fflag_cache_add_dependency(req->root->glob, entry);
 		req->selectivity = estimate_selectivity(req, entry);
 		CLAMP_PROBABILITY(req->selectivity);
-		fflag_cache_add_dependency(req->root->glob);
 		PG_RETURN_POINTER(req);
 	}
 
@@ -191,7 +192,7 @@ fflag_support(PG_FUNCTION_ARGS)
 			hashes = fflag_decide(&entry->flag, &anybody, FFLAG_LISTED_NO,
 								  false).rule == FFLAG_RULE_ROLLOUT;
 			if (req->root != NULL)
-				fflag_cache_add_dependency(req->root->glob);
+				fflag_cache_add_dependency(req->root->glob, entry);
 		}
 		req->startup = 0;
 		req->per_tuple = cpu_operator_cost *
@@ -222,7 +223,7 @@ fflag_select_support(PG_FUNCTION_ARGS)
 		PG_RETURN_POINTER(NULL);
 	users = count_elements(req->root, lsecond(args));
 	req->rows = users * share_enabled(entry, users);
-	fflag_cache_add_dependency(req->root->glob);
+	fflag_cache_add_dependency(req->root->glob, entry);
 	PG_RETURN_POINTER(req);
 }
 
@@ -240,6 +241,6 @@ fflag_flags_support(PG_FUNCTION_ARGS)
 		PG_RETURN_POINTER(NULL);
 	(void) fflag_cache_get_all(fcinfo->flinfo->fn_oid, &count);
 	req->rows = count;
-	fflag_cache_add_dependency(req->root->glob);
+	fflag_cache_add_dependency(req->root->glob, NULL);
 	PG_RETURN_POINTER(req);
 }

@@ -24,6 +24,7 @@
 #include "access/detoast.h"
 #include "access/htup_details.h"
 #include "access/xact.h"
+#include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
@@ -40,6 +41,7 @@
 #include "catalog.h"
 #include "check.h"
 #include "id.h"
+#include "layout.h"
 #include "writer.h"
 
 static TriggerData *
@@ -63,6 +65,64 @@ new_tuple(const TriggerData *data)
 		data->tg_newtuple : data->tg_trigtuple;
 }
 
+/* Might a trigger that fires after this one change the row? */
+static bool
+is_last(const TriggerData *data)
+{
+	TriggerDesc *triggers = data->tg_relation->trigdesc;
+
+	/* in the order in which they fire */
+	for (int i = triggers->numtriggers - 1; i >= 0; i--)
+	{
+		Trigger    *trigger = &triggers->triggers[i];
+
+		if (trigger->tgoid == data->tg_trigger->tgoid)
+			return true;
+		if ((trigger->tgtype & (TRIGGER_TYPE_BEFORE | TRIGGER_TYPE_ROW)) ==
+			(TRIGGER_TYPE_BEFORE | TRIGGER_TYPE_ROW))
+			break;
+	}
+	return false;
+}
+
+static bool
+announce_list(const TriggerData *data, HeapTuple tuple, AttrNumber attnum, Oid type)
+{
+	char		room[FFLAG_ID_ROOM];
+	bool		isnull;
+	Datum		flag_id = heap_getattr(tuple, attnum,
+									   RelationGetDescr(data->tg_relation), &isnull);
+
+	if (isnull)
+		return false;
+	fflag_announce_list(data->tg_trigger->tgoid,
+						fflag_id_to_text(type, flag_id, room));
+	return true;
+}
+
+/*
+ * Announces the allowlists that a row belongs to before and after the change.
+ * The trigger's argument names the column of the flag's id.  False if it has
+ * none, or if it takes more to say which lists these are.
+ */
+static bool
+announce_lists(const TriggerData *data)
+{
+	TupleDesc	desc = RelationGetDescr(data->tg_relation);
+	AttrNumber	attnum;
+	Oid			type;
+
+	if (data->tg_trigger->tgnargs == 0 || !is_last(data))
+		return false;
+	attnum = fflag_find_column(data->tg_relation, data->tg_trigger->tgargs[0], &type);
+	if (attnum == InvalidAttrNumber || !fflag_is_id(type) ||
+		TupleDescAttr(desc, attnum - 1)->attgenerated != '\0')
+		return false;
+	return announce_list(data, data->tg_trigtuple, attnum, type) &&
+		(!TRIGGER_FIRED_BY_UPDATE(data->tg_event) ||
+		 announce_list(data, data->tg_newtuple, attnum, type));
+}
+
 PG_FUNCTION_INFO_V1(fflag_invalidate);
 
 Datum
@@ -70,7 +130,8 @@ fflag_invalidate(PG_FUNCTION_ARGS)
 {
 	TriggerData *data = get_trigger_data(fcinfo, "fflag_invalidate");
 
-	fflag_announce(data->tg_trigger->tgoid);
+	if (!announce_lists(data))
+		fflag_announce(data->tg_trigger->tgoid);
 	fflag_cache_begin_write(fcinfo->flinfo);
 	return PointerGetDatum(new_tuple(data));
 }
@@ -85,6 +146,59 @@ get_value(const TriggerData *data, HeapTuple tuple, const char *column)
 	return attnum > 0 ? SPI_getvalue(tuple, desc, attnum) : NULL;
 }
 
+static void
+check_percentage(const TriggerData *data, HeapTuple tuple, const char *column,
+				 const char *flag)
+{
+	char	   *percentage = get_value(data, tuple, column);
+
+	if (percentage != NULL)
+		fflag_check_percentage(DirectFunctionCall3(numeric_in,
+												   CStringGetDatum(percentage),
+												   ObjectIdGetDatum(InvalidOid),
+												   Int32GetDatum(-1)),
+							   column, flag);
+}
+
+/* A moment; false if it is null, or somebody has dropped or retyped the column. */
+static bool
+get_time(const TriggerData *data, HeapTuple tuple, const char *column,
+		 TimestampTz *moment)
+{
+	TupleDesc	desc = RelationGetDescr(data->tg_relation);
+	int			attnum = SPI_fnumber(desc, column);
+	bool		isnull = true;
+
+	if (attnum > 0 && SPI_gettypeid(desc, attnum) == TIMESTAMPTZOID)
+		*moment = DatumGetTimestampTz(SPI_getbinval(tuple, desc, attnum, &isnull));
+	return !isnull;
+}
+
+/* Refuses a schedule or a ramp that makes no sense. */
+static void
+check_terms(const TriggerData *data, HeapTuple tuple, const char *flag)
+{
+	TimestampTz starts_at;
+	TimestampTz ends_at;
+	int			set;
+
+	if (get_time(data, tuple, "starts_at", &starts_at) &&
+		get_time(data, tuple, "ends_at", &ends_at))
+		fflag_check_schedule(starts_at, ends_at, flag);
+
+	check_percentage(data, tuple, "ramp_to", flag);
+	set = (get_value(data, tuple, "ramp_to") != NULL) +
+		get_time(data, tuple, "ramp_starts_at", &starts_at) +
+		get_time(data, tuple, "ramp_ends_at", &ends_at);
+	if (set != 0 && set != 3)
+		ereport(ERROR,
+				errcode(ERRCODE_CHECK_VIOLATION),
+				errmsg("ramp of flag \"%s\" is incomplete", flag),
+				errhint("Set ramp_to, ramp_starts_at and ramp_ends_at, or none of them; fflag_ramp() does so."));
+	if (set == 3)
+		fflag_check_ramp(starts_at, ends_at, flag);
+}
+
 PG_FUNCTION_INFO_V1(fflag_check);
 
 Datum
@@ -94,18 +208,14 @@ fflag_check(PG_FUNCTION_ARGS)
 	TupleDesc	desc = RelationGetDescr(data->tg_relation);
 	HeapTuple	tuple = new_tuple(data);
 	char	   *name = get_value(data, tuple, "name");
-	char	   *percentage = get_value(data, tuple, "rollout_percentage");
+	const char *flag = name ? name : "";
 	int			updated_at = SPI_fnumber(desc, "updated_at");
 
 	/* nulls are left to the columns' constraints */
 	if (name != NULL)
 		fflag_check_name(name);
-	if (percentage != NULL)
-		fflag_check_percentage(DirectFunctionCall3(numeric_in,
-												   CStringGetDatum(percentage),
-												   ObjectIdGetDatum(InvalidOid),
-												   Int32GetDatum(-1)),
-							   name ? name : "");
+	check_percentage(data, tuple, "rollout_percentage", flag);
+	check_terms(data, tuple, flag);
 
 	/* the owner may have dropped or retyped it */
 	if (TRIGGER_FIRED_BY_UPDATE(data->tg_event) && updated_at > 0 &&

@@ -11,6 +11,11 @@
  * server down.  (After four billion objects there may be a relation with that
  * OID; then only its description is read anew.)
  *
+ * Most transactions that change allowlists change one, and the other lists of a
+ * session are costly to read again.  So allowlists have markers of their own,
+ * one for each of FFLAG_LIST_PARTS parts.  A transaction that changes lists of
+ * more than MOST_PARTS parts announces the whole table.
+ *
  * Two moments matter to a cache: when a statement has written some of its rows
  * and not yet the others, and when a transaction has become visible and has not
  * yet sent its message.  This file tells of both.
@@ -24,6 +29,7 @@
 #include "access/xlogrecovery.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_extension.h"
+#include "common/hashfn.h"
 #include "miscadmin.h"
 #include "storage/lock.h"
 #include "utils/inval.h"
@@ -52,10 +58,11 @@ typedef struct writing_statement
 /*
  * Which markers this transaction has announced, in a subtransaction that is
  * still open or has become part of its parent.  There are three triggers, and
- * two more when tables are attached.  A marker that finds no room here is
- * announced again.
+ * two more when tables are attached; two of the five have MOST_PARTS markers
+ * besides.  A marker that finds no room here is announced again.
  */
-#define MARKERS 8
+#define MOST_PARTS 8
+#define MARKERS 24
 
 static struct
 {
@@ -96,6 +103,18 @@ take_write_lock(void)
 	CurrentResourceOwner = caller;
 }
 
+/* How many of count markers, from this one on, has the transaction announced? */
+static int
+count_announced(Oid first, Oid count)
+{
+	int			n = 0;
+
+	for (int i = 0; i < MARKERS; i++)
+		n += announced[i].marker - first < count &&
+			announced[i].lxid == MyLocalTransactionId;
+	return n;
+}
+
 /*
  * Queues the message of a marker, unless the transaction has done so before.  It
  * goes out with the commit.
@@ -105,12 +124,8 @@ fflag_announce(Oid marker)
 {
 	HeapTupleData tuple = {0};
 
-	for (int i = 0; i < MARKERS; i++)
-	{
-		if (announced[i].marker == marker &&
-			announced[i].lxid == MyLocalTransactionId)
-			return;
-	}
+	if (count_announced(marker, 1) > 0)
+		return;
 
 	/* what writes while the transaction commits, another one's callback, say */
 	announcing = MyLocalTransactionId;
@@ -129,6 +144,44 @@ fflag_announce(Oid marker)
 	announced[next_announced].lxid = MyLocalTransactionId;
 	announced[next_announced].subid = GetCurrentSubTransactionId();
 	next_announced = (next_announced + 1) % MARKERS;
+}
+
+/*
+ * The same for the allowlist of one flag, given its id in canonical text, in the
+ * table whose trigger is the marker.
+ */
+void
+fflag_announce_list(Oid marker, fflag_string flag_id)
+{
+	Oid			list = fflag_list_marker(marker, fflag_list_part(flag_id));
+
+	if (count_announced(marker, 1) > 0 || count_announced(list, 1) > 0)
+		return;
+	if (count_announced(fflag_list_marker(marker, 0), FFLAG_LIST_PARTS) < MOST_PARTS)
+		fflag_announce(list);
+	else
+		fflag_announce(marker);
+}
+
+/* Which part the allowlist of a flag belongs to, from 0 to FFLAG_LIST_PARTS - 1. */
+int
+fflag_list_part(fflag_string flag_id)
+{
+	return hash_bytes((const unsigned char *) flag_id.data, flag_id.len) %
+		FFLAG_LIST_PARTS;
+}
+
+/*
+ * The marker of a part, given that of the table.  Those of all parts follow one
+ * another.  They are far from the OIDs that relations have, and if two tables
+ * share them, each is read again after changes of the other.
+ */
+Oid
+fflag_list_marker(Oid marker, int part)
+{
+	uint32		hash = hash_bytes_uint32(marker) & ~(FFLAG_LIST_PARTS - 1);
+
+	return (hash | 0x80000000) + part;
 }
 
 /*

@@ -9,9 +9,16 @@
 
 #include "fmgr.h"
 
+#include "fflag_string.h"
 #include "snapshot.h"
 
+/* Allowlists are announced in so many parts, by the flag's id; a power of two. */
+#define FFLAG_LIST_PARTS 64
+
 extern void fflag_announce(Oid marker);
+extern void fflag_announce_list(Oid marker, fflag_string flag_id);
+extern int	fflag_list_part(fflag_string flag_id);
+extern Oid	fflag_list_marker(Oid marker, int part);
 extern void fflag_forget_announced(SubTransactionId aborted);
 extern void fflag_begin_commit(void);
 extern void fflag_begin_write(FmgrInfo *flinfo);

@@ -114,8 +114,14 @@ SELECT fflag_attach('flag_user_featureflag_id_user_id_key', 'flag_user');
 SELECT fflag_attach('pg_class', 'flag_user');
 SELECT fflag_attach('flag', 'feature_flag_attachment');
 SELECT count(*) FROM pg_trigger WHERE tgname = 'fflag_invalidate';
+
+-- a trigger of the owner's that keeps the row from being written
+CREATE FUNCTION skip() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+CREATE TRIGGER skip BEFORE INSERT ON feature_flag_attachment FOR EACH ROW EXECUTE FUNCTION skip();
+SELECT fflag_attach('flag', 'flag_user', rollout_percentage => 'percent', flag_id => 'flag');
 SET client_min_messages = warning;
 DROP EXTENSION fflag;
+DROP FUNCTION skip;
 DROP FOREIGN DATA WRAPPER regress_fflag_nothing CASCADE;
 DROP TABLE flag, flag_user, parted CASCADE;
 DROP SEQUENCE sequence;

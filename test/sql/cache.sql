@@ -85,6 +85,22 @@ SELECT fflag_enabled('f3', 1);
 SELECT count(*) FROM fflag_flags(1);
 TABLE cache;
 
+-- fflag.override drops flags, which hold what it forces, and no allowlists; the other
+-- settings drop nothing
+SELECT fflag_enabled('f2', 1);
+TABLE cache;
+BEGIN;
+SET LOCAL fflag.override = 'f2=on';
+TABLE cache;
+SELECT fflag_enabled('f2', 1);
+TABLE cache;
+COMMIT;
+TABLE cache;
+SELECT fflag_enabled('f2', 1);
+SET fflag.unknown_flag = warning;
+TABLE cache;
+RESET fflag.unknown_flag;
+
 -- a role that is changed, as anybody may change their password, costs others nothing
 CREATE ROLE regress_fflag_somebody;
 SELECT fflag_enabled('f2', 1), loads AS before FROM fflag_cache() \gset

@@ -3,11 +3,13 @@
 --
 CREATE EXTENSION fflag;
 
--- the rules: "listed" is membership in the allowlist, "bucket" 0 to 99999
-CREATE FUNCTION plain_rules(flag feature_flag, user_id text, is_staff boolean, default_value boolean,
+-- the rules: "forced" is what the session overrides the name to, "listed" is
+-- membership in the allowlist, "bucket" 0 to 99999
+CREATE FUNCTION plain_rules(flag feature_flag, user_id text, is_staff boolean, default_value boolean, forced boolean,
 	OUT enabled boolean, OUT rule text)
 LANGUAGE sql STABLE AS $$
 	SELECT CASE rules.rule
+			WHEN 'override' THEN forced
 			WHEN 'unknown_flag' THEN coalesce(default_value, false)
 			WHEN 'staff_only' THEN user_id IS NOT NULL AND coalesce(is_staff, false)
 			WHEN 'full_rollout' THEN true
@@ -20,6 +22,7 @@ LANGUAGE sql STABLE AS $$
 			ELSE false
 		END, rules.rule
 	FROM (SELECT CASE
+			WHEN forced IS NOT NULL THEN 'override'
 			WHEN flag.id IS NULL THEN 'unknown_flag'
 			WHEN flag.staff_only THEN 'staff_only'
 			WHEN NOT flag.enabled THEN 'disabled'
@@ -59,7 +62,7 @@ FROM (SELECT name FROM feature_flag UNION ALL VALUES ('unknown'), (NULL)) AS q
 	CROSS JOIN subject s
 	CROSS JOIN (VALUES (false), (true), (NULL)) AS staff (staff)
 	CROSS JOIN (VALUES (false), (true), (NULL)) AS dflt (d)
-	CROSS JOIN LATERAL plain_rules(f, s.id, staff, d) AS plain
+	CROSS JOIN LATERAL plain_rules(f, s.id, staff, d, NULL) AS plain
 	CROSS JOIN LATERAL fflag_explain(q.name, s.id, staff, d) AS explained;
 
 SELECT rule, count(*) AS answers, count(*) FILTER (WHERE enabled) AS enabled,
@@ -77,6 +80,36 @@ SET fflag.cache = off;
 SELECT count(*) FILTER (WHERE fflag IS DISTINCT FROM fflag_enabled(r.name, s.id, staff, d)) AS wrong
 FROM result r JOIN subject s USING (n, type) WHERE r.name IS NOT NULL AND n < 45;
 RESET fflag.cache;
+
+-- the same with each flag, and a name without one, overridden to either
+CREATE TEMP TABLE overridden (forced boolean, LIKE result);
+CREATE FUNCTION override_all(forced boolean) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM set_config('fflag.override', string_agg(format('"%s"=%s', name, forced), ','), false)
+	FROM (SELECT name FROM feature_flag UNION ALL VALUES ('unknown')) AS names;
+	INSERT INTO overridden
+	SELECT override_all.forced, f.name, s.n, s.type, staff, d, plain.*,
+		CASE type
+			WHEN 'bigint' THEN fflag_enabled(q.name, s.id::bigint, staff, d)
+			WHEN 'uuid' THEN fflag_enabled(q.name, s.id::uuid, staff, d)
+			ELSE fflag_enabled(q.name, s.id, staff, d)
+		END,
+		explained.enabled, explained.rule
+	FROM (SELECT name FROM feature_flag UNION ALL VALUES ('unknown'), (NULL)) AS q
+		LEFT JOIN feature_flag f ON f.name = q.name
+		CROSS JOIN (SELECT * FROM subject WHERE n IN (0, 1, 41)) AS s
+		CROSS JOIN (VALUES (false), (true), (NULL)) AS staff (staff)
+		CROSS JOIN (VALUES (false), (true), (NULL)) AS dflt (d)
+		CROSS JOIN LATERAL plain_rules(f, s.id, staff, d, CASE WHEN q.name IS NOT NULL THEN override_all.forced END) AS plain
+		CROSS JOIN LATERAL fflag_explain(q.name, s.id, staff, d) AS explained;
+END $$;
+SELECT override_all(true), override_all(false);
+RESET fflag.override;
+SELECT forced, rule, count(*) AS answers, count(*) FILTER (WHERE enabled) AS enabled,
+	count(*) FILTER (WHERE fflag IS DISTINCT FROM enabled) AS wrong,
+	count(*) FILTER (WHERE (explained, explained_rule) IS DISTINCT FROM (enabled, rule)) AS wrongly_explained
+FROM overridden GROUP BY forced, rule ORDER BY forced, rule;
+DROP FUNCTION override_all;
 
 -- Lists on both sides of each switch in how they are held.  "block": from 4,096 in
 -- 65,536 on these are a bitmap.  "directory": more than 25 blocks are too many for
@@ -105,7 +138,7 @@ FROM (SELECT name, (l.id + d)::text AS id, l.id + d AS integer FROM list AS l, g
 		UNION SELECT name, edge, NULL FROM list, unnest('{-0,"",-,9223372036854775808,-9223372036854775809}'::text[]) AS edge
 		UNION SELECT name, edge::text, edge FROM list, unnest('{0,-1,9223372036854775807,-9223372036854775808}'::bigint[]) AS edge) AS a
 	JOIN feature_flag AS f ON f.name IN (a.name || ', 0', a.name || ', 50.5')
-	CROSS JOIN LATERAL plain_rules(f, a.id, false, false) AS rules
+	CROSS JOIN LATERAL plain_rules(f, a.id, false, false, NULL) AS rules
 	CROSS JOIN LATERAL fflag_explain(f.name, a.id) AS explained;
 SELECT split_part(name, ',', 1) AS list, rule, count(*) AS answers, count(*) FILTER (WHERE enabled) AS enabled,
 	count(*) FILTER (WHERE enabled IS DISTINCT FROM of_text) AS wrong, count(*) FILTER (WHERE enabled IS DISTINCT FROM of_integer) AS wrong_integers,

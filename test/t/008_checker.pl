@@ -3,6 +3,7 @@
 # in each statement what the function answers with what the tables say, by a
 # plain SQL rendering of the rules.  Writers compare too, after each change of
 # their own.  Flags are now in the extension's own tables, now in attached ones.
+# Readers override some of them at times.
 #
 #   FFLAG_CHECK_SECONDS   how long (30)
 #   FFLAG_CHECK_SEED      seed of the random choices (by the clock); interleavings
@@ -71,20 +72,29 @@ my $set_up = q{
 	-- A transaction that does not see that others have renamed a flag, and then
 	-- takes its name for another, sees both: there is no one answer then.
 	CREATE VIEW flag AS SELECT *, count(*) OVER (PARTITION BY name) AS namesakes FROM (
-		SELECT id, name::text, enabled, staff_only, rollout_percentage FROM feature_flag WHERE NOT EXISTS (TABLE feature_flag_attachment) UNION ALL
-		SELECT id, name, active, staff_only, rollout_percentage FROM their_flag WHERE EXISTS (TABLE feature_flag_attachment)) AS f;
+		SELECT id, name::text, enabled, staff_only, rollout_percentage, starts_at, ends_at, ramp_to, ramp_starts_at, ramp_ends_at FROM feature_flag WHERE NOT EXISTS (TABLE feature_flag_attachment) UNION ALL
+		SELECT id, name, active, staff_only, rollout_percentage, NULL, NULL, NULL, NULL, NULL FROM their_flag WHERE EXISTS (TABLE feature_flag_attachment)) AS f;
 	CREATE VIEW listed AS
 		SELECT flag_id, user_id FROM feature_flag_user WHERE NOT EXISTS (TABLE feature_flag_attachment) UNION ALL
 		SELECT featureflag_id, user_id::text FROM their_user WHERE EXISTS (TABLE feature_flag_attachment);
+	-- asked for in each row: one statement may fetch rows of a cursor that another has joined
+	CREATE FUNCTION percentage(f flag) RETURNS numeric LANGUAGE sql STABLE AS $$
+		SELECT CASE WHEN f.ramp_to IS NULL OR statement_timestamp() < f.ramp_starts_at THEN f.rollout_percentage
+			WHEN statement_timestamp() >= f.ramp_ends_at THEN f.ramp_to
+			WHEN f.ramp_to >= f.rollout_percentage THEN f.rollout_percentage + div((f.ramp_to - f.rollout_percentage) * 1000 * passed, whole) / 1000
+			ELSE f.rollout_percentage - div((f.rollout_percentage - f.ramp_to) * 1000 * passed + whole - 1, whole) / 1000 END
+		FROM (SELECT extract(epoch FROM statement_timestamp() - f.ramp_starts_at) * 1000000, extract(epoch FROM f.ramp_ends_at - f.ramp_starts_at) * 1000000) AS ramp (passed, whole) $$;
 	CREATE VIEW comparison AS
 		SELECT s.*, fflag_enabled(s.name, s.user_id, s.is_staff, s.default_value) AS answered,
-			CASE WHEN f.id IS NULL THEN s.default_value
+			CASE WHEN strpos(current_setting('fflag.override', true), '"' || s.name || '"=on') > 0 THEN true
+				WHEN strpos(current_setting('fflag.override', true), '"' || s.name || '"=off') > 0 THEN false
+				WHEN f.id IS NULL THEN s.default_value
 				WHEN f.staff_only THEN s.is_staff AND s.user_id IS NOT NULL
-				WHEN NOT f.enabled THEN false
-				WHEN f.rollout_percentage >= 100 THEN true
+				WHEN NOT f.enabled OR statement_timestamp() < f.starts_at OR statement_timestamp() >= f.ends_at THEN false
+				WHEN percentage(f) >= 100 THEN true
 				WHEN EXISTS (SELECT FROM listed u WHERE u.flag_id = f.id AND u.user_id = s.user_id) THEN true
-				WHEN f.rollout_percentage <= 0 OR s.user_id IS NULL THEN false
-				ELSE s.bucket < f.rollout_percentage * 1000
+				WHEN percentage(f) <= 0 OR s.user_id IS NULL THEN false
+				ELSE s.bucket < percentage(f) * 1000
 			END AS said
 		FROM subject s LEFT JOIN flag f ON f.name = s.name WHERE f.namesakes IS NULL OR f.namesakes = 1;
 	CREATE VIEW result AS SELECT count(*) AS answers, count(*) FILTER (WHERE answered IS DISTINCT FROM said) AS wrong,
@@ -170,6 +180,12 @@ my @changes = (
 	(sub { sprintf q{UPDATE feature_flag SET rollout_percentage = %s WHERE name = '%s'}, one_of(0, 0.001, 12.5, 50, 77.777, 100), flag() }) x 2,
 	sub { sprintf q{INSERT INTO feature_flag (name, enabled, rollout_percentage) VALUES ('%s', true, 50) ON CONFLICT DO NOTHING}, flag() },
 	sub { sprintf q{INSERT INTO feature_flag (name) VALUES ('%s') ON CONFLICT (name) DO UPDATE SET enabled = true}, flag() },
+	# moments that come while this runs, and are passed
+	sub { sprintf q{UPDATE feature_flag SET starts_at = %s, ends_at = %s WHERE name = '%s'}, one_of('NULL', q{clock_timestamp() + interval '1 s' * (random() - 0.5)}),
+		one_of('NULL', q{clock_timestamp() + interval '1 s' * (random() + 0.5)}), flag() },
+	sub { sprintf q{UPDATE feature_flag SET ramp_to = %s, ramp_starts_at = clock_timestamp() + interval '1 s' * (random() - 0.5),
+		ramp_ends_at = clock_timestamp() + interval '1 s' * (random() + 0.5) WHERE name = '%s'}, one_of(0, 33.333, 100), flag() },
+	sub { sprintf q{UPDATE feature_flag SET ramp_to = NULL, ramp_starts_at = NULL, ramp_ends_at = NULL WHERE name = '%s'}, flag() },
 	sub { sprintf q{DELETE FROM feature_flag WHERE name = '%s'}, flag() },
 	sub { sprintf q{UPDATE feature_flag SET name = '%s' WHERE name = '%s'}, flag(), flag() },
 	(sub { sprintf q{INSERT INTO feature_flag_user (flag_id, user_id) SELECT id, '%s' FROM feature_flag WHERE name = '%s' ON CONFLICT DO NOTHING}, user(), flag() }) x 2,
@@ -261,6 +277,15 @@ sub write_something
 	return;
 }
 
+# Overrides some flags until the transaction, or the savepoint, ends.
+sub override
+{
+	my @list = map { sprintf '"%s"=%s', flag(), $_ } one_of('on', 'off'), one_of('on', 'off');
+	pop @list if rand() < 0.5 || (split /=/, $list[0])[0] eq (split /=/, $list[1])[0];
+	$session->do("SET LOCAL fflag.override = '@{[ join ', ', @list ]}'");
+	return;
+}
+
 sub read_something
 {
 	my ($what, $recovery) = @_;
@@ -274,6 +299,7 @@ sub read_something
 		$session->do('DECLARE c CURSOR FOR SELECT 1, (answered IS DISTINCT FROM said)::int, name FROM comparison') if $cursor;
 		for (1 .. 1 + rand 4)
 		{
+			override() if rand() < 0.1;
 			compare(one_of('TABLE result', 'TABLE result', 'SELECT * FROM look()', 'SELECT * FROM look_afresh()', 'EXECUTE prepared',
 					'SELECT r.* FROM generate_series(1, 2) AS n, LATERAL alternate(n) AS r, LATERAL (SELECT fflag_enabled(\'flag 1\', n)) AS o',
 					'SELECT count(*), count(*) FILTER (WHERE a <> b), NULL FROM (SELECT fflag_enabled(w.name, w.user_id, w.is_staff) AS a, c.answered AS b
@@ -285,6 +311,7 @@ sub read_something
 		if (rand() < 0.2)
 		{
 			$session->do('SAVEPOINT s');
+			override() if rand() < 0.5;
 			compare('TABLE result', "$what, $level, savepoint");
 			$session->do('ROLLBACK TO s');
 			compare('TABLE result', "$what, $level, after savepoint");

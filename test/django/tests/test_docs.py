@@ -16,6 +16,7 @@ from shop.acting import acting_as
 from shop.flags import Middleware
 from shop.functions import FlagEnabled
 from shop.models import Order, Visitor
+from shop.overrides import override_flags
 
 from .common import OtherSession, User, ask, evaluate, make_flag, package
 
@@ -29,7 +30,7 @@ class Commands(TransactionTestCase):
         names = [re.match(r"# (\S+)\.py\n", block) for block in snippets.blocks("python")]
         self.assertNotIn(None, names)
         modules = {name[1].replace("/", ".") for name in names}
-        elsewhere = {"shop.tests", "flags.models", "flags.admin", "flags.tests"}  # run by themselves, or in plain_tests
+        elsewhere = {"shop.tests", "shop.test_overrides", "flags.models", "flags.admin", "flags.tests"}  # run by themselves, or in plain_tests
         self.assertLessEqual(modules - elsewhere, {*sys.modules})
 
     def test_shell(self):
@@ -216,6 +217,32 @@ class Shop(TestCase):
         named = """SELECT * FROM fflag_enabled(name => %s, user_id => %s)"""
         self.assertIs(ask(named, "large_orders", 7), True)
         self.assertIs(ask(named, "large_orders", "7"), True)
+
+
+class Override(TransactionTestCase):
+    def evaluate(self, *names, using=connection):
+        return [ask("SELECT fflag_enabled(%s)", name, using=using) for name in names]
+
+    def test_override(self):
+        """nested, after errors, with any name, for this connection only; in and outside a transaction"""
+        make_flag("a", rollout_percentage=100)
+        odd = 'a "name", with = and \N{SNOWMAN}'
+        with OtherSession() as other:
+            for outer in (transaction.atomic(), override_flags({})):
+                with outer:
+                    with override_flags({"a": False, odd: True}):
+                        self.assertEqual(self.evaluate("a", "b", odd), [False, False, True])
+                        self.assertEqual(self.evaluate("a", "b", odd, using=other), [True, False, False])
+                        with override_flags({"a": True, "b": True}):
+                            self.assertEqual(self.evaluate("a", "b", odd), [True, True, True])
+                        self.assertEqual(self.evaluate("a", "b", odd), [False, False, True])
+                        with self.assertRaises(DatabaseError), override_flags({"b": True}):
+                            self.assertEqual(self.evaluate("a", "b"), [False, True])
+                            ask("SELECT 1 / 0")
+                        self.assertEqual(self.evaluate("a", "b", odd), [False, False, True])
+                    self.assertEqual(self.evaluate("a", "b", odd), [True, False, False])
+            self.assertEqual(self.evaluate("a", "b", odd), [True, False, False])
+            self.assertEqual(ask("SHOW fflag.override"), "")
 
 
 class NoLeak(TransactionTestCase):

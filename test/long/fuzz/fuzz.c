@@ -344,6 +344,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		int			unread = listed == FFLAG_LISTED_UNKNOWN || (data[5] & 1);
 		int			rollout = data[3] << 16 | data[4] << 8 | data[5];
 		fflag_flag	flag = {
+			.overridden = (data[5] & 6) == 6,
+			.forced = (data[5] & 8) != 0,
 			.known = data[2] & 1,
 			.enabled = (data[2] & 2) != 0,
 			.staff_only = (data[2] & 4) != 0,
@@ -366,22 +368,24 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			flag.rollout = bucket + (data[2] >> 7);
 
 		got = fflag_decide(&flag, &subject, (fflag_listed) listed, default_value);
-		open_question = flag.known && !flag.staff_only && flag.enabled &&
+		open_question = !flag.overridden && flag.known && !flag.staff_only && flag.enabled &&
 			flag.rollout < FFLAG_BUCKETS && subject.somebody;
 		if (listed == FFLAG_LISTED_UNKNOWN && open_question)
 		{
 			must(got.rule == FFLAG_RULE_UNDECIDED, "undecided");
 			continue;
 		}
-		want = !flag.known ? default_value :
+		want = flag.overridden ? flag.forced :
+			!flag.known ? default_value :
 			flag.staff_only ? subject.somebody && subject.is_staff :
 			flag.enabled && (flag.rollout == FFLAG_BUCKETS ||
 							 (subject.somebody &&
 							  (listed == FFLAG_LISTED_YES || bucket < flag.rollout)));
 		must(got.enabled == want, "answer");
 		must(got.rule != FFLAG_RULE_UNDECIDED, "decided");
-		must((got.rule == FFLAG_RULE_UNKNOWN_FLAG) == !flag.known,
-			 "unknown flag");
+		must((got.rule == FFLAG_RULE_OVERRIDE) == flag.overridden, "override");
+		must((got.rule == FFLAG_RULE_UNKNOWN_FLAG) ==
+			 (!flag.overridden && !flag.known), "unknown flag");
 		must((got.rule == FFLAG_RULE_ALLOWLIST) ==
 			 (open_question && listed == FFLAG_LISTED_YES), "allowlist");
 		must((got.rule == FFLAG_RULE_ROLLOUT) ==
