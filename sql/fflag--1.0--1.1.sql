@@ -87,13 +87,211 @@ COMMENT ON FUNCTION @extschema@.fflag_stale(interval) IS
 'flags that can go: everybody has had the same answer, or nobody has asked, for so long';
 
 --
+-- History
+--
+-- What is recorded is each row as it was before a change: undo, not redo.  So
+-- nothing has to be copied when the history begins, and to forget is to delete.
+--
+
+CREATE TABLE @extschema@.feature_flag_change (
+	id uuid NOT NULL DEFAULT pg_catalog.gen_random_uuid(),
+	origin uuid NOT NULL,
+	begins boolean NOT NULL DEFAULT false,
+	at timestamp with time zone,
+	transaction xid8 NOT NULL DEFAULT pg_catalog.pg_current_xact_id(),
+	session_role pg_catalog.text NOT NULL,
+	role pg_catalog.text NOT NULL,
+	application_name pg_catalog.text NOT NULL,
+	actor pg_catalog.text NOT NULL,
+	CONSTRAINT feature_flag_change_pkey PRIMARY KEY (id)
+);
+
+-- one row at most for each open transaction; a transaction finds its own here
+CREATE INDEX feature_flag_change_transaction_idx
+	ON @extschema@.feature_flag_change (transaction) WHERE at IS NULL;
+CREATE INDEX feature_flag_change_at_idx
+	ON @extschema@.feature_flag_change (at);
+CREATE INDEX feature_flag_change_origin_idx
+	ON @extschema@.feature_flag_change (origin, at);
+CREATE INDEX feature_flag_change_begins_idx
+	ON @extschema@.feature_flag_change (origin) WHERE begins;
+
+COMMENT ON TABLE @extschema@.feature_flag_change IS
+'who changed flags, and when: one row for each transaction; see fflag_history';
+COMMENT ON COLUMN @extschema@.feature_flag_change.id IS 'key, referenced by feature_flag_history';
+COMMENT ON COLUMN @extschema@.feature_flag_change.origin IS 'the database where it was recorded; a restored one gets a new origin';
+COMMENT ON COLUMN @extschema@.feature_flag_change.begins IS 'true: no change, but the moment at which the history of this origin begins';
+COMMENT ON COLUMN @extschema@.feature_flag_change.at IS 'when the transaction began to commit; NULL until then';
+COMMENT ON COLUMN @extschema@.feature_flag_change.transaction IS 'its number, of the server where it was recorded';
+COMMENT ON COLUMN @extschema@.feature_flag_change.session_role IS 'session_user: who had logged in';
+COMMENT ON COLUMN @extschema@.feature_flag_change.role IS 'the role that was set (SET ROLE), otherwise the same';
+COMMENT ON COLUMN @extschema@.feature_flag_change.application_name IS 'application_name of the session';
+COMMENT ON COLUMN @extschema@.feature_flag_change.actor IS 'fflag.actor: who the application says it was; can be forged';
+
+CREATE TABLE @extschema@.feature_flag_history (
+	change uuid NOT NULL,
+	sequence bigint NOT NULL,
+	kind pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
+	attached boolean NOT NULL,
+	operation pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
+	name pg_catalog.text COLLATE pg_catalog."C",
+	flag_id pg_catalog.text COLLATE pg_catalog."C",
+	user_id pg_catalog.text COLLATE pg_catalog."C",
+	since timestamp with time zone,
+	old_row pg_catalog.jsonb,
+	new_row pg_catalog.jsonb
+);
+
+-- Names and ids of attached tables may be longer than what an index takes.
+CREATE INDEX feature_flag_history_change_idx
+	ON @extschema@.feature_flag_history (change);
+CREATE INDEX feature_flag_history_name_idx
+	ON @extschema@.feature_flag_history (pg_catalog."left"(name, 100)) WHERE name IS NOT NULL;
+CREATE INDEX feature_flag_history_id_idx
+	ON @extschema@.feature_flag_history (pg_catalog."left"(flag_id, 100), pg_catalog."left"(user_id, 100));
+CREATE INDEX feature_flag_history_tables_idx
+	ON @extschema@.feature_flag_history (kind)
+	WHERE kind OPERATOR(pg_catalog.=) 'tables'::pg_catalog.text
+		OR kind OPERATOR(pg_catalog.=) 'gap'::pg_catalog.text;
+
+-- a publisher would otherwise refuse to forget
+ALTER TABLE @extschema@.feature_flag_history REPLICA IDENTITY FULL;
+
+COMMENT ON TABLE @extschema@.feature_flag_history IS
+'what was changed: one row for each flag, listed user or attachment that a statement changed; see fflag_history';
+COMMENT ON COLUMN @extschema@.feature_flag_history.change IS 'the transaction, a row of feature_flag_change';
+COMMENT ON COLUMN @extschema@.feature_flag_history.sequence IS 'order of the statements in the transaction';
+COMMENT ON COLUMN @extschema@.feature_flag_history.kind IS 'flag, user (listed), tables (which are attached), or gap: earlier changes may be missing';
+COMMENT ON COLUMN @extschema@.feature_flag_history.attached IS 'in an attached table, or in the extension''s own';
+COMMENT ON COLUMN @extschema@.feature_flag_history.operation IS 'insert, update, delete, truncate, or detach';
+COMMENT ON COLUMN @extschema@.feature_flag_history.name IS 'name of the flag; to rename is to change two names';
+COMMENT ON COLUMN @extschema@.feature_flag_history.flag_id IS 'id of the flag, as text';
+COMMENT ON COLUMN @extschema@.feature_flag_history.user_id IS 'the listed user';
+COMMENT ON COLUMN @extschema@.feature_flag_history.since IS 'of an inserted row that says it is older than its transaction, when it says it was created; a restored one is such';
+COMMENT ON COLUMN @extschema@.feature_flag_history.old_row IS 'the row before the change, NULL if there was none';
+COMMENT ON COLUMN @extschema@.feature_flag_history.new_row IS 'the row after the change, for people; not kept of listed users';
+
+SELECT pg_catalog.pg_extension_config_dump('feature_flag_change', '');
+SELECT pg_catalog.pg_extension_config_dump('feature_flag_history', '');
+
+-- Which database this is: a column's default is neither dumped nor replicated,
+-- and pg_upgrade keeps it.
+DO $$
+BEGIN
+	EXECUTE (SELECT pg_catalog.format('ALTER TABLE %I.feature_flag_change ALTER COLUMN origin SET DEFAULT %L::uuid',
+			n.nspname, pg_catalog.gen_random_uuid())
+		FROM pg_catalog.pg_extension AS e
+			JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) e.extnamespace
+		WHERE e.extname OPERATOR(pg_catalog.=) 'fflag');
+END $$;
+
+CREATE FUNCTION @extschema@.fflag_record() RETURNS trigger
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'fflag_record';
+COMMENT ON FUNCTION @extschema@.fflag_record() IS
+'records what a statement changes in the history';
+
+CREATE FUNCTION @extschema@.fflag_stamp() RETURNS trigger
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'fflag_stamp';
+COMMENT ON FUNCTION @extschema@.fflag_stamp() IS
+'notes when a transaction that has changed flags begins to commit';
+
+CREATE CONSTRAINT TRIGGER fflag_stamp AFTER INSERT
+	ON @extschema@.feature_flag_change DEFERRABLE INITIALLY DEFERRED
+	FOR EACH ROW WHEN (NEW.at IS NULL) EXECUTE FUNCTION @extschema@.fflag_stamp();
+
+CREATE TRIGGER fflag_record_insert AFTER INSERT ON @extschema@.feature_flag
+	REFERENCING NEW TABLE AS fflag_new
+	FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.fflag_record('flag');
+CREATE TRIGGER fflag_record_update AFTER UPDATE ON @extschema@.feature_flag
+	REFERENCING OLD TABLE AS fflag_old NEW TABLE AS fflag_new
+	FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.fflag_record('flag');
+CREATE TRIGGER fflag_record_delete AFTER DELETE ON @extschema@.feature_flag
+	REFERENCING OLD TABLE AS fflag_old
+	FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.fflag_record('flag');
+CREATE TRIGGER fflag_record_truncate BEFORE TRUNCATE ON @extschema@.feature_flag
+	FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.fflag_record('flag');
+
+CREATE TRIGGER fflag_record_insert AFTER INSERT ON @extschema@.feature_flag_user
+	REFERENCING NEW TABLE AS fflag_new
+	FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.fflag_record('user');
+CREATE TRIGGER fflag_record_update AFTER UPDATE ON @extschema@.feature_flag_user
+	REFERENCING OLD TABLE AS fflag_old NEW TABLE AS fflag_new
+	FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.fflag_record('user');
+CREATE TRIGGER fflag_record_delete AFTER DELETE ON @extschema@.feature_flag_user
+	REFERENCING OLD TABLE AS fflag_old
+	FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.fflag_record('user');
+CREATE TRIGGER fflag_record_truncate BEFORE TRUNCATE ON @extschema@.feature_flag_user
+	FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.fflag_record('user');
+
+CREATE TRIGGER fflag_record_insert AFTER INSERT ON @extschema@.feature_flag_attachment
+	REFERENCING NEW TABLE AS fflag_new
+	FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.fflag_record('tables');
+CREATE TRIGGER fflag_record_update AFTER UPDATE ON @extschema@.feature_flag_attachment
+	REFERENCING OLD TABLE AS fflag_old NEW TABLE AS fflag_new
+	FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.fflag_record('tables');
+CREATE TRIGGER fflag_record_delete AFTER DELETE ON @extschema@.feature_flag_attachment
+	REFERENCING OLD TABLE AS fflag_old
+	FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.fflag_record('tables');
+CREATE TRIGGER fflag_record_truncate BEFORE TRUNCATE ON @extschema@.feature_flag_attachment
+	FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.fflag_record('tables');
+
+CREATE FUNCTION @extschema@.fflag_history(name pg_catalog.text DEFAULT NULL, detail boolean DEFAULT false)
+RETURNS TABLE (at timestamp with time zone, session_role pg_catalog.text, role pg_catalog.text,
+	application_name pg_catalog.text, actor pg_catalog.text, what pg_catalog.text,
+	flag pg_catalog.text, user_id pg_catalog.text, users bigint,
+	old_values pg_catalog.jsonb, new_values pg_catalog.jsonb)
+LANGUAGE c STABLE PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'fflag_history';
+COMMENT ON FUNCTION @extschema@.fflag_history(pg_catalog.text, boolean) IS
+'who changed what, and when, newest first: of a flag, or of all; users listed by one statement are one line, unless in detail';
+
+CREATE FUNCTION @extschema@.fflag_explain_at(at timestamp with time zone, name pg_catalog.text, user_id bigint,
+	is_staff boolean DEFAULT false, default_value boolean DEFAULT false,
+	OUT enabled boolean, OUT rule pg_catalog.text, OUT reason pg_catalog.text,
+	OUT bucket integer, OUT rollout_percentage numeric)
+LANGUAGE c STABLE PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'fflag_explain_at_bigint';
+COMMENT ON FUNCTION @extschema@.fflag_explain_at(timestamp with time zone, pg_catalog.text, bigint, boolean, boolean) IS
+'the answer of fflag_enabled at that moment, and why';
+
+CREATE FUNCTION @extschema@.fflag_explain_at(at timestamp with time zone, name pg_catalog.text, user_id uuid,
+	is_staff boolean DEFAULT false, default_value boolean DEFAULT false,
+	OUT enabled boolean, OUT rule pg_catalog.text, OUT reason pg_catalog.text,
+	OUT bucket integer, OUT rollout_percentage numeric)
+LANGUAGE c STABLE PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'fflag_explain_at_uuid';
+COMMENT ON FUNCTION @extschema@.fflag_explain_at(timestamp with time zone, pg_catalog.text, uuid, boolean, boolean) IS
+'the answer of fflag_enabled at that moment, and why';
+
+CREATE FUNCTION @extschema@.fflag_explain_at(at timestamp with time zone, name pg_catalog.text, user_id pg_catalog.text DEFAULT NULL,
+	is_staff boolean DEFAULT false, default_value boolean DEFAULT false,
+	OUT enabled boolean, OUT rule pg_catalog.text, OUT reason pg_catalog.text,
+	OUT bucket integer, OUT rollout_percentage numeric)
+LANGUAGE c STABLE PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'fflag_explain_at_text';
+COMMENT ON FUNCTION @extschema@.fflag_explain_at(timestamp with time zone, pg_catalog.text, pg_catalog.text, boolean, boolean) IS
+'the answer of fflag_enabled at that moment, and why';
+
+CREATE FUNCTION @extschema@.fflag_prune_history(before timestamp with time zone)
+RETURNS bigint
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'fflag_prune_history';
+COMMENT ON FUNCTION @extschema@.fflag_prune_history(timestamp with time zone) IS
+'forgets changes up to that moment, at which the history then begins; returns how many transactions';
+
+--
 -- Privileges, of what is new in this script, as in the script of 1.0.
 -- @extowner@ would be the role that updates.
 --
 
 DO $$
 DECLARE
-	new_members CONSTANT pg_catalog.name[] := '{fflag_schedule,fflag_ramp,fflag_usage,fflag_usage_reset,fflag_stale}';
+	new_members CONSTANT pg_catalog.name[] := '{
+		fflag_schedule, fflag_ramp, fflag_usage, fflag_usage_reset,
+		fflag_stale, feature_flag_change, feature_flag_history, fflag_record,
+		fflag_stamp, fflag_history, fflag_explain_at, fflag_prune_history}';
 	member record;
 	grantee pg_catalog.text;
 BEGIN
@@ -148,3 +346,48 @@ BEGIN
 		END IF;
 	END LOOP;
 END $$;
+
+-- It records nothing of tables that are not attached, and whoever may attach
+-- their own has to put it there.
+GRANT EXECUTE ON FUNCTION @extschema@.fflag_record() TO PUBLIC;
+
+-- Tables that have the trigger of 1.0 are attached, to which their owner has
+-- agreed: they are recorded from now on.
+DO $$
+DECLARE
+	invalidate pg_catalog.oid;
+	record pg_catalog.text;
+	attached pg_catalog.text;
+BEGIN
+	SELECT p.oid, pg_catalog.format('%I.fflag_record()', n.nspname) INTO invalidate, record
+	FROM pg_catalog.pg_extension AS e
+		JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) e.extnamespace
+		JOIN pg_catalog.pg_proc AS p ON p.pronamespace OPERATOR(pg_catalog.=) n.oid
+	WHERE e.extname OPERATOR(pg_catalog.=) 'fflag'
+		AND p.proname OPERATOR(pg_catalog.=) 'fflag_invalidate';
+	FOR attached IN
+		SELECT DISTINCT pg_catalog.format('%I.%I', n.nspname, c.relname)
+		FROM pg_catalog.pg_trigger AS t
+			JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) t.tgrelid
+			JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+		WHERE t.tgfoid OPERATOR(pg_catalog.=) invalidate
+			AND c.relkind OPERATOR(pg_catalog.=) 'r'
+			AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend AS d
+				WHERE d.classid OPERATOR(pg_catalog.=) c.tableoid AND d.objid OPERATOR(pg_catalog.=) c.oid
+					AND d.deptype OPERATOR(pg_catalog.=) 'e')
+	LOOP
+		EXECUTE pg_catalog.format('CREATE TRIGGER fflag_record_insert AFTER INSERT ON %s'
+			' REFERENCING NEW TABLE AS fflag_new FOR EACH STATEMENT EXECUTE FUNCTION %s', attached, record);
+		EXECUTE pg_catalog.format('CREATE TRIGGER fflag_record_update AFTER UPDATE ON %s'
+			' REFERENCING OLD TABLE AS fflag_old NEW TABLE AS fflag_new FOR EACH STATEMENT EXECUTE FUNCTION %s', attached, record);
+		EXECUTE pg_catalog.format('CREATE TRIGGER fflag_record_delete AFTER DELETE ON %s'
+			' REFERENCING OLD TABLE AS fflag_old FOR EACH STATEMENT EXECUTE FUNCTION %s', attached, record);
+		EXECUTE pg_catalog.format('CREATE TRIGGER fflag_record_truncate BEFORE TRUNCATE ON %s'
+			' FOR EACH STATEMENT EXECUTE FUNCTION %s', attached, record);
+	END LOOP;
+END $$;
+
+-- The triggers are there, and keep writers away until this transaction ends.
+INSERT INTO @extschema@.feature_flag_change (begins, at, session_role, role, application_name, actor)
+VALUES (true, pg_catalog.clock_timestamp(), SESSION_USER, SESSION_USER,
+	pg_catalog.current_setting('application_name'), '');

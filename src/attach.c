@@ -21,6 +21,7 @@
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
+#include "commands/trigger.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
@@ -34,6 +35,7 @@
 #include "attachment.h"
 #include "catalog.h"
 #include "compat.h"
+#include "history.h"
 #include "id.h"
 #include "layout.h"
 #include "spi.h"
@@ -181,10 +183,19 @@ check_source(fflag_source *source)
 	table_close(flags, AccessShareLock);
 }
 
+/* The triggers that record changes; there are none before version 1.1. */
+static const char *const recording_triggers[][2] = {
+	{"fflag_record_insert", "AFTER INSERT ON %s REFERENCING NEW TABLE AS fflag_new"},
+	{"fflag_record_update", "AFTER UPDATE ON %s REFERENCING OLD TABLE AS fflag_old NEW TABLE AS fflag_new"},
+	{"fflag_record_delete", "AFTER DELETE ON %s REFERENCING OLD TABLE AS fflag_old"},
+	{"fflag_record_truncate", "BEFORE TRUNCATE ON %s"}
+};
+
 static void
-add_trigger(Oid schema, Oid relid, const char *argument)
+add_triggers(Oid schema, Oid relid, const char *argument)
 {
 	char	   *table = fflag_relation_name(relid);
+	Oid			record = fflag_history_function(schema);
 
 	fflag_run(psprintf("CREATE OR REPLACE TRIGGER " TRIGGER
 					   " BEFORE INSERT OR UPDATE OR DELETE ON %s"
@@ -193,6 +204,14 @@ add_trigger(Oid schema, Oid relid, const char *argument)
 					   quote_qualified_identifier(get_namespace_name(schema), TRIGGER),
 					   argument ? quote_literal_cstr(argument) : ""),
 			  0, NULL, NULL);
+	for (int i = 0; OidIsValid(record) && i < lengthof(recording_triggers); i++)
+		fflag_run(psprintf("CREATE OR REPLACE TRIGGER %s %s"
+						   " FOR EACH STATEMENT EXECUTE FUNCTION %s()",
+						   recording_triggers[i][0],
+						   psprintf(recording_triggers[i][1], table),
+						   quote_qualified_identifier(get_namespace_name(schema),
+													  get_func_name(record))),
+				  0, NULL, NULL);
 	/* replicated changes count too */
 	fflag_run(psprintf("ALTER TABLE %s ENABLE ALWAYS TRIGGER " TRIGGER, table),
 			  0, NULL, NULL);
@@ -311,6 +330,7 @@ fflag_attach(PG_FUNCTION_ARGS)
 {
 	Oid			schema = fflag_extension_schema(fcinfo->flinfo->fn_oid);
 	Oid			function = fflag_trigger_function(schema);
+	Oid			record = fflag_history_function(schema);
 	fflag_attachment wanted;
 	fflag_attachment current;
 	Oid			types[OIDS + ATTACH_ARGS];
@@ -389,11 +409,16 @@ fflag_attach(PG_FUNCTION_ARGS)
 	{
 		const char *argument = FFLAG_FLAGS + i == FFLAG_USERS ?
 		NameStr(wanted.columns[FFLAG_COLUMN_FLAG_ID]) : NULL;
+		bool		recorded = !OidIsValid(record) ||
+		fflag_is_recorded(wanted.oids[i], record);
 
-		if (!attached &&
+		if (!attached && recorded &&
 			OidIsValid(fflag_find_marker(wanted.oids[i], function, argument)))
 			continue;
-		add_trigger(schema, wanted.oids[i], argument);
+		add_triggers(schema, wanted.oids[i], argument);
+		/* nobody knows what happened to them so far */
+		if (!attached && !recorded)
+			fflag_record_gap(schema, true);
 	}
 
 	/* now evaluation has to get along with it */
@@ -413,7 +438,10 @@ fflag_detach(PG_FUNCTION_ARGS)
 {
 	Oid			schema = fflag_extension_schema(fcinfo->flinfo->fn_oid);
 	Oid			function = fflag_trigger_function(schema);
+	Oid			record = fflag_history_function(schema);
 	fflag_attachment attachment;
+	Oid			relids[FFLAG_ATTACHED];
+	char	   *tables[FFLAG_ATTACHED];
 
 	SPI_connect();
 	/* nobody may attach other tables meanwhile, perhaps another owner's */
@@ -425,20 +453,35 @@ fflag_detach(PG_FUNCTION_ARGS)
 				errhint("Flags are read from the extension's own tables."));
 	for (int i = 0; i < FFLAG_ATTACHED; i++)
 	{
-		Oid			relid = fflag_find_attached(&attachment, i, function);
-		char	   *table = fflag_relation_name(relid);
-
-		if (table == NULL)
-			continue;
-		if (!pg_class_ownercheck(relid, GetUserId()))
+		relids[i] = fflag_find_attached(&attachment, i, function);
+		tables[i] = fflag_relation_name(relids[i]);
+		if (tables[i] != NULL && !pg_class_ownercheck(relids[i], GetUserId()))
 			ereport(ERROR,
 					errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-					errmsg("must be owner of table %s", table),
+					errmsg("must be owner of table %s", tables[i]),
 					errhint("Let its owner, or a superuser, call this function."));
-		fflag_run(psprintf("DROP TRIGGER IF EXISTS " TRIGGER " ON %s", table),
-				  0, NULL, NULL);
 	}
+
+	/*
+	 * the history finds the tables by their triggers, and keeps what they
+	 * hold
+	 */
 	run_as_owner(schema, "DELETE FROM %s", 0, NULL, NULL);
+	for (int i = 0; i < FFLAG_ATTACHED; i++)
+	{
+		if (tables[i] == NULL)
+			continue;
+		fflag_run(psprintf("DROP TRIGGER IF EXISTS " TRIGGER " ON %s", tables[i]),
+				  0, NULL, NULL);
+		for (int t = 0; OidIsValid(record) && t < lengthof(recording_triggers); t++)
+		{
+			/* the owner may have dropped one, and need not hear of it */
+			if (OidIsValid(get_trigger_oid(relids[i], recording_triggers[t][0], true)))
+				fflag_run(psprintf("DROP TRIGGER %s ON %s",
+								   recording_triggers[t][0], tables[i]),
+						  0, NULL, NULL);
+		}
+	}
 	SPI_finish();
 	PG_RETURN_VOID();
 }

@@ -68,16 +68,23 @@ fflag_is_own(Oid class, Oid object)
 	return OidIsValid(extension) && extension == get_extension_oid("fflag", true);
 }
 
-/* The function of the triggers that announce changes; InvalidOid if it is gone. */
+/* A trigger function of the extension; InvalidOid if there is none. */
 Oid
-fflag_trigger_function(Oid schema)
+fflag_own_function(Oid schema, const char *name)
 {
 	Oid			function = GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid,
-										   CStringGetDatum(TRIGGER_FUNCTION),
+										   CStringGetDatum(name),
 										   PointerGetDatum(buildoidvector(NULL, 0)),
 										   ObjectIdGetDatum(schema));
 
 	return fflag_is_own(ProcedureRelationId, function) ? function : InvalidOid;
+}
+
+/* The function of the triggers that announce changes; InvalidOid if it is gone. */
+Oid
+fflag_trigger_function(Oid schema)
+{
+	return fflag_own_function(schema, TRIGGER_FUNCTION);
 }
 
 static Oid
@@ -250,6 +257,18 @@ fflag_attached_name(Oid schema, Snapshot snapshot)
 	}
 	table_close(rel, AccessShareLock);
 	return name;
+}
+
+/* Our own tables, whatever is attached, for those who read them uncached. */
+fflag_source
+fflag_locate_own(Oid schema)
+{
+	fflag_source source = fflag_new_source();
+
+	source.tables[FFLAG_ATTACHMENT].relid = locate_table(schema, FFLAG_ATTACHMENT_TABLE);
+	source.tables[FFLAG_FLAGS].relid = locate_table(schema, FFLAG_FLAGS_TABLE);
+	source.tables[FFLAG_USERS].relid = locate_table(schema, FFLAG_USERS_TABLE);
+	return source;
 }
 
 /*

@@ -17,9 +17,11 @@
 
 extern Oid	fflag_extension_schema(Oid function);
 extern bool fflag_is_own(Oid class, Oid object);
+extern Oid	fflag_own_function(Oid schema, const char *name);
 extern Oid	fflag_trigger_function(Oid schema);
 extern char *fflag_attached_name(Oid schema, Snapshot snapshot);
 extern Oid	fflag_find_marker(Oid relid, Oid function, const char *argument);
+extern fflag_source fflag_locate_own(Oid schema);
 extern fflag_source fflag_locate(Oid schema, Snapshot snapshot);
 extern char *fflag_relation_name(Oid relid);
 extern char *fflag_table_in_sql(Oid schema, const char *table);

@@ -65,6 +65,13 @@
 #define ATTRIBUTE_GENERATED_VIRTUAL 'v'
 #endif
 
+/* 19 wants to hear when a tuple descriptor has all its columns */
+#if PG_VERSION_NUM >= 190000
+#define fflag_tupledesc_finalize(desc) TupleDescFinalize(desc)
+#else
+#define fflag_tupledesc_finalize(desc) ((void) 0)
+#endif
+
 /* 19 asks how elements are stored when an iteration begins, others each time */
 #if PG_VERSION_NUM >= 190000
 #define fflag_iter_setup(it, array, type) \

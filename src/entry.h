@@ -16,8 +16,8 @@
 typedef struct fflag_entry
 {
 	fflag_flag	flag;			/* not known if there is none */
-	fflag_usage_count usage;	/* see fflag_entry_count() */
 	fflag_terms *terms;			/* NULL: none */
+	fflag_usage_count usage;	/* see fflag_entry_count() */
 	fflag_string name;
 	fflag_string id;			/* of the flag, canonical text */
 

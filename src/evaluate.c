@@ -23,6 +23,7 @@
 #include "bucket.h"
 #include "cache.h"
 #include "compat.h"
+#include "evaluate.h"
 #include "overloads.h"
 #include "rules.h"
 
@@ -94,7 +95,7 @@ evaluate_entry(const fflag_entry *entry, NullableDatum id, user_type type,
 	return evaluate_with_id(entry, id.value, type, &subject);
 }
 
-/* A NULL name is one that no flag has. */
+/* A NULL name is one that no flag has; what is counted here is never looked at. */
 static fflag_entry no_entry;
 
 /*
@@ -127,11 +128,11 @@ OVERLOADS(fflag_enabled,
 		  fflag_enabled_bigint, fflag_enabled_uuid, fflag_enabled_text);
 
 static int
-get_bucket(FunctionCallInfo fcinfo, user_type type)
+get_bucket(Datum name_datum, Datum id, user_type type)
 {
-	text	   *name = PG_GETARG_TEXT_PP(0);
+	text	   *name = DatumGetTextPP(name_datum);
 	char		room[FFLAG_ID_ROOM];
-	fflag_string user = user_to_text(PG_GETARG_DATUM(1), type, room);
+	fflag_string user = user_to_text(id, type, room);
 
 	return fflag_bucket_of(fflag_to_utf8(fflag_string_of_text(name)),
 						   fflag_to_utf8(user));
@@ -141,11 +142,44 @@ get_bucket(FunctionCallInfo fcinfo, user_type type)
 static inline Datum
 fflag_bucket(FunctionCallInfo fcinfo, user_type type)
 {
-	PG_RETURN_INT32(get_bucket(fcinfo, type));
+	PG_RETURN_INT32(get_bucket(PG_GETARG_DATUM(0), PG_GETARG_DATUM(1), type));
 }
 
 OVERLOADS(fflag_bucket,
 		  fflag_bucket_bigint, fflag_bucket_uuid, fflag_bucket_text);
+
+/*
+ * The result of fflag_explain() and fflag_explain_at(): what has been decided
+ * for the flag of this name and for this user, and why.
+ */
+Datum
+fflag_explanation(FunctionCallInfo fcinfo, NullableDatum name,
+				  NullableDatum id, user_type type, const fflag_flag *flag,
+				  fflag_decision decision)
+{
+	TupleDesc	desc;
+	Datum		values[5];
+	bool		nulls[5] = {false};
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+
+	values[0] = BoolGetDatum(decision.enabled);
+	values[1] = CStringGetTextDatum(fflag_rule_name(decision.rule));
+	values[2] = CStringGetTextDatum(fflag_rule_reason(decision.rule));
+
+	nulls[3] = name.isnull || id.isnull;
+	values[3] = nulls[3] ? 0 : Int32GetDatum(get_bucket(name.value, id.value, type));
+
+	/* exactly what the table says, less trailing zeros */
+	nulls[4] = !flag->known;
+	values[4] = nulls[4] ? 0 :
+		DirectFunctionCall1(numeric_trim_scale,
+							NumericGetDatum(int64_div_fast_to_numeric(flag->rollout, 3)));
+
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc),
+													  values, nulls)));
+}
 
 /*
  * fflag_explain(name, user_id, is_staff, default_value)
@@ -155,33 +189,12 @@ static inline Datum
 fflag_explain(FunctionCallInfo fcinfo, user_type type)
 {
 	const fflag_entry *entry = &no_entry;
-	fflag_decision decision;
-	TupleDesc	desc;
-	Datum		values[5];
-	bool		nulls[5] = {false};
-
-	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
 
 	/* looked up without a report: it explains an unknown name */
 	if (!PG_ARGISNULL(0))
 		entry = fflag_cache_find(fcinfo->flinfo->fn_oid, PG_GETARG_DATUM(0));
-	decision = evaluate(fcinfo, type, entry);
-	values[0] = BoolGetDatum(decision.enabled);
-	values[1] = CStringGetTextDatum(fflag_rule_name(decision.rule));
-	values[2] = CStringGetTextDatum(fflag_rule_reason(decision.rule));
-
-	nulls[3] = PG_ARGISNULL(0) || PG_ARGISNULL(1);
-	values[3] = nulls[3] ? 0 : Int32GetDatum(get_bucket(fcinfo, type));
-
-	/* exactly what the table says, less trailing zeros */
-	nulls[4] = !entry->flag.known;
-	values[4] = nulls[4] ? 0 :
-		DirectFunctionCall1(numeric_trim_scale,
-							NumericGetDatum(int64_div_fast_to_numeric(entry->flag.rollout, 3)));
-
-	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc),
-													  values, nulls)));
+	return fflag_explanation(fcinfo, fcinfo->args[0], fcinfo->args[1], type,
+							 &entry->flag, evaluate(fcinfo, type, entry));
 }
 
 OVERLOADS(fflag_explain,

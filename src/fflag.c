@@ -11,6 +11,7 @@
 
 #include "cache.h"
 #include "compat.h"
+#include "history.h"
 #include "override.h"
 #include "unknown.h"
 
@@ -98,6 +99,20 @@ _PG_init(void)
 								 PGC_SUSET,
 								 0,
 								 NULL, NULL, NULL);
+		defined++;
+	}
+
+	/* Anybody may, for it is recorded beside session_user, never instead. */
+	if (defined == 4)
+	{
+		DefineCustomStringVariable("fflag.actor",
+								   "Who the application says it is, for the history.",
+								   "Recorded beside session_user, never instead.",
+								   &fflag_actor,
+								   "",
+								   PGC_USERSET,
+								   0,
+								   NULL, NULL, NULL);
 		defined++;
 	}
 	MarkGUCPrefixReserved("fflag");

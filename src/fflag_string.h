@@ -37,11 +37,12 @@ fflag_string_equal(fflag_string a, fflag_string b)
 	return a.len == b.len && memcmp(a.data, b.data, a.len) == 0;
 }
 
-/* Bytewise; a string comes after those that it begins with. */
+/* Bytewise, which is how the name column is collated. */
 static inline int
 fflag_string_compare(fflag_string a, fflag_string b)
 {
-	int			order = memcmp(a.data, b.data, a.len < b.len ? a.len : b.len);
+	size_t		both = a.len < b.len ? a.len : b.len;
+	int			order = both == 0 ? 0 : memcmp(a.data, b.data, both);
 
 	return order != 0 ? order : (a.len > b.len) - (a.len < b.len);
 }

@@ -69,6 +69,19 @@ fflag_column_name(fflag_column column)
 	return columns[column].name;
 }
 
+/* Which table it is in, and its type in our own. */
+fflag_table_id
+fflag_column_table(fflag_column column)
+{
+	return columns[column].table;
+}
+
+Oid
+fflag_column_type(fflag_column column)
+{
+	return columns[column].type;
+}
+
 /* A source with our own columns and no tables, for catalog.c to fill in. */
 fflag_source
 fflag_new_source(void)
@@ -80,7 +93,7 @@ fflag_new_source(void)
 
 	for (int i = 0; i < FFLAG_TABLES; i++)
 		source.tables[i].changes = 1;
-	for (int i = 0; i < FFLAG_COLUMNS; i++)
+	for (int i = 0; i < FFLAG_OWN_COLUMNS; i++)
 		namestrcpy(&source.columns[i], columns[i].name);
 	return source;
 }
@@ -160,7 +173,7 @@ is_one_of(Oid type, const Oid *types)
 static void
 describe_column(fflag_source *source, Relation rel, fflag_column c)
 {
-	const char *name = c < FFLAG_COLUMNS ? NameStr(source->columns[c]) : columns[c].name;
+	const char *name = NameStr(source->columns[c]);
 	Oid			type = InvalidOid;
 	AttrNumber	attnum = fflag_find_column(rel, name, &type);
 	StringInfoData types;
@@ -308,6 +321,30 @@ fflag_open_table(fflag_source *source, fflag_table_id which)
 	/* an index that is too young for this transaction may do for the next */
 	table->described = too_young ? 0 : changes;
 	return rel;
+}
+
+/* Does a unique index keep a user from being listed twice for a flag? */
+bool
+fflag_lists_once(fflag_source *source)
+{
+	Relation	rel = fflag_open_table(source, FFLAG_USERS);
+	AttrNumber	attnums[2];
+	Oid			types[2];
+	bool		unique = false;
+
+	for (int first = 0; first < 2 && !unique; first++)
+	{
+		for (int i = 0; i < 2; i++)
+		{
+			fflag_column c = i == first ? FFLAG_COLUMN_FLAG_ID : FFLAG_COLUMN_USER_ID;
+
+			attnums[i] = source->attnums[c];
+			types[i] = source->types[c];
+		}
+		unique = OidIsValid(fflag_find_index(rel, 2, attnums, types, true, NULL));
+	}
+	table_close(rel, AccessShareLock);
+	return unique;
 }
 
 /*

@@ -67,7 +67,7 @@ typedef struct fflag_source
 	bool		attached;		/* false: in our own tables */
 	bool		announced;		/* do the triggers announce every change? */
 	fflag_table tables[FFLAG_TABLES];
-	NameData	columns[FFLAG_COLUMNS];
+	NameData	columns[FFLAG_OWN_COLUMNS];
 
 	/*
 	 * fflag_open_table() sets these, of its table; InvalidAttrNumber for a
@@ -85,6 +85,9 @@ extern AttrNumber fflag_find_column(Relation rel, const char *name, Oid *type);
 extern Oid	fflag_find_index(Relation rel, int nkeys, const AttrNumber *attnums,
 							 const Oid *types, bool unique, bool *too_young);
 extern const char *fflag_column_name(fflag_column column);
+extern fflag_table_id fflag_column_table(fflag_column column);
+extern Oid	fflag_column_type(fflag_column column);
+extern bool fflag_lists_once(fflag_source *source);
 extern int64 fflag_estimate_rows(Oid relid);
 extern BlockNumber fflag_count_blocks(Oid relid);
 

@@ -122,19 +122,19 @@ end_search(search *s)
 }
 
 static bool
-is_null(const fflag_source *source, Relation rel, HeapTuple tuple,
+is_null(const fflag_source *source, TupleDesc desc, HeapTuple tuple,
 		fflag_column column)
 {
-	return heap_attisnull(tuple, source->attnums[column], RelationGetDescr(rel));
+	return heap_attisnull(tuple, source->attnums[column], desc);
 }
 
 static Datum
-get_column(const fflag_source *source, Relation rel, HeapTuple tuple,
+get_column(const fflag_source *source, TupleDesc desc, HeapTuple tuple,
 		   fflag_column column, const char *flag)
 {
 	bool		isnull;
 	Datum		value = heap_getattr(tuple, source->attnums[column],
-									 RelationGetDescr(rel), &isnull);
+									 desc, &isnull);
 
 	if (isnull)
 		ereport(ERROR,
@@ -148,12 +148,12 @@ get_column(const fflag_source *source, Relation rel, HeapTuple tuple,
 
 /* A null counts as false, as in WHERE; but our own tables have none. */
 static bool
-get_boolean(const fflag_source *source, Relation rel, HeapTuple tuple,
+get_boolean(const fflag_source *source, TupleDesc desc, HeapTuple tuple,
 			fflag_column column, const char *flag)
 {
-	if (source->attached && is_null(source, rel, tuple, column))
+	if (source->attached && is_null(source, desc, tuple, column))
 		return false;
-	return DatumGetBool(get_column(source, rel, tuple, column, flag));
+	return DatumGetBool(get_column(source, desc, tuple, column, flag));
 }
 
 /*
@@ -161,15 +161,15 @@ get_boolean(const fflag_source *source, Relation rel, HeapTuple tuple,
  * between 0 and 100, and count as the rules say: from 100 on as 100.  Null is 0.
  */
 static int
-get_rollout(const fflag_source *source, Relation rel, HeapTuple tuple,
+get_rollout(const fflag_source *source, TupleDesc desc, HeapTuple tuple,
 			const char *flag)
 {
 	int64		percentage;
 	Datum		value;
 
-	if (source->attached && is_null(source, rel, tuple, FFLAG_COLUMN_ROLLOUT))
+	if (source->attached && is_null(source, desc, tuple, FFLAG_COLUMN_ROLLOUT))
 		return 0;
-	value = get_column(source, rel, tuple, FFLAG_COLUMN_ROLLOUT, flag);
+	value = get_column(source, desc, tuple, FFLAG_COLUMN_ROLLOUT, flag);
 
 	switch (source->types[FFLAG_COLUMN_ROLLOUT])
 	{
@@ -190,14 +190,14 @@ get_rollout(const fflag_source *source, Relation rel, HeapTuple tuple,
 
 /* A moment; otherwise if the column is null or not there. */
 static int64
-get_time(const fflag_source *source, Relation rel, HeapTuple tuple,
+get_time(const fflag_source *source, TupleDesc desc, HeapTuple tuple,
 		 fflag_column column, int64 otherwise)
 {
 	bool		isnull = true;
 	Datum		value = (Datum) 0;
 
 	if (source->attnums[column] != InvalidAttrNumber)
-		value = heap_getattr(tuple, source->attnums[column], RelationGetDescr(rel),
+		value = heap_getattr(tuple, source->attnums[column], desc,
 							 &isnull);
 	return isnull ? otherwise : DatumGetTimestampTz(value);
 }
@@ -207,43 +207,47 @@ get_time(const fflag_source *source, Relation rel, HeapTuple tuple,
  * is missing, or that takes no time, is none.
  */
 static bool
-read_terms(const fflag_source *source, Relation rel, HeapTuple tuple,
+read_terms(const fflag_source *source, TupleDesc desc, HeapTuple tuple,
 		   const char *flag, int rollout, fflag_terms *terms)
 {
-	terms->starts_at = get_time(source, rel, tuple, FFLAG_COLUMN_STARTS_AT, PG_INT64_MIN);
-	terms->ends_at = get_time(source, rel, tuple, FFLAG_COLUMN_ENDS_AT, PG_INT64_MAX);
-	terms->ramp_starts_at = get_time(source, rel, tuple, FFLAG_COLUMN_RAMP_STARTS_AT, PG_INT64_MAX);
-	terms->ramp_ends_at = get_time(source, rel, tuple, FFLAG_COLUMN_RAMP_ENDS_AT, PG_INT64_MIN);
+	terms->starts_at = get_time(source, desc, tuple, FFLAG_COLUMN_STARTS_AT, PG_INT64_MIN);
+	terms->ends_at = get_time(source, desc, tuple, FFLAG_COLUMN_ENDS_AT, PG_INT64_MAX);
+	terms->ramp_starts_at = get_time(source, desc, tuple, FFLAG_COLUMN_RAMP_STARTS_AT, PG_INT64_MAX);
+	terms->ramp_ends_at = get_time(source, desc, tuple, FFLAG_COLUMN_RAMP_ENDS_AT, PG_INT64_MIN);
 	terms->ramp_from = rollout;
 	if (source->attnums[FFLAG_COLUMN_RAMP_TO] != InvalidAttrNumber &&
 		terms->ramp_starts_at < terms->ramp_ends_at &&
-		!is_null(source, rel, tuple, FFLAG_COLUMN_RAMP_TO))
+		!is_null(source, desc, tuple, FFLAG_COLUMN_RAMP_TO))
 		terms->ramp_to =
-			fflag_check_percentage(get_column(source, rel, tuple, FFLAG_COLUMN_RAMP_TO, flag), "ramp_to", flag);
+			fflag_check_percentage(get_column(source, desc, tuple, FFLAG_COLUMN_RAMP_TO, flag), "ramp_to", flag);
 	else
 		terms->ramp_starts_at = PG_INT64_MAX;
 	return terms->starts_at != PG_INT64_MIN || terms->ends_at != PG_INT64_MAX ||
 		terms->ramp_starts_at != PG_INT64_MAX;
 }
 
-static void
-read_row(const fflag_source *source, Relation rel, HeapTuple tuple,
-		 fflag_row *row)
+/*
+ * What a row says, of the flags' table or of one with the same columns, whose
+ * numbers and types the source has.  A text id in the result points into the tuple.
+ */
+void
+fflag_parse_row(const fflag_source *source, TupleDesc desc, HeapTuple tuple,
+				fflag_row *row)
 {
-	Datum		name_datum = get_column(source, rel, tuple, FFLAG_COLUMN_NAME, "");
+	Datum		name_datum = get_column(source, desc, tuple, FFLAG_COLUMN_NAME, "");
 	char	   *name = TextDatumGetCString(name_datum);
 
 	row->id = fflag_id_to_text(source->types[FFLAG_COLUMN_ID],
-							   get_column(source, rel, tuple, FFLAG_COLUMN_ID, name),
+							   get_column(source, desc, tuple, FFLAG_COLUMN_ID, name),
 							   palloc(FFLAG_ID_ROOM));
 	row->name = fflag_string_make(name, strlen(name));
 	memset(&row->flag, 0, sizeof(row->flag));
 	row->flag.known = true;
-	row->flag.enabled = get_boolean(source, rel, tuple, FFLAG_COLUMN_ENABLED, name);
-	row->flag.staff_only = get_boolean(source, rel, tuple, FFLAG_COLUMN_STAFF_ONLY, name);
-	row->flag.rollout = get_rollout(source, rel, tuple, name);
+	row->flag.enabled = get_boolean(source, desc, tuple, FFLAG_COLUMN_ENABLED, name);
+	row->flag.staff_only = get_boolean(source, desc, tuple, FFLAG_COLUMN_STAFF_ONLY, name);
+	row->flag.rollout = get_rollout(source, desc, tuple, name);
 	row->flag.utf8_name = fflag_to_utf8(row->name);
-	row->has_terms = read_terms(source, rel, tuple, name, row->flag.rollout,
+	row->has_terms = read_terms(source, desc, tuple, name, row->flag.rollout,
 								&row->terms);
 }
 
@@ -258,7 +262,7 @@ fflag_read_flag(fflag_source *source, fflag_string name, Snapshot snapshot,
 
 	/* copied, because a text id in row points into the tuple */
 	if (HeapTupleIsValid(tuple))
-		read_row(source, rel, heap_copytuple(tuple), row);
+		fflag_parse_row(source, RelationGetDescr(rel), heap_copytuple(tuple), row);
 	end_search(&s);
 	table_close(rel, AccessShareLock);
 	return HeapTupleIsValid(tuple);
@@ -280,9 +284,9 @@ fflag_read_flags(fflag_source *source, Snapshot snapshot,
 
 		CHECK_FOR_INTERRUPTS();
 		/* a row without a name is no flag */
-		if (source->attached && is_null(source, rel, tuple, FFLAG_COLUMN_NAME))
+		if (source->attached && is_null(source, RelationGetDescr(rel), tuple, FFLAG_COLUMN_NAME))
 			continue;
-		read_row(source, rel, tuple, &row);
+		fflag_parse_row(source, RelationGetDescr(rel), tuple, &row);
 		if (!sink(&row, arg))
 			break;
 	}

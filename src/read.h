@@ -7,6 +7,8 @@
 #ifndef FFLAG_READ_H
 #define FFLAG_READ_H
 
+#include "access/htup.h"
+#include "access/tupdesc.h"
 #include "utils/snapshot.h"
 
 #include "fflag_string.h"
@@ -27,6 +29,8 @@ typedef struct fflag_row
 typedef bool (*fflag_row_sink) (const fflag_row *row, void *arg);
 typedef bool (*fflag_user_sink) (fflag_string user, void *arg);
 
+extern void fflag_parse_row(const fflag_source *source, TupleDesc desc,
+							HeapTuple tuple, fflag_row *row);
 extern bool fflag_read_flag(fflag_source *source, fflag_string name,
 							Snapshot snapshot, fflag_row *row);
 extern void fflag_read_flags(fflag_source *source, Snapshot snapshot,

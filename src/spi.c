@@ -6,9 +6,29 @@
  */
 #include "postgres.h"
 
+#include "common/hashfn.h"
 #include "executor/spi.h"
+#include "miscadmin.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
 
 #include "spi.h"
+
+/*
+ * Plans that are kept, by the text of the command.  A session that has kept so
+ * many, because the extension has been created again and again, say, plans
+ * further ones each time: none may be freed, for it may be running.
+ */
+#define KEPT_PLANS 64
+
+static struct
+{
+	uint32		hash;
+	char	   *sql;
+	Oid			relid;
+	SPIPlanPtr	plan;
+}			kept[KEPT_PLANS];
+static int	n_kept = 0;
 
 /*
  * Runs one command, which may write, as the caller.  SPI must be connected.
@@ -25,4 +45,98 @@ fflag_run(const char *command, int nargs, Oid *types, Datum *values)
 		elog(ERROR, "SPI_execute_with_args failed: %s",
 			 SPI_result_code_string(rc));
 	return SPI_processed;
+}
+
+/* Gives a command its next parameter, which is not null. */
+void
+fflag_add_parameter(fflag_command * command, Oid type, Datum value)
+{
+	Assert(command->nargs < FFLAG_PARAMETERS);
+	command->types[command->nargs] = type;
+	command->values[command->nargs] = value;
+	command->nulls[command->nargs] = ' ';
+	command->nargs++;
+}
+
+static SPIPlanPtr
+get_plan(fflag_command * command)
+{
+	uint32		hash = hash_bytes((const unsigned char *) command->sql,
+								  strlen(command->sql));
+	SPIPlanPtr	plan;
+
+	for (int i = 0; i < n_kept; i++)
+	{
+		if (kept[i].hash == hash && kept[i].relid == command->relid &&
+			strcmp(kept[i].sql, command->sql) == 0)
+			return kept[i].plan;
+	}
+	/* a question and a change take less time than a plan for them */
+	plan = SPI_prepare_cursor(command->sql, command->nargs, command->types,
+							  CURSOR_OPT_GENERIC_PLAN);
+	if (plan == NULL)
+		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
+	if (n_kept < KEPT_PLANS)
+	{
+		char	   *sql = MemoryContextStrdup(TopMemoryContext, command->sql);
+
+		SPI_keepplan(plan);
+		kept[n_kept].hash = hash;
+		kept[n_kept].relid = command->relid;
+		kept[n_kept].sql = sql;
+		kept[n_kept].plan = plan;
+		n_kept++;
+	}
+	return plan;
+}
+
+/*
+ * Runs one command as fflag_run() does, but as the command's user, and keeps
+ * its plan.
+ */
+uint64
+fflag_run_kept(fflag_command * command)
+{
+	SPIExecuteOptions options = {0};
+	Oid			caller;
+	int			context;
+	int			rc;
+
+	GetUserIdAndSecContext(&caller, &context);
+	if (OidIsValid(command->user))
+		SetUserIdAndSecContext(command->user, context | command->context |
+							   SECURITY_LOCAL_USERID_CHANGE | SECURITY_NOFORCE_RLS);
+	if (command->dest == NULL)
+		rc = SPI_execute_plan(get_plan(command), command->values, command->nulls,
+							  command->read_only, 0);
+	else
+	{
+		options.read_only = command->read_only;
+		options.dest = command->dest;
+		rc = SPI_execute_plan_extended(get_plan(command), &options);
+	}
+	/* after an error, the abort does so */
+	SetUserIdAndSecContext(caller, context);
+	if (rc < 0)
+		elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(rc));
+	return SPI_processed;
+}
+
+/*
+ * The same with a search_path of pg_catalog, for commands that are too long to
+ * qualify each operator.  To compile such a one takes longer than to run it.
+ */
+uint64
+fflag_run_in_catalog(fflag_command * command)
+{
+	int			nest_level = NewGUCNestLevel();
+	uint64		processed;
+
+	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET,
+							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	(void) set_config_option("jit", "off", PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+	processed = fflag_run_kept(command);
+	AtEOXact_GUC(true, nest_level);
+	return processed;
 }

@@ -7,7 +7,29 @@
 #ifndef FFLAG_SPI_H
 #define FFLAG_SPI_H
 
+#include "tcop/dest.h"
+
+#define FFLAG_PARAMETERS 12
+
+/* A command whose plan is kept for the session; see fflag_run_kept(). */
+typedef struct fflag_command
+{
+	const char *sql;
+	Oid			relid;			/* of the transition tables in it, or 0 */
+	Oid			user;			/* who runs it; 0: the caller */
+	int			context;		/* with these flags of miscadmin.h, too */
+	bool		read_only;		/* under the active snapshot */
+	DestReceiver *dest;			/* NULL: SPI_tuptable */
+	int			nargs;
+	Oid			types[FFLAG_PARAMETERS];
+	Datum		values[FFLAG_PARAMETERS];
+	char		nulls[FFLAG_PARAMETERS];
+}			fflag_command;
+
 extern uint64 fflag_run(const char *command, int nargs, Oid *types,
 						Datum *values);
+extern void fflag_add_parameter(fflag_command * command, Oid type, Datum value);
+extern uint64 fflag_run_kept(fflag_command * command);
+extern uint64 fflag_run_in_catalog(fflag_command * command);
 
 #endif							/* FFLAG_SPI_H */

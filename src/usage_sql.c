@@ -357,7 +357,8 @@ fflag_stale(PG_FUNCTION_ARGS)
 		change = find_change(&changes, flag->name);
 		settled = change == NULL ? DT_NOEND :
 			settled_at(flag, change->updated_at);
-		if (settled <= limit && answers_all_alike(flag, &answer))
+		if (settled != DT_NOEND && settled <= limit &&
+			answers_all_alike(flag, &answer))
 			add_reason(&reason, answer ? "everybody gets it, unchanged for" :
 					   "nobody gets it, unchanged for", settled, now, "");
 		if (asked != 0 && asked <= limit)

@@ -130,7 +130,8 @@ sub versions
 	return ($current, sort keys %version);
 }
 
-# Everything that belongs to the extension, as text.
+# Everything that belongs to the extension, as text.  A default that differs from one database to
+# the other, by which the history knows them, counts as the same.
 my $catalog = q{
 	SELECT pg_describe_object(classid, objid, objsubid) || ': ' || concat_ws('; ', obj_description(objid, classid::regclass::name),
 		CASE classid WHEN 'pg_proc'::regclass THEN (SELECT (to_jsonb(p) - '{oid,pronamespace,prosupport,proargtypes,proallargtypes,proacl}'::text[])::text
@@ -138,7 +139,7 @@ my $catalog = q{
 				FROM pg_proc p WHERE p.oid = objid)
 			WHEN 'pg_class'::regclass THEN (SELECT concat_ws('; ', c.relkind, c.relowner::regrole, coalesce(c.relacl, acldefault(CASE c.relkind WHEN 'S' THEN 's' ELSE 'r' END::"char", c.relowner))::text,
 				(SELECT string_agg(concat_ws(' ', attname, format_type(atttypid, atttypmod), attnotnull, attidentity, attcollation::regcollation,
-					col_description(attrelid, attnum), pg_get_expr(adbin, adrelid)), ', ' ORDER BY attnum)
+					col_description(attrelid, attnum), regexp_replace(pg_get_expr(adbin, adrelid), '''[0-9a-f-]{36}''', 'a uuid')), ', ' ORDER BY attnum)
 					FROM pg_attribute LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum WHERE attrelid = objid AND attnum > 0),
 				(SELECT string_agg(pg_get_triggerdef(t.oid) || t.tgenabled::text, ', ' ORDER BY tgname) FROM pg_trigger t WHERE tgrelid = objid AND NOT tgisinternal),
 				(SELECT string_agg(pg_get_constraintdef(k.oid), ', ' ORDER BY conname) FROM pg_constraint k WHERE conrelid = objid),

@@ -19,6 +19,7 @@ GRANT EXECUTE ON FUNCTION
 	fflag_register(text, boolean, numeric, boolean, text),
 	fflag_register(text[], boolean, numeric, boolean, text),
 	fflag_enable(text), fflag_disable(text), fflag_rollout(text, numeric),
+	fflag_ramp(text, numeric, interval, timestamptz), fflag_schedule(text, timestamptz, timestamptz),
 	fflag_allow(text, bigint[]), fflag_allow(text, uuid[]), fflag_allow(text, text[]),
 	fflag_disallow(text, bigint[]), fflag_disallow(text, uuid[]), fflag_disallow(text, text[]),
 	fflag_cache()
@@ -63,7 +64,7 @@ SELECT fflag_register('g');
 RESET ROLE;
 
 SET ROLE regress_fflag_admin;
-SELECT fflag_register('g'), fflag_enable('g'), fflag_rollout('g', 10), fflag_allow('g', 1), fflag_disallow('g', 1), fflag_disable('g');
+SELECT fflag_register('g'), fflag_enable('g'), fflag_ramp('g', 10, '1 day'), fflag_rollout('g', 10), fflag_schedule('g', NULL, NULL), fflag_allow('g', 1), fflag_disallow('g', 1), fflag_disable('g');
 DELETE FROM feature_flag WHERE name = 'g';
 RESET ROLE;
 

@@ -202,7 +202,7 @@ $node->safe_psql('postgres', q{CREATE DATABASE granted OWNER regress_fflag_owner
 $before = fill('granted', $superuser, '');
 my @dump = ('pg_dump', '-U', 'regress_fflag_owner', '-Fc', '-f', "$dir/granted", 'granted');
 $node->command_fails_like(\@dump, qr/permission denied|may lack SELECT privilege/, 'without the grants: permission denied');
-$node->safe_psql('granted', q{GRANT SELECT ON feature_flag, feature_flag_user, feature_flag_id_seq, feature_flag_attachment TO regress_fflag_owner});
+$node->safe_psql('granted', q{GRANT SELECT ON feature_flag, feature_flag_user, feature_flag_id_seq, feature_flag_attachment, feature_flag_change, feature_flag_history TO regress_fflag_owner});
 $node->command_ok(\@dump, 'pg_dump with the grants');
 $node->command_ok([ 'pg_restore', '-U', 'regress_fflag_owner', '--no-acl', '-e', '-d', 'granted_restored', "$dir/granted" ],
 	'pg_restore');

@@ -1,0 +1,482 @@
+/*
+ * as_of.c
+ *		fflag_explain_at(): what a user got at some moment, and why.
+ *
+ * What a flag, or an entry of an allowlist, was at that moment is the old image
+ * of the first change after it, or today's row if there is none; both are read
+ * under the snapshot of the statement that asks.  The rules are those of
+ * rules.c, which know nothing of all this.
+ *
+ * Tables that were attached and are not any more have no rows of today; all
+ * that they held was recorded when they were detached.
+ *
+ * In a database that has been restored from a dump, the history of the old one
+ * goes on.  The rows that the restore has inserted are no new flags.  They are
+ * known by saying that they were created before: before this database had the
+ * extension, or before the last change that the other history has.
+ *
+ * Where the history does not tell, this is an error, never a guess.
+ *
+ * Copyright (c) 2026, fflag contributors
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "nodes/primnodes.h"
+#include "rewrite/rewriteHandler.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/timestamp.h"
+
+#include "attachment.h"
+#include "catalog.h"
+#include "compat.h"
+#include "evaluate.h"
+#include "history.h"
+#include "id.h"
+#include "overloads.h"
+#include "read.h"
+#include "snapshot.h"
+#include "spi.h"
+
+#define EQUAL "OPERATOR(pg_catalog.=)"
+
+/* What is asked: the state at a moment, as far as it has been found out. */
+typedef struct as_of
+{
+	Oid			schema;
+	Oid			owner;			/* of the history */
+	const char *history;		/* its tables, in SQL */
+	const char *change;
+	Snapshot	snapshot;
+	TimestampTz at;
+	bool		restored;		/* has another database's history come here? */
+
+	bool		attached;		/* then */
+	bool		open;			/* is what was read then still read or
+								 * recorded? */
+	TimestampTz closed_at;		/* if not, the last change that counts */
+	int64		closed_sequence;
+	NameData	columns[FFLAG_COLUMNS]; /* as they were called then */
+	fflag_source source;		/* today's tables, if open */
+}			as_of;
+
+static char *
+time_to_text(TimestampTz t)
+{
+	return DatumGetCString(DirectFunctionCall1(timestamptz_out,
+											   TimestampTzGetDatum(t)));
+}
+
+/* A column of the first row that SQL has returned. */
+static Datum
+result(int column, bool *isnull)
+{
+	return SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, column,
+						 isnull);
+}
+
+/* Which database this is: see the column's default, in the script. */
+static Datum
+own_origin(as_of * q)
+{
+	Relation	rel = fflag_open_relation(get_relname_relid(FFLAG_CHANGE_TABLE, q->schema));
+	Oid			type = InvalidOid;
+	AttrNumber	attnum = fflag_find_column(rel, "origin", &type);
+	Node	   *value = NULL;
+
+	if (attnum != InvalidAttrNumber && type == UUIDOID)
+		value = build_column_default(rel, attnum);
+	if (value == NULL || !IsA(value, Const) || ((Const *) value)->constisnull)
+		ereport(ERROR,
+				errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				errmsg("column \"origin\" of table \"%s\" does not say which database this is",
+					   FFLAG_CHANGE_TABLE),
+				errhint("Set its default to a constant, gen_random_uuid() of now."));
+	table_close(rel, AccessShareLock);
+	return ((Const *) value)->constvalue;
+}
+
+/*
+ * Refuses a moment of which nothing is known.  If a history has come from
+ * another database, that one counts: it knew of the flags before.
+ */
+static void
+check_moment(as_of * q)
+{
+	fflag_command command = {.user = q->owner,.read_only = true};
+	bool		isnull;
+	TimestampTz begin;
+
+	if (q->at > GetCurrentTimestamp())
+		ereport(ERROR,
+				errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				errmsg("%s is still to come", time_to_text(q->at)),
+				errhint("Ask what a user got at a moment that is past."));
+	fflag_add_parameter(&command, UUIDOID, own_origin(q));
+	command.sql = psprintf("SELECT coalesce(pg_catalog.min(at) FILTER (WHERE origin OPERATOR(pg_catalog.<>) $1), pg_catalog.min(at)),"
+						   " coalesce(pg_catalog.min(origin::pg_catalog.text) OPERATOR(pg_catalog.<>) pg_catalog.max(origin::pg_catalog.text), false),"
+						   " EXISTS (SELECT FROM %s WHERE at IS NULL AND NOT begins AND transaction OPERATOR(pg_catalog.<>)"
+						   " coalesce(pg_catalog.pg_current_xact_id_if_assigned(), '0'::pg_catalog.xid8))"
+						   " FROM %s WHERE begins", q->change, q->change);
+	fflag_run_kept(&command);
+	begin = DatumGetTimestampTz(result(1, &isnull));
+	if (isnull)
+		ereport(ERROR,
+				errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				errmsg("table \"%s\" does not say when the history begins",
+					   FFLAG_CHANGE_TABLE),
+				errhint("Somebody has emptied it; begin anew with INSERT INTO %s (begins, at, session_role, role, application_name, actor) VALUES (true, now(), current_user, current_user, '', '').",
+						FFLAG_CHANGE_TABLE));
+	if (q->at < begin)
+		ereport(ERROR,
+				errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				errmsg("the history of flags begins at %s", time_to_text(begin)),
+				errdetail("What flags were at %s is not known.", time_to_text(q->at)),
+				errhint("Ask for a later moment."));
+	q->restored = DatumGetBool(result(2, &isnull));
+	if (DatumGetBool(result(3, &isnull)))
+		ereport(ERROR,
+				errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				errmsg("table \"%s\" has changes without a time", FFLAG_CHANGE_TABLE),
+				errdetail("Its trigger \"fflag_stamp\" did not fire when they were committed."),
+				errhint("Enable the trigger, and set column \"at\" of these rows."));
+}
+
+/* Refuses if what happens to a table now is not recorded. */
+static void
+check_recorded(as_of * q, Oid relid)
+{
+	if (!fflag_is_recorded(relid, fflag_history_function(q->schema)))
+		ereport(ERROR,
+				errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				errmsg("changes of table %s are not recorded",
+					   fflag_relation_name(relid)),
+				errdetail("Triggers that call fflag_record() are missing or disabled."),
+				q->attached ?
+				errhint("Let the table's owner call fflag_attach() again.") :
+				errhint("Enable the triggers."));
+}
+
+/*
+ * Has the transaction of a row of feature_flag_change, which has this alias,
+ * restored a dump?  What it inserted then is older than the moment that this
+ * query returns.  NULL if there is no other history.
+ */
+char *
+fflag_restored_before(const char *change, const char *alias)
+{
+	return psprintf("(SELECT greatest(pg_catalog.max(others.last), (SELECT pg_catalog.max(own.at) FROM %s AS own"
+					" WHERE own.begins AND own.origin " EQUAL " %s.origin))"
+					" FROM (SELECT (SELECT pg_catalog.max(its.at) FROM %s AS its"
+					" WHERE its.origin " EQUAL " other.origin AND its.at OPERATOR(pg_catalog.<) %s.at) AS last"
+					" FROM %s AS other WHERE other.begins AND other.origin OPERATOR(pg_catalog.<>) %s.origin) AS others"
+					" WHERE others.last IS NOT NULL HAVING pg_catalog.count(*) OPERATOR(pg_catalog.>) 0)",
+					change, alias, change, alias, change, alias);
+}
+
+/* The parameters of changes(): $1 to $3. */
+static void
+add_period(as_of * q, fflag_command * command)
+{
+	fflag_add_parameter(command, TIMESTAMPTZOID, TimestampTzGetDatum(q->at));
+	fflag_add_parameter(command, TIMESTAMPTZOID, TimestampTzGetDatum(q->closed_at));
+	fflag_add_parameter(command, INT8OID, Int64GetDatum(q->closed_sequence));
+}
+
+/*
+ * A query for what is known of the changes of one thing after the moment, in
+ * order.  The key says of which, in terms of a row h of the history.
+ *
+ * A row that a restore has inserted hides what this database has recorded of the
+ * same thing before: that was of something else.
+ */
+static char *
+changes(as_of * q, const char *columns, const char *key)
+{
+	static const char *const from = "FROM %s AS h CROSS JOIN LATERAL"
+	" (SELECT coalesce(c.at, 'infinity'::pg_catalog.timestamptz) AS at, c.origin FROM %s AS c"
+	" WHERE c.id " EQUAL " h.change OFFSET 0) AS hc WHERE %s";
+	char	   *events = psprintf(from, q->history, q->change, key);
+	char	   *hidden = "";
+	char	   *restored = "";
+
+	if (q->restored)
+	{
+		restored = psprintf("WITH restored AS MATERIALIZED (SELECT hc.origin, hc.at, h.sequence %s"
+							" AND h.since IS NOT NULL AND h.since OPERATOR(pg_catalog.<) %s) ",
+							events, fflag_restored_before(q->change, "hc"));
+		hidden = " AND NOT EXISTS (SELECT FROM restored AS r WHERE r.origin " EQUAL " hc.origin"
+			" AND ROW(r.at, r.sequence) OPERATOR(pg_catalog.>=) ROW(hc.at, h.sequence))";
+	}
+	return psprintf("%sSELECT %s %s AND hc.at OPERATOR(pg_catalog.>) $1"
+					" AND ROW(hc.at, h.sequence) OPERATOR(pg_catalog.<=) ROW($2, $3)%s"
+					" ORDER BY hc.at, h.sequence, h.old_row IS NULL",
+					restored, columns, events, hidden);
+}
+
+/* Refuses if changes after the moment may be missing; tells of the last such. */
+static void
+complain_of_gap(as_of * q, TimestampTz until)
+{
+	ereport(ERROR,
+			errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			errmsg("changes of %s before %s may be missing in the history",
+				   q->attached ? "attached tables" : "flags",
+				   time_to_text(until)),
+			errdetail("What flags were at %s is not known.", time_to_text(q->at)),
+			errhint("Ask for a later moment."));
+}
+
+/*
+ * Which tables flags were read from then, and until when: by the changes of
+ * feature_flag_attachment after the moment, or by its row of today.
+ */
+static void
+find_tables(as_of * q)
+{
+	enum
+	{
+		KIND = 1, NO_OLD_ROW, NO_NEW_ROW, ATTACHED, AT, SEQUENCE, NAMES
+	};
+	fflag_command command = {.user = q->owner,.read_only = true};
+	StringInfoData columns;
+	uint64		count;
+	bool		isnull;
+	bool		found = false;
+	Relation	rel = fflag_open_relation(get_relname_relid(FFLAG_ATTACHMENT_TABLE, q->schema));
+
+	check_recorded(q, RelationGetRelid(rel));
+	q->open = true;
+	q->closed_at = DT_NOEND;
+	q->closed_sequence = PG_INT64_MAX;
+
+	initStringInfo(&columns);
+	appendStringInfoString(&columns, "h.kind " EQUAL " '" FFLAG_KIND_GAP "', h.old_row IS NULL, h.new_row IS NULL,"
+						   " h.attached, hc.at, h.sequence");
+	for (int i = 0; i < FFLAG_COLUMNS; i++)
+		appendStringInfo(&columns, ", h.old_row OPERATOR(pg_catalog.->>) '%s'",
+						 fflag_column_name(i));
+	add_period(q, &command);
+	command.sql = changes(q, columns.data,
+						  "(h.kind " EQUAL " '" FFLAG_KIND_TABLES "' OR h.kind " EQUAL " '" FFLAG_KIND_GAP "')");
+	count = fflag_run_kept(&command);
+
+	for (uint64 i = 0; q->open && i < count; i++)
+	{
+		HeapTuple	tuple = SPI_tuptable->vals[i];
+		TupleDesc	desc = SPI_tuptable->tupdesc;
+
+		if (DatumGetBool(SPI_getbinval(tuple, desc, KIND, &isnull)))
+			continue;
+		if (!found)
+		{
+			/* the first tells what was, up to a later one that ends it */
+			found = true;
+			q->attached = !DatumGetBool(SPI_getbinval(tuple, desc, NO_OLD_ROW, &isnull));
+			for (int c = 0; q->attached && c < FFLAG_COLUMNS; c++)
+			{
+				Datum		name = SPI_getbinval(tuple, desc, NAMES + c, &isnull);
+
+				if (!isnull)
+					namestrcpy(&q->columns[c], TextDatumGetCString(name));
+			}
+		}
+		if (q->attached && DatumGetBool(SPI_getbinval(tuple, desc, NO_NEW_ROW, &isnull)))
+		{
+			q->open = false;
+			q->closed_at = DatumGetTimestampTz(SPI_getbinval(tuple, desc, AT, &isnull));
+			q->closed_sequence = DatumGetInt64(SPI_getbinval(tuple, desc, SEQUENCE, &isnull));
+		}
+	}
+	if (!found)
+	{
+		fflag_attachment today;
+
+		q->attached = fflag_read_attachment(rel, q->snapshot, &today);
+		if (q->attached)
+			memcpy(q->columns, today.columns, sizeof(q->columns));
+	}
+	for (uint64 i = count; i-- > 0;)
+	{
+		HeapTuple	tuple = SPI_tuptable->vals[i];
+		TupleDesc	desc = SPI_tuptable->tupdesc;
+		TimestampTz at = DatumGetTimestampTz(SPI_getbinval(tuple, desc, AT, &isnull));
+
+		if (DatumGetBool(SPI_getbinval(tuple, desc, KIND, &isnull)) && at <= q->closed_at &&
+			DatumGetBool(SPI_getbinval(tuple, desc, ATTACHED, &isnull)) == q->attached)
+			complain_of_gap(q, at);
+	}
+	table_close(rel, AccessShareLock);
+
+	if (!q->attached)
+	{
+		q->source = fflag_locate_own(q->schema);
+		memcpy(q->columns, q->source.columns, sizeof(q->columns));
+	}
+	else if (q->open)
+		q->source = fflag_locate(q->schema, q->snapshot);
+	if (q->open)
+	{
+		check_recorded(q, q->source.tables[FFLAG_FLAGS].relid);
+		check_recorded(q, q->source.tables[FFLAG_USERS].relid);
+	}
+}
+
+/* The flag of this name as it was; false if there was none. */
+static bool
+read_flag_at(as_of * q, Datum name, fflag_row *row)
+{
+	fflag_command command = {.user = q->owner,.read_only = true};
+	fflag_source image = {.attached = q->attached};
+	StringInfoData columns;
+	bool		isnull;
+	int			n = 1;
+
+	initStringInfo(&columns);
+	appendStringInfoString(&columns, "h.old_row IS NULL");
+	for (fflag_column c = 0; c < (q->attached ? FFLAG_COLUMNS : FFLAG_OWN_COLUMNS); c++)
+	{
+		const char *column = c < FFLAG_COLUMNS ? NameStr(q->columns[c]) : fflag_column_name(c);
+		char	   *value;
+
+		if (fflag_column_table(c) != FFLAG_FLAGS)
+			continue;
+		namestrcpy(&image.columns[c], column);
+		image.attnums[c] = ++n;
+		/* the id may be of another type in an attached table */
+		image.types[c] = c == FFLAG_COLUMN_ID ? TEXTOID : fflag_column_type(c);
+		value = psprintf("(h.old_row OPERATOR(pg_catalog.->>) %s)::%s",
+						 quote_literal_cstr(column),
+						 format_type_extended(image.types[c], -1, FORMAT_TYPE_FORCE_QUALIFY));
+		/* an integer there counts as the rules say, see read.c */
+		if (c == FFLAG_COLUMN_ROLLOUT && q->attached)
+			value = psprintf("CASE WHEN pg_catalog.scale(%s) " EQUAL " 0 THEN greatest(0, least(100, %s)) ELSE %s END",
+							 value, value, value);
+		appendStringInfo(&columns, ", %s", value);
+	}
+	add_period(q, &command);
+	fflag_add_parameter(&command, BOOLOID, BoolGetDatum(q->attached));
+	fflag_add_parameter(&command, TEXTOID, name);
+	command.sql = psprintf("%s LIMIT 1",
+						   changes(q, columns.data,
+								   "h.kind " EQUAL " '" FFLAG_KIND_FLAG "' AND h.attached " EQUAL " $4"
+								   " AND pg_catalog.\"left\"(h.name, 100) " EQUAL " pg_catalog.\"left\"($5, 100)"
+								   " AND h.name " EQUAL " $5"));
+	if (fflag_run_kept(&command) == 0)
+		return q->open &&
+			fflag_read_flag(&q->source, fflag_string_of_text(DatumGetTextPP(name)),
+							q->snapshot, row);
+	if (DatumGetBool(result(1, &isnull)))
+		return false;
+	fflag_parse_row(&image, SPI_tuptable->tupdesc, SPI_tuptable->vals[0], row);
+	return true;
+}
+
+/* Was the user on the flag's allowlist?  Both ids are canonical texts. */
+static bool
+read_listed_at(as_of * q, fflag_string flag_id, fflag_string user)
+{
+	fflag_command command = {.user = q->owner,.read_only = true};
+	bool		isnull;
+
+	if (q->open && !fflag_lists_once(&q->source))
+		ereport(ERROR,
+				errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				errmsg("table %s may list a user twice",
+					   fflag_relation_name(q->source.tables[FFLAG_USERS].relid)),
+				errdetail("Then the history does not tell whether the user was listed."),
+				errhint("Create a unique index on columns \"%s\" and \"%s\".",
+						NameStr(q->columns[FFLAG_COLUMN_FLAG_ID]),
+						NameStr(q->columns[FFLAG_COLUMN_USER_ID])));
+	add_period(q, &command);
+	fflag_add_parameter(&command, BOOLOID, BoolGetDatum(q->attached));
+	fflag_add_parameter(&command, TEXTOID,
+						PointerGetDatum(cstring_to_text_with_len(flag_id.data, flag_id.len)));
+	fflag_add_parameter(&command, TEXTOID,
+						PointerGetDatum(cstring_to_text_with_len(user.data, user.len)));
+	command.sql = psprintf("%s LIMIT 1",
+						   changes(q, "h.old_row IS NOT NULL",
+								   "h.kind " EQUAL " '" FFLAG_KIND_USER "' AND h.attached " EQUAL " $4"
+								   " AND pg_catalog.\"left\"(h.flag_id, 100) " EQUAL " pg_catalog.\"left\"($5, 100)"
+								   " AND pg_catalog.\"left\"(h.user_id, 100) " EQUAL " pg_catalog.\"left\"($6, 100)"
+								   " AND h.flag_id " EQUAL " $5 AND h.user_id " EQUAL " $6"));
+	if (fflag_run_kept(&command) == 0)
+		return q->open &&
+			fflag_read_listed(&q->source, flag_id, user, q->snapshot);
+	return DatumGetBool(result(1, &isnull));
+}
+
+/*
+ * Decides as the rules would have done then.  Of the flag, only what does not
+ * point anywhere is left in *flag.
+ */
+static fflag_decision
+decide_at(as_of * q, NullableDatum name, NullableDatum id, user_type type,
+		  bool is_staff, bool default_value, fflag_flag *flag)
+{
+	fflag_row	row = {0};
+	fflag_subject subject = {.somebody = !id.isnull,.is_staff = is_staff,.bucket = -1};
+	fflag_decision decision;
+
+	q->owner = fflag_history_owner(q->schema);
+	q->history = fflag_table_in_sql(q->schema, FFLAG_HISTORY_TABLE);
+	q->change = fflag_table_in_sql(q->schema, FFLAG_CHANGE_TABLE);
+	q->snapshot = fflag_active_snapshot();
+	check_moment(q);
+	fflag_check_stamped(q->schema);
+	find_tables(q);
+	if (!name.isnull && !read_flag_at(q, name.value, &row))
+		row.flag.known = false;
+	if (row.flag.known && row.has_terms)
+		fflag_set_time(&row.flag, &row.terms, q->at);
+
+	decision = fflag_decide(&row.flag, &subject, FFLAG_LISTED_UNKNOWN, default_value);
+	if (decision.rule == FFLAG_RULE_UNDECIDED)
+	{
+		char		room[FFLAG_ID_ROOM];
+		fflag_string user = user_to_text(id.value, type, room);
+
+		subject.utf8_id = fflag_to_utf8(user);
+		decision = fflag_decide(&row.flag, &subject,
+								read_listed_at(q, row.id, user) ? FFLAG_LISTED_YES : FFLAG_LISTED_NO,
+								default_value);
+	}
+	*flag = row.flag;
+	flag->utf8_name = fflag_string_make(NULL, 0);
+	return decision;
+}
+
+/*
+ * fflag_explain_at(at, name, user_id, is_staff, default_value)
+ * returns (enabled, rule, reason, bucket, rollout_percentage)
+ */
+static Datum
+fflag_explain_at(FunctionCallInfo fcinfo, user_type type)
+{
+	as_of		q = {.schema = fflag_extension_schema(fcinfo->flinfo->fn_oid)};
+	fflag_decision decision;
+	fflag_flag	flag;
+
+	if (PG_ARGISNULL(0))
+		ereport(ERROR,
+				errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				errmsg("argument \"at\" of fflag_explain_at() must not be null"),
+				errhint("Give a moment; fflag_explain() is for now."));
+	q.at = PG_GETARG_TIMESTAMPTZ(0);
+	SPI_connect();
+	decision = decide_at(&q, fcinfo->args[1], fcinfo->args[2], type,
+						 !PG_ARGISNULL(3) && PG_GETARG_BOOL(3),
+						 !PG_ARGISNULL(4) && PG_GETARG_BOOL(4), &flag);
+	SPI_finish();
+	return fflag_explanation(fcinfo, fcinfo->args[1], fcinfo->args[2], type,
+							 &flag, decision);
+}
+
+OVERLOADS(fflag_explain_at, fflag_explain_at_bigint, fflag_explain_at_uuid,
+		  fflag_explain_at_text);

@@ -1,0 +1,172 @@
+/*
+ * changes.c
+ *		fflag_history() and fflag_prune_history(): reading and forgetting what
+ *		history.c has recorded.
+ *
+ * Copyright (c) 2026, fflag contributors
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+#include "utils/tuplestore.h"
+
+#include "catalog.h"
+#include "history.h"
+#include "snapshot.h"
+#include "spi.h"
+
+/*
+ * The changes of flags as people read them.  $1 is a flag's name or null, $2
+ * whether users are told one by one.  In order: the history's two tables; when
+ * a change was a restore; today's flags.
+ *
+ * What one UPDATE has taken from one name and given to another, with the same
+ * id, is a flag renamed.
+ */
+static const char *const listing =
+"WITH c AS (SELECT c.*, coalesce(c.at, 'infinity') AS moment,"
+"  CASE WHEN (SELECT min(origin::text) <> max(origin::text) FROM %2$s WHERE begins) THEN %3$s END AS restored_before"
+"  FROM %2$s AS c WHERE NOT c.begins),"
+" h AS (SELECT h.*, c.moment FROM %1$s AS h JOIN c ON c.id = h.change"
+"  WHERE h.operation <> 'detach' AND (h.since < c.restored_before) IS NOT TRUE),"
+/* changes of flags, those of a renamed one put together */
+" paired AS (SELECT *, lead(name) OVER same AS new_name, lead(new_row) OVER same AS renamed_row, lag(name) OVER same AS other_name"
+"  FROM (SELECT *, operation = 'update' AND (old_row IS NULL OR new_row IS NULL) AND flag_id IS NOT NULL AS renames"
+"   FROM h WHERE kind = 'flag') AS f"
+"  WINDOW same AS (PARTITION BY change, sequence, attached, flag_id, renames ORDER BY old_row IS NULL)),"
+" flag AS (SELECT change, sequence, moment, attached, flag_id,"
+"  CASE WHEN renames AND new_name IS NOT NULL THEN 'flag renamed' WHEN old_row IS NULL THEN 'flag created'"
+"   WHEN new_row IS NULL THEN 'flag deleted' ELSE 'flag updated' END AS what,"
+"  name AS old_name, CASE WHEN renames THEN coalesce(new_name, name) ELSE name END AS name,"
+"  old_row, CASE WHEN renames THEN coalesce(renamed_row, new_row) ELSE new_row END AS new_row"
+"  FROM paired WHERE NOT (renames AND other_name IS NOT NULL)),"
+" listed AS (SELECT change, sequence, moment, attached, flag_id,"
+"  CASE WHEN old_row IS NULL THEN 'user listed' WHEN new_row IS NULL THEN 'user unlisted' ELSE 'user updated' END AS what,"
+"  CASE WHEN count(*) = 1 THEN min(user_id) END AS user_id, count(*) AS users"
+"  FROM h WHERE kind = 'user'"
+"  GROUP BY change, sequence, moment, attached, flag_id, what, CASE WHEN $2 THEN user_id END),"
+/* what a flag was called before the first change of it, and after each */
+" event AS (SELECT sequence, moment, attached, flag_id,"
+"  CASE WHEN row_number() OVER same = 1 AND old_row IS NOT NULL THEN old_name END AS first_name,"
+"  coalesce(lead(CASE WHEN old_row IS NOT NULL THEN old_name END) OVER same,"
+"   CASE WHEN new_row IS NOT NULL THEN name ELSE old_name END) AS name"
+"  FROM flag WINDOW same AS (PARTITION BY attached, flag_id ORDER BY moment, sequence, old_row IS NULL)),"
+" counted AS (SELECT *, count(*) FILTER (WHERE what IS NULL)"
+"  OVER (PARTITION BY attached, flag_id ORDER BY moment, sequence, what IS NOT NULL) AS n"
+"  FROM (SELECT change, sequence, moment, attached, flag_id, what, user_id, users, NULL AS first_name, NULL AS name FROM listed"
+"   UNION ALL SELECT NULL, sequence, moment, attached, flag_id, NULL, NULL, NULL, first_name, name FROM event) AS u),"
+" named AS (SELECT change, sequence, moment, attached, flag_id, what, user_id, users,"
+"  CASE WHEN n = 0 THEN max(first_name) OVER (PARTITION BY attached, flag_id)"
+"   ELSE max(name) OVER (PARTITION BY attached, flag_id, n) END AS name FROM counted),"
+" line AS (SELECT change, sequence, moment, what, name, NULL::text AS user_id, NULL::bigint AS users, old_row, new_row"
+"  FROM flag WHERE $1 IS NULL OR $1 IN (old_name, name)"
+" UNION ALL SELECT l.change, l.sequence, l.moment, l.what, coalesce(l.name, today.name), l.user_id, l.users, NULL, NULL"
+"  FROM named AS l LEFT JOIN (%4$s) AS today ON today.id = l.flag_id AND today.attached = l.attached"
+"  WHERE l.what IS NOT NULL AND ($1 IS NULL OR coalesce(l.name, today.name) = $1)"
+" UNION ALL SELECT change, sequence, moment, CASE WHEN kind = 'gap' THEN 'history interrupted'"
+"   WHEN old_row IS NULL THEN 'tables attached' WHEN new_row IS NULL THEN 'tables detached' ELSE 'attachment updated' END,"
+"  NULL, NULL, NULL, old_row, new_row FROM h WHERE kind IN ('tables', 'gap') AND $1 IS NULL)"
+" SELECT c.at, c.session_role, c.role, c.application_name, nullif(c.actor, ''), l.what, l.name, l.user_id, l.users,"
+"  CASE WHEN l.new_row IS NULL THEN l.old_row ELSE (SELECT jsonb_object_agg(e.key, e.value) FROM jsonb_each(l.old_row) AS e"
+"   WHERE e.key <> 'updated_at' AND coalesce(l.new_row -> e.key, 'null') <> e.value) END,"
+"  CASE WHEN l.old_row IS NULL THEN l.new_row ELSE (SELECT jsonb_object_agg(e.key, e.value) FROM jsonb_each(l.new_row) AS e"
+"   WHERE e.key <> 'updated_at' AND coalesce(l.old_row -> e.key, 'null') <> e.value) END"
+" FROM line AS l JOIN c ON c.id = l.change"
+" ORDER BY l.moment DESC, l.sequence DESC, l.name, l.what, l.user_id";
+
+#define HISTORY_COLUMNS 11
+
+/* Today's flags, in SQL: of our own table, and of an attached one. */
+static char *
+todays_flags(Oid schema)
+{
+	static const char *const query = "SELECT %s AS attached, %s::text AS id, %s::text COLLATE \"C\" AS name FROM ONLY %s";
+	fflag_source own = fflag_locate_own(schema);
+	fflag_source source;
+	char	   *result = psprintf(query, "false", "id", "name",
+								  fflag_relation_name(own.tables[FFLAG_FLAGS].relid));
+
+	if (fflag_attached_name(schema, fflag_active_snapshot()) == NULL)
+		return result;
+	source = fflag_locate(schema, fflag_active_snapshot());
+	return psprintf("%s UNION ALL %s", result,
+					psprintf(query, "true",
+							 quote_identifier(NameStr(source.columns[FFLAG_COLUMN_ID])),
+							 quote_identifier(NameStr(source.columns[FFLAG_COLUMN_NAME])),
+							 fflag_relation_name(source.tables[FFLAG_FLAGS].relid)));
+}
+
+/* fflag_history(name, detail) returns setof (at, ...) */
+PG_FUNCTION_INFO_V1(fflag_history);
+
+Datum
+fflag_history(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	Oid			schema = fflag_extension_schema(fcinfo->flinfo->fn_oid);
+	fflag_command command = {.read_only = true};
+	char	   *history;
+	char	   *change;
+
+	InitMaterializedSRF(fcinfo, 0);
+	SPI_connect();
+	history = fflag_table_in_sql(schema, FFLAG_HISTORY_TABLE);
+	change = fflag_table_in_sql(schema, FFLAG_CHANGE_TABLE);
+	command.user = fflag_history_owner(schema);
+	fflag_add_parameter(&command, TEXTOID, PG_GETARG_DATUM(0));
+	if (PG_ARGISNULL(0))
+		command.nulls[0] = 'n';
+	fflag_add_parameter(&command, BOOLOID,
+						BoolGetDatum(!PG_ARGISNULL(1) && PG_GETARG_BOOL(1)));
+	command.sql = psprintf(listing, history, change,
+						   fflag_restored_before(change, "c"), todays_flags(schema));
+	fflag_run_in_catalog(&command);
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		Datum		values[HISTORY_COLUMNS];
+		bool		nulls[HISTORY_COLUMNS];
+
+		heap_deform_tuple(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, values, nulls);
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+	}
+	SPI_finish();
+	return (Datum) 0;
+}
+
+/* fflag_prune_history(before) returns bigint */
+PG_FUNCTION_INFO_V1(fflag_prune_history);
+
+Datum
+fflag_prune_history(PG_FUNCTION_ARGS)
+{
+	Oid			schema = fflag_extension_schema(fcinfo->flinfo->fn_oid);
+	char	   *history;
+	char	   *change;
+	fflag_command command = {0};
+	uint64		count;
+
+	if (PG_ARGISNULL(0))
+		ereport(ERROR,
+				errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				errmsg("argument \"before\" of fflag_prune_history() must not be null"),
+				errhint("Give a moment; changes up to it are forgotten."));
+	SPI_connect();
+	history = fflag_table_in_sql(schema, FFLAG_HISTORY_TABLE);
+	change = fflag_table_in_sql(schema, FFLAG_CHANGE_TABLE);
+	fflag_add_parameter(&command, TIMESTAMPTZOID,
+						TimestampTzGetDatum(Min(PG_GETARG_TIMESTAMPTZ(0), GetCurrentTimestamp())));
+	command.sql = psprintf("DELETE FROM %s AS h USING %s AS c WHERE c.id = h.change AND c.at <= $1 AND NOT c.begins",
+						   history, change);
+	fflag_run_in_catalog(&command);
+	command.sql = psprintf("DELETE FROM %s WHERE at <= $1 AND NOT begins", change);
+	count = fflag_run_in_catalog(&command);
+	command.sql = psprintf("UPDATE %s SET at = $1 WHERE begins AND at < $1", change);
+	fflag_run_in_catalog(&command);
+	SPI_finish();
+	PG_RETURN_INT64(count);
+}

@@ -1,0 +1,226 @@
+# What a user got at some moment.  Writers change flags in every way there is, and after each step
+# the answers of fflag_explain are written down with their moment; afterwards fflag_explain_at is
+# asked, on the primary, on a standby, after dumps and restores of each kind, and after a restored
+# database has been dumped and restored again.
+#
+#   FFLAG_HISTORY_QUESTIONS   how many answers to write down (4000)
+#   FFLAG_HISTORY_SEED        seed of the random choices (by the clock); repeats them
+#
+# All of it is done by one process, one step after the other, so that an answer belongs to its
+# moment.  Sessions overlap all the same: each may have a transaction open while the other commits.
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::RealBin/../perl";
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use FflagTest;
+use Test::More;
+
+my $wanted = $ENV{FFLAG_HISTORY_QUESTIONS} // 4000;
+my $seed = $ENV{FFLAG_HISTORY_SEED} // time() % 1_000_000;
+note "seed $seed";
+srand $seed;
+
+my $primary = PostgreSQL::Test::Cluster->new('primary');
+$primary->init(allows_streaming => 1);
+$primary->append_conf('postgresql.conf', "max_prepared_transactions = 10\nlog_min_messages = log");
+$primary->start;
+my $dir = PostgreSQL::Test::Utils::tempdir;
+$primary->safe_psql('postgres', 'CREATE DATABASE original');
+$primary->backup('backup');
+my $standby = PostgreSQL::Test::Cluster->new('standby');
+$standby->init_from_backup($primary, 'backup', has_streaming => 1);
+$standby->start;
+
+my $db = 'original';
+my $asker = session($primary, dbname => $db);
+# deferred triggers of the user's, and one that changes the flag that is being changed
+$asker->do(q{
+	CREATE EXTENSION fflag;
+	CREATE TABLE their_flag (number int PRIMARY KEY, label varchar(100) NOT NULL UNIQUE, active boolean, staff boolean NOT NULL, percent smallint NOT NULL);
+	CREATE TABLE their_user (who bigint, number int REFERENCES their_flag ON UPDATE CASCADE ON DELETE CASCADE, PRIMARY KEY (who, number));
+	CREATE TABLE uuid_flag (id uuid PRIMARY KEY, name text NOT NULL UNIQUE, enabled boolean NOT NULL, staff_only boolean NOT NULL, rollout_percentage numeric NOT NULL);
+	CREATE TABLE uuid_user (featureflag_id uuid REFERENCES uuid_flag ON DELETE CASCADE, user_id text, UNIQUE (featureflag_id, user_id));
+	CREATE FUNCTION again() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+		IF pg_trigger_depth() = 1 THEN UPDATE feature_flag SET staff_only = false WHERE id = NEW.id; END IF; RETURN NULL; END $$;
+	CREATE TRIGGER again AFTER UPDATE OF description ON feature_flag FOR EACH ROW EXECUTE FUNCTION again();
+	CREATE FUNCTION late() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+		UPDATE feature_flag SET rollout_percentage = 100 - rollout_percentage WHERE id = NEW.id; RETURN NULL; END $$;
+	CREATE CONSTRAINT TRIGGER late AFTER UPDATE OF metadata ON feature_flag DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION late();
+	CREATE TABLE subject AS SELECT name, user_id, is_staff, is_staff AS default_value
+		FROM (SELECT 'flag ' || n AS name FROM generate_series(1, 7) AS n UNION ALL SELECT NULL) AS names
+			CROSS JOIN (SELECT n::text AS user_id FROM generate_series(1, 5) AS n UNION ALL SELECT NULL) AS ids
+			CROSS JOIN (VALUES (false), (true)) AS args (is_staff);
+	CREATE TABLE question (at timestamptz, name text, user_id text, is_staff boolean, default_value boolean, answer text)});
+
+# ---- random changes
+
+sub one_of { return $_[ rand @_ ]; }
+sub flag { return 'flag ' . (1 + int rand 7); }
+sub user { return 1 + int rand 5; }
+sub uuid { return sprintf 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a%02d', rand 6; }
+
+my @changes = (
+	sub { sprintf q{UPDATE feature_flag SET enabled = NOT enabled WHERE name = '%s'}, flag() },
+	sub { sprintf q{UPDATE feature_flag SET staff_only = %s WHERE name = '%s'}, one_of('true', 'false', 'false'), flag() },
+	(sub { sprintf q{UPDATE feature_flag SET rollout_percentage = %s WHERE name = '%s'}, one_of(0, 0.001, 12.5, 50, 77.777, 100), flag() }) x 2,
+	(sub { sprintf q{INSERT INTO feature_flag (name, enabled, rollout_percentage) VALUES ('%s', true, 50) ON CONFLICT DO NOTHING}, flag() }) x 2,
+	sub { sprintf q{INSERT INTO feature_flag (name) VALUES ('%s') ON CONFLICT (name) DO UPDATE SET enabled = true}, flag() },
+	sub { sprintf q{DELETE FROM feature_flag WHERE name = '%s'}, flag() },
+	(sub { sprintf q{UPDATE feature_flag SET name = '%s' WHERE name = '%s'}, flag(), flag() }) x 2,
+	# two names change places; an id is used again
+	sub { sprintf q{WITH d AS (DELETE FROM feature_flag WHERE name = '%s' RETURNING *)
+		INSERT INTO feature_flag (id, name, enabled, rollout_percentage) SELECT id, '%s', true, 33 FROM d ON CONFLICT DO NOTHING}, flag(), flag() },
+	sub { sprintf q{UPDATE feature_flag f SET id = f.id + 1000 WHERE name = '%s' AND NOT EXISTS (SELECT FROM feature_flag_user WHERE flag_id = f.id)}, flag() },
+	sub { sprintf q{UPDATE feature_flag SET enabled = true, description = description || 'x' WHERE name = '%s'}, flag() },
+	sub { sprintf q{UPDATE feature_flag SET metadata = metadata || '{"a": 1}' WHERE name = '%s'}, flag() },
+	(sub { sprintf q{INSERT INTO feature_flag_user (flag_id, user_id) SELECT id, '%s' FROM feature_flag WHERE name = '%s' ON CONFLICT DO NOTHING}, user(), flag() }) x 3,
+	(sub { sprintf q{DELETE FROM feature_flag_user WHERE user_id = '%s'}, user() }) x 2,
+	sub { sprintf q{UPDATE feature_flag_user SET user_id = '%s' WHERE user_id = '%s'}, user(), user() },
+	sub { sprintf q{MERGE INTO feature_flag f USING (VALUES ('%s'), ('%s')) AS v (name) ON f.name = v.name
+		WHEN MATCHED AND f.enabled THEN DELETE WHEN MATCHED THEN UPDATE SET enabled = true
+		WHEN NOT MATCHED THEN INSERT (name, enabled) VALUES (v.name, true)}, flag(), flag() },
+	sub { one_of('TRUNCATE feature_flag_user', 'TRUNCATE feature_flag_user', 'TRUNCATE feature_flag CASCADE', 'TRUNCATE their_flag CASCADE', 'TRUNCATE uuid_user') },
+	(sub { sprintf q{SELECT CASE WHEN EXISTS (TABLE feature_flag_attachment) THEN fflag_detach()
+		WHEN %s THEN fflag_attach('their_flag', 'their_user', id => 'number', name => 'label', enabled => 'active', staff_only => 'staff',
+			rollout_percentage => 'percent', flag_id => 'number', user_id => 'who')
+		ELSE fflag_attach('uuid_flag', 'uuid_user') END}, one_of('true', 'false') }) x 2,
+	(sub { sprintf q{INSERT INTO their_flag VALUES (%d, '%s', %s, false, %d) ON CONFLICT DO NOTHING}, rand 8, flag(), one_of('true', 'true', 'NULL'), one_of(0, 50, 100, 200) }) x 3,
+	sub { sprintf q{UPDATE their_flag SET active = NOT active WHERE label = '%s'}, flag() },
+	sub { sprintf q{UPDATE their_flag SET label = '%s', percent = %d WHERE label = '%s'}, flag(), one_of(0, 1, 50), flag() },
+	sub { sprintf q{UPDATE their_flag SET number = %d WHERE label = '%s'}, rand 8, flag() },
+	sub { sprintf q{DELETE FROM their_flag WHERE label = '%s'}, flag() },
+	(sub { sprintf q{INSERT INTO their_user SELECT %s, number FROM their_flag WHERE label = '%s' ON CONFLICT DO NOTHING}, user(), flag() }) x 2,
+	sub { sprintf q{DELETE FROM their_user WHERE who = %s}, user() },
+	(sub { sprintf q{INSERT INTO uuid_flag VALUES ('%s', '%s', true, false, %s) ON CONFLICT DO NOTHING}, uuid(), flag(), one_of(0, 0.5, 50, 100) }) x 3,
+	sub { sprintf q{UPDATE uuid_flag SET name = '%s' WHERE name = '%s'}, flag(), flag() },
+	(sub { sprintf q{INSERT INTO uuid_user SELECT id, '%s' FROM uuid_flag WHERE name = '%s' ON CONFLICT DO NOTHING}, user(), flag() }) x 2,
+	sub { sprintf q{DELETE FROM uuid_user WHERE user_id = '%s'}, user() },
+);
+
+# Runs statements in a session.  Anything that fails there, because of constraints, locks that the other
+# one holds, or attachments, is rolled back to where the caller can go on.
+sub try
+{
+	my ($session, @statements) = @_;
+	return 1 if eval { $session->do($_) for @statements; 1 };
+	die $@ unless $session->state =~ /^(40001|23505|23503|23514|55P03|55000|40P01|21000|0A000|22012)$/;
+	return 0;
+}
+
+sub write_down
+{
+	$asker->do(q{INSERT INTO question SELECT t, s.*, e::text
+		FROM (SELECT clock_timestamp() AS t) AS now, (SELECT * FROM subject ORDER BY random() LIMIT 12) AS s,
+			LATERAL fflag_explain(s.name, s.user_id, s.is_staff, s.default_value) AS e});
+	return;
+}
+
+my @sessions;
+
+# Some steps of one session or the other.
+sub step
+{
+	my $s = one_of(@sessions);
+	my $session = $s->{session};
+	if (!$s->{open})
+	{
+		return try($session, one_of(@changes)->()) if rand() < 0.5;
+		$session->do('BEGIN' . one_of('', ' ISOLATION LEVEL REPEATABLE READ'));
+		# stamps the statement and not the commit, so that nothing may come in between
+		if (rand() < 0.1)
+		{
+			try($session, 'SET CONSTRAINTS ALL IMMEDIATE', map { one_of(@changes)->() } 1 .. 1 + rand 3);
+			return $session->do('COMMIT');
+		}
+		$s->{open} = 1;
+	}
+	for (1 .. 1 + rand 4)
+	{
+		$session->do('SAVEPOINT s');
+		my $fine = try($session, map { one_of(@changes)->() } 1 .. 1 + rand 2);
+		$session->do($fine && rand() < 0.7 ? 'RELEASE s' : 'ROLLBACK TO s');
+	}
+	return if rand() < 0.4;
+	$s->{open} = 0;
+	my $end = rand;
+	if ($end < 0.15)
+	{
+		# what is prepared counts from then on, but is not seen yet
+		try($session, q{PREPARE TRANSACTION 'p'}) ? $session->do(one_of('COMMIT', 'ROLLBACK') . q{ PREPARED 'p'}) : $session->do('ROLLBACK');
+	}
+	elsif ($end < 0.3 || !try($session, 'COMMIT'))
+	{
+		$session->do('ROLLBACK');
+	}
+	return;
+}
+
+sub work
+{
+	my ($database, $questions) = @_;
+	$asker->disconnect if $asker;
+	$asker = session($primary, dbname => $database);
+	@sessions = map { { session => session($primary, dbname => $database), open => 0 } } 1 .. 2;
+	$_->{session}->do(q{SET lock_timeout = '20ms'}) for @sessions;
+	$asker->do(q{SET lock_timeout = '20ms'});
+	my $until = ask($asker, 'SELECT count(*) FROM question') + $questions;
+	my $steps = 0;
+	while (ask($asker, 'SELECT count(*) FROM question') < $until)
+	{
+		step();
+		# the tables may be locked by TRUNCATE or fflag_detach() in an open transaction
+		eval { write_down(); 1 } or $asker->state eq '55P03' or die $@;
+		die "no questions\n" if $steps++ > 100 + $questions;
+	}
+	$_->{session}->disconnect for @sessions;
+	return;
+}
+
+sub check
+{
+	my ($node, $database, $what) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my $session = session($node, dbname => $database);
+	my ($count, $wrong, $example) = $session->selectrow_array(q{
+		SELECT count(*), count(*) FILTER (WHERE e::text IS DISTINCT FROM answer),
+			(array_agg(concat_ws(' ', q, 'but', e) ORDER BY at) FILTER (WHERE e::text IS DISTINCT FROM answer))[1]
+		FROM question AS q, LATERAL fflag_explain_at(q.at, q.name, q.user_id, q.is_staff, q.default_value) AS e});
+	cmp_ok($count, '>', 100, "$what: $count questions asked");
+	is($wrong, 0, "$what: none wrong") or diag $example;
+	# no matter which type asks
+	is(ask($session, q{SELECT count(*) FROM (SELECT * FROM question WHERE user_id ~ '^\d+$' ORDER BY random() LIMIT 100) AS q,
+		LATERAL fflag_explain_at(q.at, q.name, q.user_id::bigint, q.is_staff, q.default_value) AS e WHERE e::text <> answer}), 0, "$what: bigint");
+	$session->disconnect;
+	return;
+}
+
+work('original', $wanted);
+check($primary, 'original', 'primary');
+$primary->wait_for_catchup($standby, 'replay', $primary->lsn('insert'));
+check($standby, 'original', 'standby');
+
+# ---- dump and restore
+
+sub restore
+{
+	my ($from, $to, @how) = @_;
+	$primary->command_ok([ 'pg_dump', '-Fc', '-f', "$dir/$to", $from ], "$to: pg_dump");
+	$primary->safe_psql('postgres', "CREATE DATABASE $to TEMPLATE template0");
+	$primary->command_ok([ 'pg_restore', '-e', '-d', $to, @how, "$dir/$to" ], "$to: pg_restore @how");
+	return;
+}
+
+restore('original', 'restored');
+check($primary, 'restored', 'restored');
+work('restored', $wanted / 4);
+check($primary, 'restored', 'restored, and changed');
+restore('restored', 'again', '--single-transaction');
+check($primary, 'again', 'restored again');
+work('again', 100);
+check($primary, 'again', 'restored again, and changed');
+
+no_crash($_) for $standby, $primary;
+$_->stop for $standby, $primary;
+done_testing();
