@@ -249,16 +249,22 @@ find_change(const flag_changes *changes, fflag_string name)
 				   compare_changes);
 }
 
-/* Does everybody get the same answer?  If so, *answer is set to it. */
+/*
+ * Does everybody get the same answer, whatever this session overrides?  If so,
+ * *answer is set to it.
+ */
 static bool
 answers_all_alike(const fflag_entry *entry, bool *answer)
 {
+	fflag_flag	flag = entry->flag;
+
+	flag.overridden = false;
 	for (int i = 0; i < 4; i++)
 	{
 		fflag_subject subject = {.somebody = i / 2,.is_staff = i % 2};
 		fflag_decision decision;
 
-		decision = fflag_decide(&entry->flag, &subject, FFLAG_LISTED_UNKNOWN,
+		decision = fflag_decide(&flag, &subject, FFLAG_LISTED_UNKNOWN,
 								false);
 		if (decision.rule == FFLAG_RULE_UNDECIDED)
 		{
@@ -266,7 +272,7 @@ answers_all_alike(const fflag_entry *entry, bool *answer)
 
 			if (list != NULL && fflag_allowlist_count(list) > 0)
 				return false;
-			decision = fflag_decide(&entry->flag, &subject, FFLAG_LISTED_NO,
+			decision = fflag_decide(&flag, &subject, FFLAG_LISTED_NO,
 									false);
 		}
 		if (decision.rule == FFLAG_RULE_ROLLOUT ||
@@ -276,6 +282,23 @@ answers_all_alike(const fflag_entry *entry, bool *answer)
 		*answer = decision.enabled;
 	}
 	return true;
+}
+
+/* Since when a flag is what it is: its row has not changed, nor has it by its terms. */
+static TimestampTz
+settled_at(const fflag_entry *entry, TimestampTz updated_at)
+{
+	const fflag_terms *terms = entry->terms;
+	TimestampTz settled = updated_at;
+
+	if (terms == NULL)
+		return settled;
+	settled = Max(settled, terms->starts_at);
+	if (terms->ends_at != PG_INT64_MAX)
+		settled = Max(settled, terms->ends_at);
+	if (terms->ramp_starts_at != PG_INT64_MAX)
+		settled = Max(settled, terms->ramp_ends_at);
+	return settled;
 }
 
 /* Adds a reason, with whole days between two phrases. */
@@ -323,6 +346,7 @@ fflag_stale(PG_FUNCTION_ARGS)
 		const flag_change *change;
 		const fflag_usage_row *counts = counts_of(&walk, row);
 		TimestampTz asked = counts == NULL ? 0 : counts->last;
+		TimestampTz settled;
 		Datum		values[4];
 		bool		nulls[4] = {false};
 		bool		answer;
@@ -331,11 +355,12 @@ fflag_stale(PG_FUNCTION_ARGS)
 			continue;
 		resetStringInfo(&reason);
 		change = find_change(&changes, flag->name);
-		if (change != NULL && change->updated_at <= limit &&
+		settled = change == NULL ? DT_NOEND :
+			settled_at(flag, change->updated_at);
+		if (settled != DT_NOEND && settled <= limit &&
 			answers_all_alike(flag, &answer))
 			add_reason(&reason, answer ? "everybody gets it, unchanged for" :
-					   "nobody gets it, unchanged for",
-					   change->updated_at, now, "");
+					   "nobody gets it, unchanged for", settled, now, "");
 		if (asked != 0 && asked <= limit)
 			add_reason(&reason, "not asked for in", asked, now, "");
 		if (counts != NULL && asked == 0 && walk.rows.since <= limit)

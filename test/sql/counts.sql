@@ -147,6 +147,18 @@ COMMIT;
 TABLE usage;
 SET fflag.track_usage = sometimes;
 
+-- an answer that the session forces is an evaluation like any other; an error is none
+SELECT fflag_usage_reset();
+SET fflag.override = 'full=off, forced=on';
+SELECT fflag_enabled('full'), fflag_enabled('forced'), fflag_enabled(repeat('x', 601));
+RESET fflag.override;
+SET fflag.unknown_flag = error;
+SELECT fflag_enabled('refused');
+SET fflag.unknown_flag = warning;
+SELECT fflag_enabled('warned of') FROM generate_series(1, 2);
+RESET fflag.unknown_flag;
+TABLE usage;
+
 -- for those whom the owner lets
 CREATE ROLE regress_fflag_ops;
 SET ROLE regress_fflag_ops;
@@ -198,7 +210,25 @@ SELECT fflag_allow('listed', 7), fflag_allow('all', 7), fflag_allow('nobody', 7)
 -- the table keeps updated_at at an UPDATE only
 INSERT INTO feature_flag (name, enabled, rollout_percentage) VALUES ('young', true, 100);
 SELECT name, reason, updated_at < now() AS updated, last_evaluated_at FROM fflag_stale();
+-- a schedule or a ramp changes a flag, too; what is to come is not over
+BEGIN;
+INSERT INTO feature_flag (name, enabled, rollout_percentage, updated_at, starts_at, ends_at, ramp_starts_at, ramp_ends_at, ramp_to)
+SELECT name, true, percentage, now() - interval '45 days 1 hour', now() + starts, now() + ends, now() + ramp_starts, now() + ramp_ends, ramp_to
+FROM (VALUES
+	('begun', 100, interval '-40 days -1 hour', NULL::interval, NULL::interval, NULL::interval, NULL),
+	('begun lately', 100, '-1 day', NULL, NULL, NULL, NULL),
+	('ended', 100, NULL, '-39 days -1 hour', NULL, NULL, NULL),
+	('to begin', 100, '1 day', NULL, NULL, NULL, NULL),
+	('to end', 100, '-40 days', '1 day', NULL, NULL, NULL),
+	('ramped', 10, NULL, NULL, '-60 days', '-38 days -1 hour', 100),
+	('ramping', 100, NULL, NULL, '-60 days', '1 day', 10),
+	('to ramp', 100, NULL, NULL, '1 day', '2 days', 10)) AS f (name, percentage, starts, ends, ramp_starts, ramp_ends, ramp_to);
+SELECT name, reason FROM fflag_stale() WHERE name ~ 'begin|begun|end|ramp';
+ROLLBACK;
+-- whatever this session forces
+SET fflag.override = 'half=on, nobody=on';
 SELECT name, reason FROM fflag_stale('44 days');
+RESET fflag.override;
 SELECT name, reason FROM fflag_stale('46 days');
 SELECT * FROM fflag_stale(NULL);
 
