@@ -422,9 +422,7 @@ decide_at(as_of *q, NullableDatum name, NullableDatum id, user_type type,
 	fflag_subject subject = {.somebody = !id.isnull,.is_staff = is_staff,.bucket = -1};
 	fflag_decision decision;
 
-	q->owner = fflag_history_owner(q->schema);
-	q->history = fflag_table_in_sql(q->schema, FFLAG_HISTORY_TABLE);
-	q->change = fflag_table_in_sql(q->schema, FFLAG_CHANGE_TABLE);
+	q->owner = fflag_locate_history(q->schema, &q->history, &q->change);
 	q->snapshot = fflag_active_snapshot();
 	check_moment(q);
 	fflag_check_stamped(q->schema);
