@@ -22,6 +22,7 @@
 #include "postgres.h"
 
 #include "access/table.h"
+#include "catalog/pg_inherits.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "funcapi.h"
@@ -151,6 +152,13 @@ check_moment(as_of *q)
 static void
 check_recorded(as_of *q, Oid relid)
 {
+	/* a statement on the parent fires the parent's triggers */
+	if (has_superclass(relid))
+		ereport(ERROR,
+				errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				errmsg("changes of table %s through its parent are not recorded",
+					   fflag_relation_name(relid)),
+				errhint("Attach a table that is neither a partition nor inherits from another."));
 	if (!fflag_is_recorded(relid, fflag_history_function(q->schema)))
 		ereport(ERROR,
 				errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),

@@ -11,7 +11,7 @@ CREATE VIEW line AS SELECT what, flag, user_id, users, old_values - '{id,created
 -- an error without the times in it
 CREATE FUNCTION refusal(at timestamptz) RETURNS text LANGUAGE plpgsql AS $$ BEGIN
 	RETURN fflag_explain_at(at, 'beta', 1); EXCEPTION WHEN OTHERS THEN
-	RETURN SQLSTATE || ' ' || regexp_replace(SQLERRM, '\w{3} \w{3} \d.*?\d{4} \w+', '...', 'g'); END $$;
+	RETURN SQLSTATE || ' ' || regexp_replace(SQLERRM, '\w{3} \w{3} \d+ [\d:.]+ \d{4} [A-Z]+', '...', 'g'); END $$;
 
 INSERT INTO moment VALUES (1, clock_timestamp());
 SELECT fflag_register('beta', true, 0);
