@@ -142,9 +142,9 @@ CREATE TABLE @extschema@.feature_flag_history (
 	new_row pg_catalog.jsonb
 );
 
--- Names and ids of attached tables may be longer than what an index takes.
-CREATE INDEX feature_flag_history_change_idx
-	ON @extschema@.feature_flag_history (change);
+-- Names and ids of attached tables may be longer than what an index takes.  None
+-- is on change: who lists or forgets changes reads the whole table, and each index
+-- makes long allowlists slower to load.
 CREATE INDEX feature_flag_history_name_idx
 	ON @extschema@.feature_flag_history (pg_catalog."left"(name, 100)) WHERE name IS NOT NULL;
 CREATE INDEX feature_flag_history_id_idx
@@ -197,6 +197,14 @@ AS 'MODULE_PATHNAME', 'fflag_stamp';
 COMMENT ON FUNCTION @extschema@.fflag_stamp() IS
 'notes when a transaction that has changed flags begins to commit';
 
+CREATE FUNCTION @extschema@.fflag_skip_known() RETURNS trigger
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'fflag_skip_known';
+COMMENT ON FUNCTION @extschema@.fflag_skip_known() IS
+'leaves out changes that are known already when a dump is restored again';
+
+CREATE TRIGGER fflag_skip_known BEFORE INSERT ON @extschema@.feature_flag_change
+	FOR EACH ROW WHEN (NEW.at IS NOT NULL) EXECUTE FUNCTION @extschema@.fflag_skip_known();
 CREATE CONSTRAINT TRIGGER fflag_stamp AFTER INSERT
 	ON @extschema@.feature_flag_change DEFERRABLE INITIALLY DEFERRED
 	FOR EACH ROW WHEN (NEW.at IS NULL) EXECUTE FUNCTION @extschema@.fflag_stamp();
@@ -291,7 +299,7 @@ DECLARE
 	new_members CONSTANT pg_catalog.name[] := '{
 		fflag_schedule, fflag_ramp, fflag_usage, fflag_usage_reset,
 		fflag_stale, feature_flag_change, feature_flag_history, fflag_record,
-		fflag_stamp, fflag_history, fflag_explain_at, fflag_prune_history}';
+		fflag_stamp, fflag_skip_known, fflag_history, fflag_explain_at, fflag_prune_history}';
 	member record;
 	grantee pg_catalog.text;
 BEGIN

@@ -22,6 +22,7 @@
 #include "postgres.h"
 
 #include "access/table.h"
+#include "catalog/pg_inherits.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "funcapi.h"
@@ -152,6 +153,13 @@ check_moment(as_of * q)
 static void
 check_recorded(as_of * q, Oid relid)
 {
+	/* a statement on the parent fires the parent's triggers */
+	if (has_superclass(relid))
+		ereport(ERROR,
+				errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				errmsg("changes of table %s through its parent are not recorded",
+					   fflag_relation_name(relid)),
+				errhint("Attach a table that is neither a partition nor inherits from another."));
 	if (!fflag_is_recorded(relid, fflag_history_function(q->schema)))
 		ereport(ERROR,
 				errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -424,9 +432,7 @@ decide_at(as_of * q, NullableDatum name, NullableDatum id, user_type type,
 	fflag_subject subject = {.somebody = !id.isnull,.is_staff = is_staff,.bucket = -1};
 	fflag_decision decision;
 
-	q->owner = fflag_history_owner(q->schema);
-	q->history = fflag_table_in_sql(q->schema, FFLAG_HISTORY_TABLE);
-	q->change = fflag_table_in_sql(q->schema, FFLAG_CHANGE_TABLE);
+	q->owner = fflag_locate_history(q->schema, &q->history, &q->change);
 	q->snapshot = fflag_active_snapshot();
 	check_moment(q);
 	fflag_check_stamped(q->schema);

@@ -23,16 +23,15 @@
 /*
  * The changes of flags as people read them.  $1 is a flag's name or null, $2
  * whether users are told one by one.  In order: the history's two tables; when
- * a change was a restore; today's flags.
+ * a change was a restore; today's flags; what leaves out rows that have come twice.
  *
  * What one UPDATE has taken from one name and given to another, with the same
  * id, is a flag renamed.
  */
 static const char *const listing =
 "WITH c AS (SELECT c.*, coalesce(c.at, 'infinity') AS moment,"
-"  CASE WHEN (SELECT min(origin::text) <> max(origin::text) FROM %2$s WHERE begins) THEN %3$s END AS restored_before"
-"  FROM %2$s AS c WHERE NOT c.begins),"
-" h AS (SELECT h.*, c.moment FROM %1$s AS h JOIN c ON c.id = h.change"
+"  %3$s AS restored_before FROM %2$s AS c WHERE NOT c.begins),"
+" h AS (SELECT %5$s h.*, c.moment FROM %1$s AS h JOIN c ON c.id = h.change"
 "  WHERE h.operation <> 'detach' AND (h.since < c.restored_before) IS NOT TRUE),"
 /* changes of flags, those of a renamed one put together */
 " paired AS (SELECT *, lead(name) OVER same AS new_name, lead(new_row) OVER same AS renamed_row, lag(name) OVER same AS other_name"
@@ -101,6 +100,17 @@ todays_flags(Oid schema)
 							 fflag_relation_name(source.tables[FFLAG_FLAGS].relid)));
 }
 
+/* Has the history of another database come here? */
+static bool
+has_other_origins(const char *change, Oid owner)
+{
+	fflag_command command = {.user = owner,.read_only = true};
+
+	command.sql = psprintf("SELECT FROM %s WHERE begins GROUP BY begins HAVING min(origin::text) <> max(origin::text)",
+						   change);
+	return fflag_run_in_catalog(&command) > 0;
+}
+
 /* fflag_history(name, detail) returns setof (at, ...) */
 PG_FUNCTION_INFO_V1(fflag_history);
 
@@ -110,21 +120,23 @@ fflag_history(PG_FUNCTION_ARGS)
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	Oid			schema = fflag_extension_schema(fcinfo->flinfo->fn_oid);
 	fflag_command command = {.read_only = true};
-	char	   *history;
-	char	   *change;
+	const char *history;
+	const char *change;
+	bool		restored;
 
 	InitMaterializedSRF(fcinfo, 0);
 	SPI_connect();
-	history = fflag_table_in_sql(schema, FFLAG_HISTORY_TABLE);
-	change = fflag_table_in_sql(schema, FFLAG_CHANGE_TABLE);
-	command.user = fflag_history_owner(schema);
+	command.user = fflag_locate_history(schema, &history, &change);
 	fflag_add_parameter(&command, TEXTOID, PG_GETARG_DATUM(0));
 	if (PG_ARGISNULL(0))
 		command.nulls[0] = 'n';
 	fflag_add_parameter(&command, BOOLOID,
 						BoolGetDatum(!PG_ARGISNULL(1) && PG_GETARG_BOOL(1)));
+	restored = has_other_origins(change, command.user);
 	command.sql = psprintf(listing, history, change,
-						   fflag_restored_before(change, "c"), todays_flags(schema));
+						   restored ? fflag_restored_before(change, "c") : "NULL::timestamptz",
+						   todays_flags(schema),
+						   restored ? "DISTINCT ON (h.change, h.sequence, h.kind, h.attached, h.operation, h.name, h.flag_id, h.user_id)" : "");
 	fflag_run_in_catalog(&command);
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
@@ -145,8 +157,8 @@ Datum
 fflag_prune_history(PG_FUNCTION_ARGS)
 {
 	Oid			schema = fflag_extension_schema(fcinfo->flinfo->fn_oid);
-	char	   *history;
-	char	   *change;
+	const char *history;
+	const char *change;
 	fflag_command command = {0};
 	uint64		count;
 
@@ -156,8 +168,7 @@ fflag_prune_history(PG_FUNCTION_ARGS)
 				errmsg("argument \"before\" of fflag_prune_history() must not be null"),
 				errhint("Give a moment; changes up to it are forgotten."));
 	SPI_connect();
-	history = fflag_table_in_sql(schema, FFLAG_HISTORY_TABLE);
-	change = fflag_table_in_sql(schema, FFLAG_CHANGE_TABLE);
+	(void) fflag_locate_history(schema, &history, &change);
 	fflag_add_parameter(&command, TIMESTAMPTZOID,
 						TimestampTzGetDatum(Min(PG_GETARG_TIMESTAMPTZ(0), GetCurrentTimestamp())));
 	command.sql = psprintf("DELETE FROM %s AS h USING %s AS c WHERE c.id = h.change AND c.at <= $1 AND NOT c.begins",

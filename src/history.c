@@ -75,6 +75,8 @@ typedef struct recording
 {
 	Oid			schema;			/* of the extension */
 	Oid			owner;			/* of the history */
+	const char *history;		/* its tables, in SQL */
+	const char *change;
 	Oid			relid;
 	Oid			relowner;
 	record_kind kind;
@@ -101,14 +103,18 @@ fflag_history_function(Oid schema)
 	return fflag_own_function(schema, RECORD_FUNCTION);
 }
 
-/* As whom the history is read and written. */
+/*
+ * The names of the history's tables, in SQL.  Returns as whom they are read and
+ * written.
+ */
 Oid
-fflag_history_owner(Oid schema)
+fflag_locate_history(Oid schema, const char **history, const char **change)
 {
 	Relation	rel;
 	Oid			owner;
 
-	(void) fflag_table_in_sql(schema, FFLAG_CHANGE_TABLE);
+	*history = fflag_table_in_sql(schema, FFLAG_HISTORY_TABLE);
+	*change = fflag_table_in_sql(schema, FFLAG_CHANGE_TABLE);
 	rel = fflag_open_relation(get_relname_relid(FFLAG_CHANGE_TABLE, schema));
 	owner = rel->rd_rel->relowner;
 	table_close(rel, AccessShareLock);
@@ -179,7 +185,7 @@ find_change(const recording * r, Datum *change)
 	command.sql = psprintf("SELECT id FROM %s"
 						   " WHERE transaction " EQUAL " pg_catalog.pg_current_xact_id()"
 						   " AND at IS NULL AND NOT begins",
-						   fflag_table_in_sql(r->schema, FFLAG_CHANGE_TABLE));
+						   r->change);
 	if (fflag_run_kept(&command) == 0)
 		return false;
 	*change = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1,
@@ -212,7 +218,7 @@ add_change(const recording * r, Datum change)
 						CStringGetTextDatum(fflag_actor ? fflag_actor : ""));
 	command.sql = psprintf("INSERT INTO %s (id, session_role, role, application_name, actor)"
 						   " VALUES ($1, $2, $3, $4, $5)",
-						   fflag_table_in_sql(r->schema, FFLAG_CHANGE_TABLE));
+						   r->change);
 	fflag_run_kept(&command);
 }
 
@@ -375,7 +381,7 @@ record(const recording * r)
 	command.sql = psprintf("INSERT INTO %s (change, sequence, kind, attached, operation,"
 						   " name, flag_id, user_id, since, old_row, new_row)"
 						   " SELECT $1, $2, $3, $4, $5, r.* FROM (%s) AS r",
-						   fflag_table_in_sql(r->schema, FFLAG_HISTORY_TABLE), rows);
+						   r->history, rows);
 	if (fflag_run_kept(&command) > 0 && !found)
 		add_change(r, change);
 	if (store != NULL)
@@ -389,11 +395,14 @@ record(const recording * r)
 void
 fflag_record_gap(Oid schema, bool attached)
 {
-	recording	r = {.schema = schema,.owner = fflag_history_owner(schema)};
-	fflag_command command = {.user = r.owner};
+	recording	r = {.schema = schema};
+	fflag_command command = {0};
 	Datum		change;
-	bool		found = find_change(&r, &change);
+	bool		found;
 
+	r.owner = fflag_locate_history(schema, &r.history, &r.change);
+	command.user = r.owner;
+	found = find_change(&r, &change);
 	if (!found)
 		change = OidFunctionCall0(F_GEN_RANDOM_UUID);
 	fflag_add_parameter(&command, UUIDOID, change);
@@ -401,7 +410,7 @@ fflag_record_gap(Oid schema, bool attached)
 	fflag_add_parameter(&command, BOOLOID, BoolGetDatum(attached));
 	command.sql = psprintf("INSERT INTO %s (change, sequence, kind, attached, operation)"
 						   " VALUES ($1, $2, '" FFLAG_KIND_GAP "', $3, 'gap')",
-						   fflag_table_in_sql(schema, FFLAG_HISTORY_TABLE));
+						   r.history);
 	fflag_run_kept(&command);
 	if (!found)
 		add_change(&r, change);
@@ -646,7 +655,7 @@ fflag_record(PG_FUNCTION_ARGS)
 	r.schema = fflag_extension_schema(fcinfo->flinfo->fn_oid);
 	if (!find_table(&r, data, &complete))
 		PG_RETURN_POINTER(NULL);
-	r.owner = fflag_history_owner(r.schema);
+	r.owner = fflag_locate_history(r.schema, &r.history, &r.change);
 	r.operation = TRIGGER_FIRED_BY_INSERT(data->tg_event) ? "insert" :
 		TRIGGER_FIRED_BY_UPDATE(data->tg_event) ? "update" :
 		TRIGGER_FIRED_BY_DELETE(data->tg_event) ? "delete" : "truncate";
@@ -677,43 +686,82 @@ fflag_record(PG_FUNCTION_ARGS)
 	PG_RETURN_POINTER(NULL);
 }
 
+/*
+ * The id of the row for which a trigger of feature_flag_change has fired; false
+ * if it has none.
+ */
+static bool
+get_change(FunctionCallInfo fcinfo, const char *function, bool before, Datum *id)
+{
+	TriggerData *data = (TriggerData *) fcinfo->context;
+	TupleDesc	desc;
+	bool		isnull = true;
+	int			attnum;
+
+	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_FOR_ROW(data->tg_event) ||
+		TRIGGER_FIRED_BEFORE(data->tg_event) != before ||
+		!TRIGGER_FIRED_BY_INSERT(data->tg_event) ||
+		!fflag_is_own(RelationRelationId, RelationGetRelid(data->tg_relation)))
+		ereport(ERROR,
+				errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				errmsg("function \"%s\" was not called by the trigger of table \"%s\"",
+					   function, FFLAG_CHANGE_TABLE),
+				errhint("It belongs to the tables of extension \"fflag\"."));
+	desc = RelationGetDescr(data->tg_relation);
+	attnum = SPI_fnumber(desc, "id");
+	if (attnum > 0 && SPI_gettypeid(desc, attnum) == UUIDOID)
+		*id = SPI_getbinval(data->tg_trigtuple, desc, attnum, &isnull);
+	return !isnull;
+}
+
 /* fflag_stamp() returns trigger, a deferred one of feature_flag_change */
 PG_FUNCTION_INFO_V1(fflag_stamp);
 
 Datum
 fflag_stamp(PG_FUNCTION_ARGS)
 {
-	TriggerData *data = (TriggerData *) fcinfo->context;
 	fflag_command command = {0};
-	Oid			schema;
-	TupleDesc	desc;
-	bool		isnull = true;
-	Datum		id = 0;
-	int			attnum;
+	Relation	rel;
+	Datum		id;
 
-	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_FOR_ROW(data->tg_event) ||
-		!TRIGGER_FIRED_AFTER(data->tg_event) || !TRIGGER_FIRED_BY_INSERT(data->tg_event) ||
-		!fflag_is_own(RelationRelationId, RelationGetRelid(data->tg_relation)))
-		ereport(ERROR,
-				errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				errmsg("function \"fflag_stamp\" was not called by the trigger of table \"%s\"",
-					   FFLAG_CHANGE_TABLE),
-				errhint("It belongs to the tables of extension \"fflag\"."));
-	schema = fflag_extension_schema(fcinfo->flinfo->fn_oid);
-	desc = RelationGetDescr(data->tg_relation);
-	attnum = SPI_fnumber(desc, "id");
-	if (attnum > 0 && SPI_gettypeid(desc, attnum) == UUIDOID)
-		id = SPI_getbinval(data->tg_trigtuple, desc, attnum, &isnull);
-	if (isnull)
+	if (!get_change(fcinfo, "fflag_stamp", false, &id))
 		PG_RETURN_POINTER(NULL);
-
+	rel = ((TriggerData *) fcinfo->context)->tg_relation;
 	SPI_connect();
-	command.user = fflag_history_owner(schema);
+	command.user = rel->rd_rel->relowner;
 	fflag_add_parameter(&command, UUIDOID, id);
 	command.sql = psprintf("UPDATE %s SET at = pg_catalog.clock_timestamp()"
 						   " WHERE id " EQUAL " $1 AND at IS NULL",
-						   fflag_table_in_sql(schema, FFLAG_CHANGE_TABLE));
+						   fflag_relation_name(RelationGetRelid(rel)));
 	fflag_run_kept(&command);
 	SPI_finish();
 	PG_RETURN_POINTER(NULL);
+}
+
+/*
+ * fflag_skip_known() returns trigger, one of feature_flag_change.  Data may be
+ * restored where they have been restored before.
+ */
+PG_FUNCTION_INFO_V1(fflag_skip_known);
+
+Datum
+fflag_skip_known(PG_FUNCTION_ARGS)
+{
+	fflag_command command = {0};
+	Datum		id;
+	uint64		known = 0;
+
+	if (get_change(fcinfo, "fflag_skip_known", true, &id))
+	{
+		Relation	rel = ((TriggerData *) fcinfo->context)->tg_relation;
+
+		SPI_connect();
+		command.user = rel->rd_rel->relowner;
+		fflag_add_parameter(&command, UUIDOID, id);
+		command.sql = psprintf("SELECT FROM %s WHERE id " EQUAL " $1",
+							   fflag_relation_name(RelationGetRelid(rel)));
+		known = fflag_run_kept(&command);
+		SPI_finish();
+	}
+	return PointerGetDatum(known > 0 ? NULL : ((TriggerData *) fcinfo->context)->tg_trigtuple);
 }

@@ -21,7 +21,8 @@
 extern char *fflag_actor;
 
 extern Oid	fflag_history_function(Oid schema);
-extern Oid	fflag_history_owner(Oid schema);
+extern Oid	fflag_locate_history(Oid schema, const char **history,
+								 const char **change);
 extern bool fflag_is_recorded(Oid relid, Oid function);
 extern void fflag_check_stamped(Oid schema);
 extern char *fflag_restored_before(const char *change, const char *alias);

@@ -1,0 +1,238 @@
+--
+-- History: who changed a flag, what it was, what a user got at some moment.
+-- Answers at many random moments are for test/t/022_history.pl.
+--
+CREATE EXTENSION fflag;
+CREATE TABLE moment (n int, at timestamptz);
+CREATE FUNCTION at(wanted int) RETURNS timestamptz LANGUAGE sql STABLE AS 'SELECT at FROM moment WHERE n = wanted';
+CREATE VIEW line AS SELECT what, flag, user_id, users, old_values - '{id,created_at,updated_at,metadata,description}'::text[] AS old,
+	new_values - '{id,created_at,updated_at,metadata,description}'::text[] AS new FROM fflag_history();
+
+-- an error without the times in it
+CREATE FUNCTION refusal(at timestamptz) RETURNS text LANGUAGE plpgsql AS $$ BEGIN
+	RETURN fflag_explain_at(at, 'beta', 1); EXCEPTION WHEN OTHERS THEN
+	RETURN SQLSTATE || ' ' || regexp_replace(SQLERRM, '\w{3} \w{3} \d+ [\d:.]+ \d{4} [A-Z]+', '...', 'g'); END $$;
+
+INSERT INTO moment VALUES (1, clock_timestamp());
+SELECT fflag_register('beta', true, 0);
+SELECT fflag_allow('beta', 1, 2, 3);
+INSERT INTO moment VALUES (2, clock_timestamp());
+UPDATE feature_flag SET name = 'search', rollout_percentage = 50 WHERE name = 'beta';
+SELECT fflag_disallow('search', 1);
+INSERT INTO moment VALUES (3, clock_timestamp());
+UPDATE feature_flag_user SET user_id = '4' WHERE user_id = '2';
+DELETE FROM feature_flag;
+INSERT INTO moment VALUES (4, clock_timestamp());
+SELECT n, b.enabled, b.rule, b.reason, b.bucket, b.rollout_percentage, s.enabled, s.rule, s.bucket, s.rollout_percentage FROM moment,
+	fflag_explain_at(at, 'beta', 1) AS b, fflag_explain_at(at, 'search', 1, default_value => true) AS s ORDER BY n;
+TABLE line;
+SELECT what, flag, user_id, users FROM fflag_history('beta', true);
+SELECT what, user_id, users FROM fflag_history('search');
+SELECT count(*) FROM fflag_history('no such flag');
+
+-- statements that change nothing leave nothing, nor does what is rolled back
+SELECT fflag_register('quiet', true);
+CREATE VIEW counts AS SELECT (SELECT count(*) FROM feature_flag_change WHERE NOT begins) AS changes, (SELECT count(*) FROM feature_flag_history) AS rows;
+TABLE counts;
+UPDATE feature_flag SET enabled = enabled;
+UPDATE feature_flag SET enabled = false WHERE name = 'typo';
+SELECT fflag_register('quiet'), fflag_disallow('quiet', 1);
+TRUNCATE feature_flag_user;
+BEGIN;
+SELECT fflag_disable('quiet');
+ROLLBACK;
+BEGIN;
+SAVEPOINT s;
+SELECT fflag_disable('quiet');
+ROLLBACK TO s;
+COMMIT;
+TABLE counts;
+-- one transaction, one row; with SET CONSTRAINTS, one for each statement
+BEGIN;
+SELECT fflag_disable('quiet'), fflag_allow('quiet', 7);
+SAVEPOINT s;
+SELECT fflag_allow('quiet', 8);
+ROLLBACK TO s;
+SELECT fflag_enable('quiet');
+SELECT at IS NULL AS not_yet FROM feature_flag_change ORDER BY transaction DESC LIMIT 1;
+-- what is not committed has not happened
+SELECT enabled, rule FROM fflag_explain_at(now(), 'quiet', 7);
+COMMIT;
+TABLE counts;
+BEGIN;
+SET CONSTRAINTS ALL IMMEDIATE;
+SELECT fflag_allow('quiet', 9);
+SELECT fflag_allow('quiet', 10);
+COMMIT;
+TABLE counts;
+-- a change counts from its commit, however long the transaction was open
+BEGIN;
+SELECT fflag_disable('quiet');
+INSERT INTO moment VALUES (5, clock_timestamp());
+COMMIT;
+INSERT INTO moment VALUES (6, clock_timestamp());
+SELECT n, enabled, rule FROM moment, fflag_explain_at(at, 'quiet', 7) WHERE n >= 5 ORDER BY n;
+-- a trigger that changes the same flag in the middle of the statement: it is the first image that counts
+SELECT fflag_register('nested', true, 10);
+CREATE FUNCTION again() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+	UPDATE feature_flag SET rollout_percentage = 30 WHERE id = NEW.id AND rollout_percentage = 20; RETURN NULL; END $$;
+CREATE TRIGGER again AFTER UPDATE ON feature_flag FOR EACH ROW EXECUTE FUNCTION again();
+INSERT INTO moment VALUES (7, clock_timestamp());
+SELECT fflag_rollout('nested', 20);
+SELECT e.rollout_percentage AS then, f.rollout_percentage AS now FROM fflag_explain_at(at(7), 'nested') AS e, feature_flag AS f WHERE name = 'nested';
+DROP TRIGGER again ON feature_flag;
+-- deleted and inserted by one command
+INSERT INTO moment VALUES (8, clock_timestamp());
+WITH d AS (DELETE FROM feature_flag WHERE name = 'nested' RETURNING id)
+INSERT INTO feature_flag (id, name, rollout_percentage) SELECT id, 'nested', 70 FROM d;
+SELECT rollout_percentage FROM fflag_explain_at(at(8), 'nested');
+
+-- who
+CREATE ROLE regress_fflag_admin;
+GRANT SELECT, INSERT, UPDATE, DELETE ON feature_flag, feature_flag_user TO regress_fflag_admin;
+GRANT USAGE ON SEQUENCE feature_flag_id_seq TO regress_fflag_admin;
+GRANT EXECUTE ON FUNCTION fflag_disable(text) TO regress_fflag_admin;
+CREATE FUNCTION by_owner() RETURNS void LANGUAGE sql SECURITY DEFINER AS $$ SELECT fflag_enable('quiet') $$;
+SET application_name = 'desk';
+SET ROLE regress_fflag_admin;
+SET fflag.actor = 'Ann O''Neill';
+SELECT by_owner();
+DELETE FROM feature_flag WHERE name = 'quiet';
+RESET fflag.actor;
+INSERT INTO feature_flag (name) VALUES ('hers');
+-- and may neither change nor read it
+UPDATE feature_flag_change SET actor = 'somebody else';
+DELETE FROM feature_flag_history;
+SELECT * FROM feature_flag_history;
+SELECT fflag_prune_history(now());
+SELECT * FROM fflag_history();
+SELECT fflag_explain_at(now(), 'hers', 1);
+RESET ROLE;
+RESET application_name;
+SELECT session_role = current_user AS logged_in, role, application_name, actor, what, flag, users FROM fflag_history() LIMIT 5;
+-- a function that puts its own objects first
+CREATE SCHEMA evil;
+CREATE FUNCTION evil.equal(xid8, xid8) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RAISE 'evil'; END $$;
+CREATE OPERATOR evil.= (LEFTARG = xid8, RIGHTARG = xid8, FUNCTION = evil.equal);
+CREATE FUNCTION evil.to_jsonb(anyelement) RETURNS jsonb LANGUAGE plpgsql AS $$ BEGIN RAISE 'evil'; END $$;
+CREATE FUNCTION evil.min(text) RETURNS text LANGUAGE plpgsql AS $$ BEGIN RAISE 'evil'; END $$;
+SET search_path = evil, pg_catalog, public;
+SELECT public.fflag_register('hostile', true), public.fflag_rollout('hostile', 5);
+SELECT what, flag FROM public.fflag_history() LIMIT 1;
+SELECT enabled FROM public.fflag_explain_at(clock_timestamp(), 'hostile');
+RESET search_path;
+
+-- the triggers' functions do nothing for anybody else's table
+SET ROLE regress_fflag_admin;
+CREATE TEMPORARY TABLE feature_flag_user (flag_id int, user_id text);
+CREATE TRIGGER t AFTER INSERT ON pg_temp.feature_flag_user REFERENCING NEW TABLE AS fflag_new FOR EACH STATEMENT EXECUTE FUNCTION fflag_record('user');
+INSERT INTO pg_temp.feature_flag_user VALUES (1, 'forged');
+CREATE TRIGGER u AFTER INSERT ON pg_temp.feature_flag_user FOR EACH ROW EXECUTE FUNCTION fflag_record('user');
+INSERT INTO pg_temp.feature_flag_user VALUES (1, 'forged');
+CREATE TRIGGER v AFTER INSERT ON pg_temp.feature_flag_user FOR EACH ROW EXECUTE FUNCTION fflag_stamp();
+DROP TABLE pg_temp.feature_flag_user;
+RESET ROLE;
+SELECT count(*) FROM feature_flag_history WHERE user_id = 'forged';
+
+-- a cast of a column's type runs as the owner of the table, who might as well call it, and not as the history's
+CREATE ROLE regress_fflag_app;
+CREATE SCHEMA app AUTHORIZATION regress_fflag_app;
+GRANT EXECUTE ON FUNCTION fflag_attach, fflag_detach, fflag_invalidate TO regress_fflag_app;
+CREATE TABLE seen (role text);
+GRANT INSERT ON seen TO PUBLIC;
+SET ROLE regress_fflag_app;
+CREATE TYPE app.secret AS ENUM ('a');
+CREATE FUNCTION app.to_json(app.secret) RETURNS json LANGUAGE plpgsql AS $$ BEGIN INSERT INTO public.seen VALUES (current_user); RETURN '1'; END $$;
+CREATE CAST (app.secret AS json) WITH FUNCTION app.to_json(app.secret);
+CREATE TABLE app.flag (id int PRIMARY KEY, name text NOT NULL UNIQUE, enabled bool NOT NULL, staff_only bool NOT NULL, rollout_percentage int NOT NULL, s app.secret);
+CREATE TABLE app.list (featureflag_id int, user_id int, PRIMARY KEY (featureflag_id, user_id));
+GRANT ALL ON app.flag, app.list TO PUBLIC;
+GRANT USAGE ON SCHEMA app TO PUBLIC;
+SELECT fflag_attach('app.flag', 'app.list');
+RESET ROLE;
+INSERT INTO app.flag VALUES (1, 'theirs', true, false, 200, 'a');
+INSERT INTO app.list VALUES (1, 42);
+INSERT INTO moment VALUES (10, clock_timestamp());
+UPDATE app.flag SET rollout_percentage = 0;
+INSERT INTO moment VALUES (11, clock_timestamp());
+TRUNCATE app.list;
+INSERT INTO moment VALUES (12, clock_timestamp());
+SELECT n, enabled, rule, rollout_percentage FROM moment, fflag_explain_at(at, 'theirs', 42) WHERE n >= 8 ORDER BY n;
+-- after detaching, too, even when the tables are gone
+SET ROLE regress_fflag_app;
+SELECT fflag_detach();
+DROP TABLE app.flag, app.list;
+RESET ROLE;
+SELECT DISTINCT role FROM seen;
+SELECT n, enabled, rule, rollout_percentage FROM moment, fflag_explain_at(at, 'theirs', 42) WHERE n >= 8 ORDER BY n;
+SELECT what, flag, user_id, users, old_values ->> 'flags' AS old, new_values ->> 'flags' AS new FROM fflag_history() LIMIT 6;
+
+-- refused
+SELECT fflag_explain_at(NULL, 'beta', 1);
+SELECT fflag_explain_at('infinity', 'beta', 1);
+SELECT refusal(now() + '1 day'), refusal('2020-01-01');
+\set VERBOSITY terse
+-- no user, no name, other types of users
+SELECT enabled, rule FROM fflag_explain_at(at(3), 'search');
+SELECT enabled, rule, bucket FROM fflag_explain_at(at(3), NULL, 1, default_value => true);
+SELECT enabled, rule FROM fflag_explain_at(at(3), 'search', 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'::uuid);
+
+-- what fires no trigger is not recorded
+SELECT fflag_register('replicated', true);
+SET session_replication_role = replica;
+UPDATE feature_flag SET enabled = false WHERE name = 'replicated';
+RESET session_replication_role;
+SELECT what FROM fflag_history('replicated');
+
+-- forget: exact from then on, refused before
+SELECT fflag_prune_history(at(2)) > 0;
+SELECT enabled, rule FROM fflag_explain_at(at(2), 'beta', 1);
+SELECT refusal(at(1));
+SELECT fflag_prune_history(at(1));
+SELECT fflag_prune_history(NULL);
+SELECT fflag_prune_history('infinity') > 0;
+SELECT count(*) FROM fflag_history();
+SELECT count(*) FROM feature_flag_history;
+SELECT refusal(at(12));
+SELECT enabled, rule FROM fflag_explain_at(clock_timestamp(), 'hostile', 1);
+
+-- whoever takes it apart gets an error and no guess
+ALTER TABLE feature_flag_user DISABLE TRIGGER fflag_record_delete;
+SELECT fflag_explain_at(clock_timestamp(), 'hostile', 1);
+ALTER TABLE feature_flag_user ENABLE TRIGGER fflag_record_delete;
+DROP TRIGGER fflag_record_truncate ON feature_flag;
+SELECT fflag_explain_at(clock_timestamp(), 'hostile', 1);
+CREATE TRIGGER fflag_record_truncate BEFORE TRUNCATE ON feature_flag FOR EACH STATEMENT EXECUTE FUNCTION fflag_record('flag');
+ALTER TABLE feature_flag_change DISABLE TRIGGER fflag_stamp;
+SELECT fflag_disable('hostile');
+SELECT fflag_explain_at(clock_timestamp(), 'hostile', 1);
+ALTER TABLE feature_flag_change ENABLE TRIGGER fflag_stamp;
+SELECT fflag_explain_at(clock_timestamp(), 'hostile', 1);
+UPDATE feature_flag_change SET at = clock_timestamp() WHERE at IS NULL;
+SELECT enabled FROM fflag_explain_at(clock_timestamp(), 'hostile', 1);
+ALTER TABLE feature_flag RENAME COLUMN name TO label;
+UPDATE feature_flag SET enabled = true;
+ALTER TABLE feature_flag RENAME COLUMN label TO name;
+SELECT enabled FROM fflag_explain_at(clock_timestamp(), 'hostile', 1);
+SELECT refusal(max(at)) FROM (SELECT max(at) - interval '1 microsecond' AS at FROM feature_flag_change) AS before;
+ALTER TABLE feature_flag_history DROP COLUMN old_row;
+SELECT fflag_enable('hostile');
+SELECT fflag_explain_at(clock_timestamp(), 'hostile', 1);
+ALTER TABLE feature_flag_history ADD COLUMN old_row jsonb;
+ALTER TABLE feature_flag_change ALTER COLUMN origin DROP DEFAULT;
+SELECT fflag_explain_at(clock_timestamp(), 'hostile', 1);
+TRUNCATE feature_flag_change, feature_flag_history;
+ALTER TABLE feature_flag_change ALTER COLUMN origin SET DEFAULT 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11';
+SELECT fflag_explain_at(clock_timestamp(), 'hostile', 1);
+ALTER TABLE feature_flag_change RENAME TO feature_flag_changes;
+SELECT fflag_enable('hostile');
+SELECT fflag_explain_at(clock_timestamp(), 'hostile', 1);
+
+SET client_min_messages = warning;
+DROP VIEW line, counts;
+DROP EXTENSION fflag;
+DROP SCHEMA evil, app CASCADE;
+DROP TABLE moment, seen;
+DROP FUNCTION at, again, by_owner, refusal;
+DROP OWNED BY regress_fflag_admin, regress_fflag_app;
+DROP ROLE regress_fflag_admin, regress_fflag_app;
