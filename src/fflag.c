@@ -105,14 +105,17 @@ _PG_init(void)
 		defined++;
 	}
 
-	/* Anybody may, for it is recorded beside session_user, never instead. */
+	/*
+	 * Anybody may, for it is recorded beside session_user, never instead.
+	 * NULL as above.
+	 */
 	if (defined == 4)
 	{
 		DefineCustomStringVariable("fflag.actor",
 								   "Who the application says it is, for the history.",
 								   "Recorded beside session_user, never instead.",
 								   &fflag_actor,
-								   "",
+								   NULL,
 								   PGC_USERSET,
 								   0,
 								   NULL, NULL, NULL);
