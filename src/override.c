@@ -191,7 +191,7 @@ parse_list(const char *p, char *place, override_list *list)
 bool
 fflag_check_override(char **newval, void **extra, GucSource source)
 {
-	size_t		len = strlen(*newval);
+	size_t		len;
 	size_t		items = 0;
 	override_list *list;
 
@@ -199,6 +199,7 @@ fflag_check_override(char **newval, void **extra, GucSource source)
 	if (*newval == NULL || *skip_blanks(*newval) == '\0')
 		return true;
 
+	len = strlen(*newval);
 	if (len > MAX_LENGTH)
 	{
 		GUC_check_errmsg("invalid value for parameter \"%s\"", "fflag.override");
