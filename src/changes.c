@@ -71,10 +71,10 @@ static const char *const listing =
 "   WHEN old_row IS NULL THEN 'tables attached' WHEN new_row IS NULL THEN 'tables detached' ELSE 'attachment updated' END,"
 "  NULL, NULL, NULL, old_row, new_row FROM h WHERE kind IN ('tables', 'gap') AND $1 IS NULL)"
 " SELECT c.at, c.session_role, c.role, c.application_name, nullif(c.actor, ''), l.what, l.name, l.user_id, l.users,"
-"  CASE WHEN l.new_row IS NULL THEN l.old_row ELSE (SELECT jsonb_object_agg(e.key, e.value) FROM jsonb_each(l.old_row) AS e"
-"   WHERE e.key <> 'updated_at' AND coalesce(l.new_row -> e.key, 'null') <> e.value) END,"
-"  CASE WHEN l.old_row IS NULL THEN l.new_row ELSE (SELECT jsonb_object_agg(e.key, e.value) FROM jsonb_each(l.new_row) AS e"
-"   WHERE e.key <> 'updated_at' AND coalesce(l.old_row -> e.key, 'null') <> e.value) END"
+"  (SELECT jsonb_object_agg(e.key, e.value) FROM jsonb_each(l.old_row) AS e"
+"   WHERE e.key <> 'updated_at' AND coalesce(l.new_row -> e.key, 'null') <> e.value),"
+"  (SELECT jsonb_object_agg(e.key, e.value) FROM jsonb_each(l.new_row) AS e"
+"   WHERE e.key <> 'updated_at' AND coalesce(l.old_row -> e.key, 'null') <> e.value)"
 " FROM line AS l JOIN c ON c.id = l.change"
 " ORDER BY l.moment DESC, l.sequence DESC, l.name, l.what, l.user_id";
 
