@@ -59,7 +59,8 @@ typedef struct as_of
 	bool		restored;		/* has another database's history come here? */
 
 	bool		attached;		/* then */
-	bool		open;			/* is what was read then still read or recorded? */
+	bool		open;			/* is what was read then still read or
+								 * recorded? */
 	TimestampTz closed_at;		/* if not, the last change that counts */
 	int64		closed_sequence;
 	NameData	columns[FFLAG_COLUMNS]; /* as they were called then */
@@ -206,13 +207,15 @@ add_period(as_of *q, fflag_command *command)
 static char *
 changes(as_of *q, const char *columns, const char *key)
 {
-	static const char *const from = "FROM %s AS h CROSS JOIN LATERAL"
-		" (SELECT coalesce(c.at, 'infinity'::pg_catalog.timestamptz) AS at, c.origin FROM %s AS c"
-		" WHERE c.id " EQUAL " h.change OFFSET 0) AS hc WHERE %s";
-	char	   *events = psprintf(from, q->history, q->change, key);
+	char	   *events;
 	char	   *hidden = "";
 	char	   *restored = "";
 
+	/* each row's change by its key, whatever the planner thinks of its tables */
+	events = psprintf("FROM %s AS h CROSS JOIN LATERAL"
+					  " (SELECT coalesce(c.at, 'infinity'::pg_catalog.timestamptz) AS at, c.origin FROM %s AS c"
+					  " WHERE c.id " EQUAL " h.change OFFSET 0) AS hc WHERE %s",
+					  q->history, q->change, key);
 	if (q->restored)
 	{
 		restored = psprintf("WITH restored AS MATERIALIZED (SELECT hc.origin, hc.at, h.sequence %s"

@@ -406,9 +406,10 @@ fflag_attach(PG_FUNCTION_ARGS)
 	}
 	for (int i = 0; i < FFLAG_ATTACHED; i++)
 	{
-		bool		recorded = !OidIsValid(record) ||
-			fflag_is_recorded(wanted.oids[i], record);
+		bool		recorded;
 
+		recorded = !OidIsValid(record) ||
+			fflag_is_recorded(wanted.oids[i], record);
 		if (!attached && recorded &&
 			OidIsValid(fflag_find_marker(wanted.oids[i], function)))
 			continue;
@@ -458,7 +459,11 @@ fflag_detach(PG_FUNCTION_ARGS)
 					errmsg("must be owner of table %s", tables[i]),
 					errhint("Let its owner, or a superuser, call this function."));
 	}
-	/* the history finds the tables by their triggers, and keeps what they hold */
+
+	/*
+	 * the history finds the tables by their triggers, and keeps what they
+	 * hold
+	 */
 	run_as_owner(schema, "DELETE FROM %s", 0, NULL, NULL);
 	for (int i = 0; i < FFLAG_ATTACHED; i++)
 	{
