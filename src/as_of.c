@@ -65,7 +65,7 @@ typedef struct as_of
 	int64		closed_sequence;
 	NameData	columns[FFLAG_COLUMNS]; /* as they were called then */
 	fflag_source source;		/* today's tables, if open */
-}			as_of;
+} as_of;
 
 static char *
 time_to_text(TimestampTz t)
@@ -84,7 +84,7 @@ result(int column, bool *isnull)
 
 /* Which database this is: see the column's default, in the script. */
 static Datum
-own_origin(as_of * q)
+own_origin(as_of *q)
 {
 	Relation	rel = fflag_open_relation(get_relname_relid(FFLAG_CHANGE_TABLE, q->schema));
 	Oid			type = InvalidOid;
@@ -108,7 +108,7 @@ own_origin(as_of * q)
  * another database, that one counts: it knew of the flags before.
  */
 static void
-check_moment(as_of * q)
+check_moment(as_of *q)
 {
 	fflag_command command = {.user = q->owner,.read_only = true};
 	bool		isnull;
@@ -151,7 +151,7 @@ check_moment(as_of * q)
 
 /* Refuses if what happens to a table now is not recorded. */
 static void
-check_recorded(as_of * q, Oid relid)
+check_recorded(as_of *q, Oid relid)
 {
 	/* a statement on the parent fires the parent's triggers */
 	if (has_superclass(relid))
@@ -190,7 +190,7 @@ fflag_restored_before(const char *change, const char *alias)
 
 /* The parameters of changes(): $1 to $3. */
 static void
-add_period(as_of * q, fflag_command * command)
+add_period(as_of *q, fflag_command *command)
 {
 	fflag_add_parameter(command, TIMESTAMPTZOID, TimestampTzGetDatum(q->at));
 	fflag_add_parameter(command, TIMESTAMPTZOID, TimestampTzGetDatum(q->closed_at));
@@ -205,15 +205,17 @@ add_period(as_of * q, fflag_command * command)
  * same thing before: that was of something else.
  */
 static char *
-changes(as_of * q, const char *columns, const char *key)
+changes(as_of *q, const char *columns, const char *key)
 {
-	static const char *const from = "FROM %s AS h CROSS JOIN LATERAL"
-	" (SELECT coalesce(c.at, 'infinity'::pg_catalog.timestamptz) AS at, c.origin FROM %s AS c"
-	" WHERE c.id " EQUAL " h.change OFFSET 0) AS hc WHERE %s";
-	char	   *events = psprintf(from, q->history, q->change, key);
+	char	   *events;
 	char	   *hidden = "";
 	char	   *restored = "";
 
+	/* each row's change by its key, whatever the planner thinks of its tables */
+	events = psprintf("FROM %s AS h CROSS JOIN LATERAL"
+					  " (SELECT coalesce(c.at, 'infinity'::pg_catalog.timestamptz) AS at, c.origin FROM %s AS c"
+					  " WHERE c.id " EQUAL " h.change OFFSET 0) AS hc WHERE %s",
+					  q->history, q->change, key);
 	if (q->restored)
 	{
 		restored = psprintf("WITH restored AS MATERIALIZED (SELECT hc.origin, hc.at, h.sequence %s"
@@ -230,7 +232,7 @@ changes(as_of * q, const char *columns, const char *key)
 
 /* Refuses if changes after the moment may be missing; tells of the last such. */
 static void
-complain_of_gap(as_of * q, TimestampTz until)
+complain_of_gap(as_of *q, TimestampTz until)
 {
 	ereport(ERROR,
 			errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -246,7 +248,7 @@ complain_of_gap(as_of * q, TimestampTz until)
  * feature_flag_attachment after the moment, or by its row of today.
  */
 static void
-find_tables(as_of * q)
+find_tables(as_of *q)
 {
 	enum
 	{
@@ -338,7 +340,7 @@ find_tables(as_of * q)
 
 /* The flag of this name as it was; false if there was none. */
 static bool
-read_flag_at(as_of * q, Datum name, fflag_row *row)
+read_flag_at(as_of *q, Datum name, fflag_row *row)
 {
 	fflag_command command = {.user = q->owner,.read_only = true};
 	fflag_source image = {.attached = q->attached};
@@ -388,7 +390,7 @@ read_flag_at(as_of * q, Datum name, fflag_row *row)
 
 /* Was the user on the flag's allowlist?  Both ids are canonical texts. */
 static bool
-read_listed_at(as_of * q, fflag_string flag_id, fflag_string user)
+read_listed_at(as_of *q, fflag_string flag_id, fflag_string user)
 {
 	fflag_command command = {.user = q->owner,.read_only = true};
 	bool		isnull;
@@ -425,7 +427,7 @@ read_listed_at(as_of * q, fflag_string flag_id, fflag_string user)
  * point anywhere is left in *flag.
  */
 static fflag_decision
-decide_at(as_of * q, NullableDatum name, NullableDatum id, user_type type,
+decide_at(as_of *q, NullableDatum name, NullableDatum id, user_type type,
 		  bool is_staff, bool default_value, fflag_flag *flag)
 {
 	fflag_row	row = {0};

@@ -409,9 +409,10 @@ fflag_attach(PG_FUNCTION_ARGS)
 	{
 		const char *argument = FFLAG_FLAGS + i == FFLAG_USERS ?
 		NameStr(wanted.columns[FFLAG_COLUMN_FLAG_ID]) : NULL;
-		bool		recorded = !OidIsValid(record) ||
-		fflag_is_recorded(wanted.oids[i], record);
+		bool		recorded;
 
+		recorded = !OidIsValid(record) ||
+			fflag_is_recorded(wanted.oids[i], record);
 		if (!attached && recorded &&
 			OidIsValid(fflag_find_marker(wanted.oids[i], function, argument)))
 			continue;

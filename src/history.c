@@ -64,7 +64,7 @@ typedef enum record_kind
 	KIND_FLAG,
 	KIND_USER,
 	KIND_TABLES
-}			record_kind;
+} record_kind;
 
 static const char *const kind_names[] = {
 	"", FFLAG_KIND_FLAG, FFLAG_KIND_USER, FFLAG_KIND_TABLES
@@ -92,7 +92,7 @@ typedef struct recording
 	const char *flag_id;
 	const char *user_id;
 	const char *since;			/* an expression */
-}			recording;
+} recording;
 
 char	   *fflag_actor = NULL;
 
@@ -126,9 +126,10 @@ bool
 fflag_is_recorded(Oid relid, Oid function)
 {
 	Relation	rel = fflag_open_relation(relid);
-	int16		missing = TRIGGER_TYPE_INSERT | TRIGGER_TYPE_UPDATE |
-	TRIGGER_TYPE_DELETE | TRIGGER_TYPE_TRUNCATE;
+	int16		missing;
 
+	missing = TRIGGER_TYPE_INSERT | TRIGGER_TYPE_UPDATE |
+		TRIGGER_TYPE_DELETE | TRIGGER_TYPE_TRUNCATE;
 	for (int i = 0; rel->trigdesc != NULL && i < rel->trigdesc->numtriggers; i++)
 	{
 		Trigger    *trigger = &rel->trigdesc->triggers[i];
@@ -177,7 +178,7 @@ fflag_check_stamped(Oid schema)
  * statement gets another row, with its own time.
  */
 static bool
-find_change(const recording * r, Datum *change)
+find_change(const recording *r, Datum *change)
 {
 	fflag_command command = {.user = r->owner};
 	bool		isnull;
@@ -194,7 +195,7 @@ find_change(const recording * r, Datum *change)
 }
 
 static void
-add_role(fflag_command * command, Oid role)
+add_role(fflag_command *command, Oid role)
 {
 	fflag_add_parameter(command, TEXTOID,
 						CStringGetTextDatum(GetUserNameFromId(role, false)));
@@ -205,7 +206,7 @@ add_role(fflag_command * command, Oid role)
  * the table's owner where the change is a referential action.
  */
 static void
-add_change(const recording * r, Datum change)
+add_change(const recording *r, Datum change)
 {
 	fflag_command command = {.user = r->owner};
 
@@ -226,7 +227,7 @@ add_change(const recording * r, Datum change)
 
 /* A query for the images of some rows. */
 static char *
-images(const recording * r, const char *from)
+images(const recording *r, const char *from)
 {
 	StringInfoData sql;
 
@@ -261,7 +262,7 @@ images(const recording * r, const char *from)
 
 /* A query for what is to be recorded, see the table's last six columns. */
 static char *
-changed_rows(const recording * r)
+changed_rows(const recording *r)
 {
 	bool		updates = r->kind == KIND_FLAG && !r->attached;
 	const char *image = updates ? "(%s OPERATOR(pg_catalog.-) 'updated_at'::pg_catalog.text)" : "%s";
@@ -299,7 +300,7 @@ sequence(void)
 
 /* The images, made as the owner of the table. */
 static Tuplestorestate *
-make_images(const recording * r, const char *sql)
+make_images(const recording *r, const char *sql)
 {
 	fflag_command command = {
 		.sql = sql,.relid = r->transition,.user = r->relowner,
@@ -317,7 +318,7 @@ make_images(const recording * r, const char *sql)
 
 /* What make_images() gives, as a table that SQL can name. */
 static void
-register_images(Tuplestorestate * store)
+register_images(Tuplestorestate *store)
 {
 	static const Oid types[] = {TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, JSONBOID, JSONBOID};
 	static const char *const names[] = {"name", "flag_id", "user_id", "since", "old_row", "new_row"};
@@ -339,7 +340,7 @@ register_images(Tuplestorestate * store)
 
 /* Records what the recording says.  SPI is connected. */
 static void
-record(const recording * r)
+record(const recording *r)
 {
 	fflag_command command = {.user = r->owner};
 	char	   *rows = changed_rows(r);
@@ -422,7 +423,7 @@ fflag_record_gap(Oid schema, bool attached)
  * Fills in the columns of a table, which has to be open; false if it lacks one.
  */
 static bool
-describe(recording * r, Relation rel, const NameData *columns)
+describe(recording *r, Relation rel, const NameData *columns)
 {
 	static const fflag_column of_flag[] = {FFLAG_COLUMN_NAME, FFLAG_COLUMN_ID};
 	static const fflag_column of_user[] = {FFLAG_COLUMN_FLAG_ID, FFLAG_COLUMN_USER_ID};
@@ -481,7 +482,7 @@ read_latest(Oid schema, fflag_attachment *attachment)
 
 /* The row in a transition table of feature_flag_attachment. */
 static fflag_attachment
-parse_transition(Relation rel, Tuplestorestate * store)
+parse_transition(Relation rel, Tuplestorestate *store)
 {
 	TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(rel),
 													&TTSOpsMinimalTuple);
@@ -504,7 +505,7 @@ parse_transition(Relation rel, Tuplestorestate * store)
  * them, so that all their rows are recorded here, as if they were deleted.
  */
 static void
-record_detached(const recording * tables, const fflag_attachment *attachment)
+record_detached(const recording *tables, const fflag_attachment *attachment)
 {
 	Oid			function = fflag_trigger_function(tables->schema);
 
@@ -541,7 +542,7 @@ record_detached(const recording * tables, const fflag_attachment *attachment)
 
 /* What else has to be known when the attachment changes. */
 static void
-record_tables(recording * r, const TriggerData *data)
+record_tables(recording *r, const TriggerData *data)
 {
 	fflag_attachment old;
 	fflag_attachment new;
@@ -595,7 +596,7 @@ transition_table(const char *name)
  * nothing for a trigger that somebody has put on a table of their own.
  */
 static bool
-find_table(recording * r, const TriggerData *data, bool *complete)
+find_table(recording *r, const TriggerData *data, bool *complete)
 {
 	Relation	rel = data->tg_relation;
 	Oid			relid = RelationGetRelid(rel);

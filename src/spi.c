@@ -49,7 +49,7 @@ fflag_run(const char *command, int nargs, Oid *types, Datum *values)
 
 /* Gives a command its next parameter, which is not null. */
 void
-fflag_add_parameter(fflag_command * command, Oid type, Datum value)
+fflag_add_parameter(fflag_command *command, Oid type, Datum value)
 {
 	Assert(command->nargs < FFLAG_PARAMETERS);
 	command->types[command->nargs] = type;
@@ -59,7 +59,7 @@ fflag_add_parameter(fflag_command * command, Oid type, Datum value)
 }
 
 static SPIPlanPtr
-get_plan(fflag_command * command)
+get_plan(fflag_command *command)
 {
 	uint32		hash = hash_bytes((const unsigned char *) command->sql,
 								  strlen(command->sql));
@@ -95,7 +95,7 @@ get_plan(fflag_command * command)
  * its plan.
  */
 uint64
-fflag_run_kept(fflag_command * command)
+fflag_run_kept(fflag_command *command)
 {
 	SPIExecuteOptions options = {0};
 	Oid			caller;
@@ -127,7 +127,7 @@ fflag_run_kept(fflag_command * command)
  * qualify each operator.  To compile such a one takes longer than to run it.
  */
 uint64
-fflag_run_in_catalog(fflag_command * command)
+fflag_run_in_catalog(fflag_command *command)
 {
 	int			nest_level = NewGUCNestLevel();
 	uint64		processed;

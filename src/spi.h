@@ -24,12 +24,12 @@ typedef struct fflag_command
 	Oid			types[FFLAG_PARAMETERS];
 	Datum		values[FFLAG_PARAMETERS];
 	char		nulls[FFLAG_PARAMETERS];
-}			fflag_command;
+} fflag_command;
 
 extern uint64 fflag_run(const char *command, int nargs, Oid *types,
 						Datum *values);
-extern void fflag_add_parameter(fflag_command * command, Oid type, Datum value);
-extern uint64 fflag_run_kept(fflag_command * command);
-extern uint64 fflag_run_in_catalog(fflag_command * command);
+extern void fflag_add_parameter(fflag_command *command, Oid type, Datum value);
+extern uint64 fflag_run_kept(fflag_command *command);
+extern uint64 fflag_run_in_catalog(fflag_command *command);
 
 #endif							/* FFLAG_SPI_H */

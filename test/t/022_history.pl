@@ -3,7 +3,7 @@
 # asked, on the primary, on a standby, after dumps and restores of each kind, and after a restored
 # database has been dumped and restored again.
 #
-#   FFLAG_HISTORY_QUESTIONS   how many answers to write down (4000)
+#   FFLAG_HISTORY_QUESTIONS   how many answers to write down (1500)
 #   FFLAG_HISTORY_SEED        seed of the random choices (by the clock); repeats them
 #
 # All of it is done by one process, one step after the other, so that an answer belongs to its
@@ -17,7 +17,7 @@ use PostgreSQL::Test::Utils;
 use FflagTest;
 use Test::More;
 
-my $wanted = $ENV{FFLAG_HISTORY_QUESTIONS} // 4000;
+my $wanted = $ENV{FFLAG_HISTORY_QUESTIONS} // 1500;
 my $seed = $ENV{FFLAG_HISTORY_SEED} // time() % 1_000_000;
 note "seed $seed";
 srand $seed;
@@ -203,20 +203,65 @@ check($standby, 'original', 'standby');
 
 # ---- dump and restore
 
-sub restore
+sub new_database
 {
-	my ($from, $to, @how) = @_;
-	$primary->command_ok([ 'pg_dump', '-Fc', '-f', "$dir/$to", $from ], "$to: pg_dump");
-	$primary->safe_psql('postgres', "CREATE DATABASE $to TEMPLATE template0");
-	$primary->command_ok([ 'pg_restore', '-e', '-d', $to, @how, "$dir/$to" ], "$to: pg_restore @how");
+	my ($database) = @_;
+	$primary->safe_psql('postgres', "CREATE DATABASE $database TEMPLATE template0");
 	return;
 }
 
-restore('original', 'restored');
+sub dump_to
+{
+	my ($file, $from, @how) = @_;
+	return $primary->command_ok([ 'pg_dump', @how, '-f', "$dir/$file", $from ], "$file: pg_dump @how");
+}
+
+sub restore
+{
+	my ($to, $file, @how) = @_;
+	return $primary->command_ok([ 'pg_restore', '-e', '-d', $to, @how, "$dir/$file" ], "$to: pg_restore @how");
+}
+
+# for the data alone, later: databases that begin their own history while the old one goes on
+dump_to('schema', 'original', '-Fc', '--schema-only');
+for my $database ('data_only', 'disabled')
+{
+	new_database($database);
+	restore($database, 'schema');
+}
+work('original', $wanted / 8);
+$primary->safe_psql('original', 'SELECT fflag_detach() FROM feature_flag_attachment');
+dump_to('data', 'original', '-Fc', '--data-only');
+restore('data_only', 'data');
+restore('disabled', 'data', '--disable-triggers');
+$primary->safe_psql('original', q{SELECT fflag_attach('uuid_flag', 'uuid_user')});
+check($primary, $_, $_) for 'data_only', 'disabled';
+work('data_only', 100);
+check($primary, 'data_only', 'data only, and changed');
+is($primary->safe_psql('data_only', q{SELECT count(*) FROM fflag_history() WHERE what = 'flag created' AND at >
+	(SELECT max(at) FROM feature_flag_change WHERE begins) AND application_name = 'pg_restore'}), 0, 'data only: no flag seems to be created by the restore');
+
+# all of it, with tables attached
+dump_to('custom', 'original', '-Fc');
+new_database('restored');
+restore('restored', 'custom');
 check($primary, 'restored', 'restored');
-work('restored', $wanted / 4);
+dump_to('plain', 'original');
+new_database('plain');
+$primary->command_ok([ 'psql', '-Xq', '-v', 'ON_ERROR_STOP=1', '-f', "$dir/plain", 'plain' ], 'plain: psql');
+check($primary, 'plain', 'plain');
+dump_to('directory', 'original', '-Fd');
+new_database('parallel');
+my ($commands) = code_blocks('docs/operations.md', 'sh');
+system_or_bail('sh', '-ec', "cd $dir; export PGHOST=" . $primary->host . ' PGPORT=' . $primary->port . "; $commands");
+check($primary, 'parallel', 'parallel');
+
+# and again: the history of two databases
+work('restored', $wanted / 8);
 check($primary, 'restored', 'restored, and changed');
-restore('restored', 'again', '--single-transaction');
+dump_to('again', 'restored', '-Fc');
+new_database('again');
+restore('again', 'again', '--single-transaction');
 check($primary, 'again', 'restored again');
 work('again', 100);
 check($primary, 'again', 'restored again, and changed');
