@@ -73,6 +73,10 @@ my @changes = (
 	sub { sprintf q{WITH d AS (DELETE FROM feature_flag WHERE name = '%s' RETURNING *)
 		INSERT INTO feature_flag (id, name, enabled, rollout_percentage) SELECT id, '%s', true, 33 FROM d ON CONFLICT DO NOTHING}, flag(), flag() },
 	sub { sprintf q{UPDATE feature_flag f SET id = f.id + 1000 WHERE name = '%s' AND NOT EXISTS (SELECT FROM feature_flag_user WHERE flag_id = f.id)}, flag() },
+	sub { sprintf q{UPDATE feature_flag SET starts_at = %s, ends_at = %s WHERE name = '%s'}, one_of('NULL', q{clock_timestamp() + interval '1 s' * (random() - 0.5)}),
+		one_of('NULL', q{clock_timestamp() + interval '1 s' * (random() + 0.5)}), flag() },
+	sub { sprintf q{UPDATE feature_flag SET ramp_to = %s, ramp_starts_at = clock_timestamp() + interval '1 s' * (random() - 0.5),
+		ramp_ends_at = clock_timestamp() + interval '1 s' * (random() + 0.5) WHERE name = '%s'}, one_of(0, 33.333, 100), flag() },
 	sub { sprintf q{UPDATE feature_flag SET enabled = true, description = description || 'x' WHERE name = '%s'}, flag() },
 	sub { sprintf q{UPDATE feature_flag SET metadata = metadata || '{"a": 1}' WHERE name = '%s'}, flag() },
 	(sub { sprintf q{INSERT INTO feature_flag_user (flag_id, user_id) SELECT id, '%s' FROM feature_flag WHERE name = '%s' ON CONFLICT DO NOTHING}, user(), flag() }) x 3,
@@ -112,7 +116,7 @@ sub try
 sub write_down
 {
 	$asker->do(q{INSERT INTO question SELECT t, s.*, e::text
-		FROM (SELECT clock_timestamp() AS t) AS now, (SELECT * FROM subject ORDER BY random() LIMIT 12) AS s,
+		FROM (SELECT statement_timestamp() AS t) AS now, (SELECT * FROM subject ORDER BY random() LIMIT 12) AS s,
 			LATERAL fflag_explain(s.name, s.user_id, s.is_staff, s.default_value) AS e});
 	return;
 }
