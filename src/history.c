@@ -15,11 +15,10 @@
  * column's type may have a cast to json, which is code of somebody's.  Nobody
  * else's rights are lent to it.
  *
- * Traps: the number of a transaction means nothing in a database that a dump has
- * come to, so that a transaction finds its row among those that have no time
- * yet.  A trigger of the user's may run statements in the middle of another,
- * which end first; their order is that in which they began.  A referential
- * action runs as somebody else than who deletes the flag.
+ * Traps: the number of a transaction alone means nothing in a database that a dump
+ * has come to.  A trigger of the user's may run statements in the middle of
+ * another, which end first; their order is that in which they began.  A
+ * referential action runs as somebody else than who deletes the flag.
  *
  * Copyright (c) 2026, fflag contributors
  */
@@ -45,6 +44,7 @@
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 #include "utils/tuplestore.h"
+#include "utils/uuid.h"
 
 #include "attachment.h"
 #include "catalog.h"
@@ -173,25 +173,55 @@ fflag_check_stamped(Oid schema)
 /* ---- who ---- */
 
 /*
- * The row of this transaction in feature_flag_change, if it has one that has no
- * time yet.  SET CONSTRAINTS IMMEDIATE gives it one at once; then the next
- * statement gets another row, with its own time.
+ * The row that this session has last added to feature_flag_change.  It is that of
+ * the current transaction if it has this local id, unless a savepoint has been
+ * rolled back; the table tells.
  */
-static bool
+static struct
+{
+	LocalTransactionId lxid;
+	pg_uuid_t	id;
+}			last_change;
+
+typedef enum change_state
+{
+	CHANGE_NEW,					/* there is no row yet */
+	CHANGE_OPEN,				/* there is, without a time */
+	CHANGE_STAMPED				/* SET CONSTRAINTS IMMEDIATE, or the commit */
+} change_state;
+
+/* The transaction's row in feature_flag_change, or an id for a new one. */
+static change_state
 find_change(const recording *r, Datum *change)
 {
 	fflag_command command = {.user = r->owner};
 	bool		isnull;
 
-	command.sql = psprintf("SELECT id FROM %s"
-						   " WHERE transaction " EQUAL " pg_catalog.pg_current_xact_id()"
-						   " AND at IS NULL AND NOT begins",
-						   r->change);
-	if (fflag_run_kept(&command) == 0)
-		return false;
-	*change = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1,
-							&isnull);
-	return !isnull;
+	if (last_change.lxid == MyLocalTransactionId)
+	{
+		*change = UUIDPGetDatum(&last_change.id);
+		fflag_add_parameter(&command, UUIDOID, *change);
+		command.sql = psprintf("SELECT at IS NULL FROM %s WHERE id " EQUAL " $1"
+							   " AND transaction " EQUAL " pg_catalog.pg_current_xact_id()",
+							   r->change);
+		if (fflag_run_kept(&command) > 0)
+			return DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc,
+											  1, &isnull)) ? CHANGE_OPEN : CHANGE_STAMPED;
+	}
+	*change = OidFunctionCall0(F_GEN_RANDOM_UUID);
+	return CHANGE_NEW;
+}
+
+/* Gives a change the time of now. */
+static void
+stamp(const char *table, Oid owner, Datum change)
+{
+	fflag_command command = {.user = owner};
+
+	fflag_add_parameter(&command, UUIDOID, change);
+	command.sql = psprintf("UPDATE %s SET at = pg_catalog.clock_timestamp() WHERE id " EQUAL " $1",
+						   table);
+	fflag_run_kept(&command);
 }
 
 static void
@@ -221,6 +251,18 @@ add_change(const recording *r, Datum change)
 						   " VALUES ($1, $2, $3, $4, $5)",
 						   r->change);
 	fflag_run_kept(&command);
+	last_change.id = *DatumGetUUIDP(change);
+	last_change.lxid = MyLocalTransactionId;
+}
+
+/* Called when something has been recorded for a change that find_change() gave. */
+static void
+note_change(const recording *r, Datum change, change_state state)
+{
+	if (state == CHANGE_NEW)
+		add_change(r, change);
+	else if (state == CHANGE_STAMPED)
+		stamp(r->change, r->owner, change);
 }
 
 /* ---- what ---- */
@@ -347,7 +389,7 @@ record(const recording *r)
 	int64		order = sequence();
 	Tuplestorestate *store = NULL;
 	Datum		change;
-	bool		found;
+	change_state state;
 
 	/*
 	 * what a table held may have been committed after this transaction's
@@ -371,9 +413,7 @@ record(const recording *r)
 	else
 		command.relid = r->transition;
 
-	found = find_change(r, &change);
-	if (!found)
-		change = OidFunctionCall0(F_GEN_RANDOM_UUID);
+	state = find_change(r, &change);
 	fflag_add_parameter(&command, UUIDOID, change);
 	fflag_add_parameter(&command, INT8OID, Int64GetDatum(order));
 	fflag_add_parameter(&command, TEXTOID, CStringGetTextDatum(kind_names[r->kind]));
@@ -383,8 +423,8 @@ record(const recording *r)
 						   " name, flag_id, user_id, since, old_row, new_row)"
 						   " SELECT $1, $2, $3, $4, $5, r.* FROM (%s) AS r",
 						   r->history, rows);
-	if (fflag_run_kept(&command) > 0 && !found)
-		add_change(r, change);
+	if (fflag_run_kept(&command) > 0)
+		note_change(r, change, state);
 	if (store != NULL)
 	{
 		SPI_unregister_relation(ROWS);
@@ -399,13 +439,11 @@ fflag_record_gap(Oid schema, bool attached)
 	recording	r = {.schema = schema};
 	fflag_command command = {0};
 	Datum		change;
-	bool		found;
+	change_state state;
 
 	r.owner = fflag_locate_history(schema, &r.history, &r.change);
 	command.user = r.owner;
-	found = find_change(&r, &change);
-	if (!found)
-		change = OidFunctionCall0(F_GEN_RANDOM_UUID);
+	state = find_change(&r, &change);
 	fflag_add_parameter(&command, UUIDOID, change);
 	fflag_add_parameter(&command, INT8OID, Int64GetDatum(sequence()));
 	fflag_add_parameter(&command, BOOLOID, BoolGetDatum(attached));
@@ -413,8 +451,7 @@ fflag_record_gap(Oid schema, bool attached)
 						   " VALUES ($1, $2, '" FFLAG_KIND_GAP "', $3, 'gap')",
 						   r.history);
 	fflag_run_kept(&command);
-	if (!found)
-		add_change(&r, change);
+	note_change(&r, change, state);
 }
 
 /* ---- of which table ---- */
@@ -721,7 +758,6 @@ PG_FUNCTION_INFO_V1(fflag_stamp);
 Datum
 fflag_stamp(PG_FUNCTION_ARGS)
 {
-	fflag_command command = {0};
 	Relation	rel;
 	Datum		id;
 
@@ -729,12 +765,7 @@ fflag_stamp(PG_FUNCTION_ARGS)
 		PG_RETURN_POINTER(NULL);
 	rel = ((TriggerData *) fcinfo->context)->tg_relation;
 	SPI_connect();
-	command.user = rel->rd_rel->relowner;
-	fflag_add_parameter(&command, UUIDOID, id);
-	command.sql = psprintf("UPDATE %s SET at = pg_catalog.clock_timestamp()"
-						   " WHERE id " EQUAL " $1 AND at IS NULL",
-						   fflag_relation_name(RelationGetRelid(rel)));
-	fflag_run_kept(&command);
+	stamp(fflag_relation_name(RelationGetRelid(rel)), rel->rd_rel->relowner, id);
 	SPI_finish();
 	PG_RETURN_POINTER(NULL);
 }
