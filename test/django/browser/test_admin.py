@@ -154,7 +154,7 @@ class AdminTest(TransactionTestCase):
         self.open_list()
         self.screenshot("admin-list.png", 790)
         self.open_flag()
-        self.screenshot("admin-flag.png", 1000)
+        self.screenshot("admin-flag.png", 1300)
         self.find(".select2-selection__choice[title=alice] .select2-selection__choice__remove").click()
         self.find(".select2-search__field").send_keys(Keys.ESCAPE)  # closes the list of users, it may cover what follows
         self.save()
