@@ -56,15 +56,17 @@ run "CREATE TABLE users AS
   SELECT id::bigint, 'user ' || id AS name, id % 1000 = 0 AS is_staff
   FROM generate_series(1, 100000) AS id;"
 
-title 'A flag is registered, and ramped from 1% to 100%'
+title 'A flag goes from 0% to 100% in a week, by itself'
 run "SELECT fflag_register('new_checkout', enabled => true,
   rollout_percentage => 0);"
-printf '\n%s    SELECT fflag_rollout(%snew_checkout%s, percent);\n' "$dim" "'" "'"
-printf '    SELECT count(*) FROM users WHERE fflag_enabled(%snew_checkout%s, id);%s\n\n' "'" "'" "$reset"
-for percent in 1 5 10 25 50 75 99.5 100; do
-	value "SELECT fflag_rollout('new_checkout', $percent)" >/dev/null
+run "SELECT fflag_ramp('new_checkout', 100, '7 days');"
+printf '\n%s    SELECT count(*) FROM users WHERE fflag_enabled(%snew_checkout%s, id);%s\n\n' "$dim" "'" "'" "$reset"
+for day in 0 1 2 3 4 5 6 7; do
 	in=$(value "SELECT count(*) FROM users WHERE fflag_enabled('new_checkout', id)")
-	printf '    %5s%%  %s %6d users\n' "$percent" "$(bar "$in")" "$in"
+	printf '    day %s  %s %6d users\n' "$day" "$(bar "$in")" "$in"
+	# a day goes by: the ramp has begun a day earlier
+	value "UPDATE feature_flag SET ramp_starts_at = ramp_starts_at - interval '1 day',
+		ramp_ends_at = ramp_ends_at - interval '1 day' WHERE name = 'new_checkout'"
 done
 
 title 'A flag for staff only'
@@ -79,7 +81,7 @@ run "SELECT fflag_register('beta_search', true, 0),
 run "SELECT id, name FROM users WHERE fflag_enabled('beta_search', id);"
 
 title 'Why?'
-run "UPDATE feature_flag SET rollout_percentage = 50 WHERE name = 'new_checkout';"
+run "SELECT fflag_rollout('new_checkout', 50);"
 run "SELECT u.id, flag, e.enabled, e.rule, e.bucket,
     e.rollout_percentage AS percent
   FROM (VALUES (42), (43)) AS u (id),
@@ -119,6 +121,8 @@ here() {
 }
 question="SELECT fflag_enabled('beta_search', 7);"
 other "$question"
+here "SET fflag.actor = 'Ann';"
+export PGOPTIONS='-c fflag.actor=Ann'	# each psql is a session of its own
 here "SELECT fflag_allow('beta_search', 7);"
 other "$question"
 here "SELECT fflag_disable('beta_search');"
@@ -127,6 +131,7 @@ here "SELECT fflag_enable('beta_search');"
 other "$question"
 here "DELETE FROM feature_flag_user WHERE user_id = '7';"
 other "$question"
+other "SELECT fflag_enabled('beta_serach', 7);"
 
 title 'An override, which no other session sees'
 other_runs "SET fflag.override = 'beta_search=on';"
@@ -137,5 +142,18 @@ other_runs 'RESET fflag.override;'
 other "$question"
 printf '\\q\n' >&"$session_in"
 wait "$session_pid" 2>/dev/null || true
+
+title 'Who did that?'
+run "SELECT at::time(0), actor, session_role AS role, what, user_id,
+    old_values -> 'enabled' AS old, new_values -> 'enabled' AS new
+  FROM fflag_history('beta_search') WHERE actor IS NOT NULL;"
+
+title 'What did user 7 get after each of these changes, and why?'
+run "SELECT h.at, e.enabled, e.rule FROM fflag_history('beta_search') AS h,
+    fflag_explain_at(h.at, 'beta_search', 7) AS e
+  WHERE h.actor IS NOT NULL;"
+
+title 'Who asks for what?'
+run "SELECT name, known, evaluations, enabled FROM fflag_usage();"
 
 printf '\nThat was fflag; README.md has the rest.  The server and its folder go away now.\n'

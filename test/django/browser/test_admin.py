@@ -140,10 +140,21 @@ class AdminTest(TransactionTestCase):
         self.save()
         self.assert_answers(at_25 | {"alice": "(t,allowlist)"})
 
+        # by SQL
+        self.sessions[0].execute(
+            "UPDATE feature_flag_infra_featureflag SET description = 'Three pages in one' WHERE name = %s", [FLAG])
+        self.open_flag()
+        self.assert_history([
+            ("", "flag updated", "description: One page instead of three → Three pages in one"),
+            ("root", "user listed", str(PEOPLE["alice"])),
+            ("root", "flag updated", "rollout_percentage: 0 → 25"),
+            ("root", "flag updated", "enabled: False → True"),
+        ])
+
         self.open_list()
         self.screenshot("admin-list.png", 790)
         self.open_flag()
-        self.screenshot("admin-flag.png", 1000)
+        self.screenshot("admin-flag.png", 1300)
         self.find(".select2-selection__choice[title=alice] .select2-selection__choice__remove").click()
         self.find(".select2-search__field").send_keys(Keys.ESCAPE)  # closes the list of users, it may cover what follows
         self.save()
@@ -168,6 +179,17 @@ class AdminTest(TransactionTestCase):
                     fflag_explain(%(flag)s, id, name = 'root')
                 """, {"flag": FLAG, "names": [*PEOPLE], "ids": [*PEOPLE.values()]}).fetchall()
             self.assertEqual(dict(answers), expected)
+
+    def assert_history(self, expected):
+        """Compares who did what since the flag was created, newest first; there is nothing to click or type."""
+        field = self.find(".field-changes")
+        rows = [[cell.text for cell in row.find_elements(By.TAG_NAME, "td")]
+                for row in field.find_elements(By.CSS_SELECTOR, "tr:has(td)")]
+        *changes, created = [(actor, what, about) for _, actor, _, what, about in rows]
+        self.assertEqual(changes, expected)
+        self.assertEqual(created[:2], ("", "flag created"))
+        self.assertEqual({role for _, _, role, _, _ in rows}, {os.environ["PGUSER"]})
+        self.assertEqual(field.find_elements(By.CSS_SELECTOR, "input, textarea, select, a"), [])
 
     # ---- what a person does
 

@@ -3,9 +3,10 @@ from decimal import Decimal
 
 from django.contrib.auth.models import User
 from django.db import DatabaseError, connection, transaction
-from django.test import TestCase
+from django.test import RequestFactory, TestCase
 
 from flags.models import Flag
+from shop.actor import Middleware
 
 
 def ask(query, *parameters):
@@ -44,6 +45,10 @@ class Admin(TestCase):
         self.assertEqual(ask("SELECT rollout_percentage FROM feature_flag"), Decimal("12.5"))
         self.assertContains(self.client.get(change), "42\r\nBob Smith\r\nalice@example.com")
 
+        # who changed what, with the middleware's actor
+        for line in ("<td>user listed</td><td>3 users</td>", "<td>flag updated</td><td>description:  → x, rollout_percentage: 0 → 12.5</td>"):
+            self.assertContains(self.client.get(change), f"<td>admin</td><td>{ask('SELECT session_user')}</td>{line}")
+
         # who saves without touching the list leaves what others have added meanwhile
         with connection.cursor() as cursor:
             cursor.execute("INSERT INTO feature_flag_user (flag_id, user_id) VALUES (%s, '43')", [flag.pk])
@@ -67,6 +72,49 @@ class Admin(TestCase):
         self.post(f"/admin/flags/flag/{flag.pk}/delete/", post="yes")
         self.assertIs(self.enabled(43), False)
         self.assertEqual(ask("SELECT count(*) FROM feature_flag_user"), 0)
+
+    def test_schedule(self):
+        """a schedule and a ramp, and what is no such thing: an error in the form"""
+        flag = Flag.objects.create(name="new_checkout", enabled=True)
+        change = f"/admin/flags/flag/{flag.pk}/change/"
+
+        def page(**moments):
+            fields = {"name": "new_checkout", "enabled": "on", "rollout_percentage": "0"}
+            for name, moment in moments.items():
+                fields[f"{name}_0"], fields[f"{name}_1"] = moment.split(" ")
+            return fields
+
+        self.post(change, **page(ends_at="2001-01-01 00:00"))
+        self.assertEqual(ask("SELECT rule FROM fflag_explain('new_checkout', 42)"), "ended")
+        self.post(change, **page(starts_at="2999-01-01 00:00"))
+        self.assertEqual(ask("SELECT rule FROM fflag_explain('new_checkout', 42)"), "not_started")
+        ramp = page(ramp_starts_at="2001-01-01 00:00", ramp_ends_at="2001-01-02 00:00")
+        self.post(change, **ramp, ramp_to="100")
+        self.assertIs(self.enabled(42), True)
+        for fields, error in (
+            (page(starts_at="2001-01-02 00:00", ends_at="2001-01-02 00:00"), "would end before it starts"),
+            (ramp, "needs a percentage, a start and an end"),
+            (page() | {"ramp_to": "50"}, "needs a percentage, a start and an end"),
+            (page(ramp_starts_at="2001-01-02 00:00", ramp_ends_at="2001-01-01 00:00") | {"ramp_to": "0"},
+             "The ramp would end before it starts"),
+            (ramp | {"ramp_to": "101"}, "less than or equal to 100"),
+        ):
+            with self.subTest(error=error):
+                self.assertContains(self.client.post(change, fields), error)
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT fflag_rollout('new_checkout', 0), fflag_schedule('new_checkout', NULL, NULL)")
+        flag.refresh_from_db()
+        self.assertEqual({flag.starts_at, flag.ends_at, flag.ramp_to, flag.ramp_starts_at, flag.ramp_ends_at}, {None})
+
+    def test_functions(self):
+        """fflag's functions, with the middleware's actor"""
+        request = RequestFactory().get("/")
+        request.user = self.admin
+        with connection.cursor() as cursor:  # each statement is recorded by itself
+            cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        Flag.objects.create(name="f", enabled=True)
+        Middleware(lambda request: ask("SELECT fflag_disable('f')::text"))(request)
+        self.assertEqual(ask("SELECT array_agg(actor) FROM fflag_history('f')"), ["admin", None])
 
     def test_models(self):
         """the database has the last word: percentages, names, updated_at"""

@@ -1,24 +1,29 @@
 """The code of docs/django.md: files are imported, SQL and shell blocks run in their order."""
+import asyncio
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+from asgiref.sync import ThreadSensitiveContext, async_to_sync, sync_to_async
+from django.contrib.auth.models import AnonymousUser
 from django.db import DatabaseError, connection, transaction
 from django.db.models import F, Q
 from django.test import RequestFactory, TestCase, TransactionTestCase, tag
+from django.utils.functional import SimpleLazyObject
 from feature_flag_infra.django.models import FeatureFlag
 
 import snippets
 from shop import queries, views
 from shop.acting import acting_as
+from shop.actor import CHANGES_FLAGS, Middleware as ActorMiddleware, record_as
 from shop.flags import Middleware
 from shop.functions import FlagEnabled
 from shop.models import Order, Visitor
 from shop.overrides import override_flags
 
-from .common import OtherSession, User, ask, evaluate, make_flag, package
+from .common import FLAGS, OtherSession, User, ask, evaluate, make_flag, package
 
 HERE = Path(__file__).resolve().parents[1]
 
@@ -243,6 +248,201 @@ class Override(TransactionTestCase):
                     self.assertEqual(self.evaluate("a", "b", odd), [True, False, False])
             self.assertEqual(self.evaluate("a", "b", odd), [True, False, False])
             self.assertEqual(ask("SHOW fflag.override"), "")
+
+
+def history(name="f"):
+    """The actors and what they have done, oldest first."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT actor, what FROM fflag_history(%s)", [name])
+        return cursor.fetchall()[::-1]
+
+
+class Actor(TransactionTestCase):
+    def request(self, user, view):
+        request = RequestFactory().get("/")
+        request.user = SimpleLazyObject(user if callable(user) else lambda: User.objects.get(username=user))
+        return ActorMiddleware(view)(request)
+
+    def setUp(self):
+        for name in ("ada", "bob"):
+            User.objects.create_user(name)
+        ask("SELECT fflag_prune_history('infinity')")  # Django does not empty the history between tests
+
+    def assert_no_name_left(self):
+        self.assertEqual(ask("SELECT coalesce(current_setting('fflag.actor', true), '')"), "")
+
+    def test_ways(self):
+        """the user of the request, whichever way the flag is changed; in and outside a transaction"""
+        flag = make_flag()
+
+        def raw(request):
+            with connection.cursor() as cursor:
+                cursor.execute(f"/* */ with x as (SELECT 1)\nupdate {FLAGS} SET staff_only = true WHERE name = %s", ["f"])
+
+        def in_transaction(request):
+            with transaction.atomic():
+                FeatureFlag.objects.filter(name="f").update(rollout_percentage=5)
+                FeatureFlag.objects.filter(name="f").update(rollout_percentage=6)
+            self.assert_no_name_left()
+
+        flag.enabled = False
+        for user, view in (
+            ("ada", lambda request: flag.save()),
+            ("bob", lambda request: flag.users.add(request.user)),
+            ("ada", in_transaction),
+            ("bob", raw),
+            ("ada", lambda request: flag.users.clear()),
+            ("bob", lambda request: flag.delete()),
+        ):
+            with self.subTest(user=user):
+                before = len(history())
+                self.request(user, view)
+                changes = history()[before:]
+                self.assertTrue(changes)
+                self.assertEqual({actor for actor, _ in changes}, {user})
+                self.assert_no_name_left()
+        self.assertEqual(history()[0], (None, "flag created"))
+
+    def test_nobody(self):
+        """no actor for visitors, and for what is changed between requests over the same connection"""
+        flag = make_flag()
+        toggle = FeatureFlag.objects.filter(name="f").update
+        self.request("ada", lambda request: toggle(rollout_percentage=1))
+        toggle(rollout_percentage=2)
+        request = RequestFactory().get("/")
+        request.user = AnonymousUser()
+        ActorMiddleware(lambda request: toggle(rollout_percentage=3))(request)
+        with transaction.atomic():  # a visitor's change after a user's, in the transaction of a test, say
+            self.request("bob", lambda request: toggle(rollout_percentage=4))
+        flag.delete()
+        self.assertEqual([actor for actor, _ in history()], [None, "ada", None, None, "bob", None])
+
+    def test_failure(self):
+        """nothing stays of a request that fails; an error in a savepoint is handled as without the middleware"""
+        make_flag()
+
+        def fail(request):
+            with transaction.atomic():
+                make_flag("g")
+                raise KeyError
+
+        def handle(request):
+            with transaction.atomic():
+                with self.assertRaises(DatabaseError), transaction.atomic():
+                    make_flag()
+                make_flag("h")
+
+        with self.assertRaises(KeyError):
+            self.request("ada", fail)
+        self.assert_no_name_left()
+        self.assertEqual(connection.execute_wrappers, [])
+        self.request("bob", handle)
+        self.assertEqual(history("h"), [("bob", "flag created")])
+        self.assertEqual(history("g"), [])
+        self.assert_no_name_left()
+
+    def test_lazy(self):
+        """a request that changes no flag costs no query, and does not ask who the user is"""
+        make_flag()
+
+        def read(request):
+            FeatureFlag.objects.get(name="f")
+            ask("SELECT fflag_enabled('f', 1)")
+            User.objects.filter(username="bob").update(first_name="Bob")
+
+        with self.assertNumQueries(3):
+            self.request(lambda: self.fail("asked for the user"), read)
+
+    def test_task(self):
+        """a block of a task"""
+        with record_as(lambda: "nightly import"):
+            make_flag()
+        self.assertEqual(history(), [("nightly import", "flag created")])
+
+    def test_functions(self):
+        """fflag's functions that change flags count as statements that do, those that read do not"""
+        names = {name for name, in self.rows("SELECT proname FROM pg_proc WHERE proname ~ '^fflag_' AND prorettype <> 'trigger'::regtype")}
+        changing = {name for name in names if CHANGES_FLAGS.search(f"SELECT {name}('f')")}
+        self.assertEqual(changing, {
+            "fflag_register", "fflag_enable", "fflag_disable", "fflag_rollout", "fflag_ramp", "fflag_schedule",
+            "fflag_allow", "fflag_disallow", "fflag_attach", "fflag_detach"})
+
+    def rows(self, query):
+        with connection.cursor() as cursor:
+            cursor.execute(query)
+            return cursor.fetchall()
+
+    async def test_async(self):
+        """asynchronous views, ten at once, as Django calls them below a synchronous middleware"""
+        flags = [f"f{number}" for number in range(10)]
+
+        def make(request):
+            async def view(request):
+                await asyncio.sleep(0.01)
+                flag = await FeatureFlag.objects.acreate(name=request.path)
+                await asyncio.sleep(0.01)
+                await FeatureFlag.objects.filter(pk=flag.pk).aupdate(enabled=True)
+
+            try:
+                async_to_sync(view)(request)
+            finally:
+                connection.close()  # of this request's thread
+
+        async def ask_for(name):
+            request = RequestFactory().get(name)
+            request.user = User(username=f"user of {name}")
+            async with ThreadSensitiveContext():
+                await sync_to_async(ActorMiddleware(make))(request)
+
+        await asyncio.gather(*map(ask_for, [f"/{name}" for name in flags]))
+        for name in flags:
+            actor = f"user of /{name}"
+            found = await sync_to_async(history)(f"/{name}")
+            self.assertEqual(found, [(actor, "flag created"), (actor, "flag updated")])
+
+
+class HistoryInAdmin(TransactionTestCase):
+    def test_history(self):
+        """a flag's page shows who changed it, by the admin and by SQL, to a role with the page's privilege"""
+        grant = re.search(r"`(GRANT EXECUTE ON FUNCTION fflag_history[^`]*) \.\.\.`", snippets.page.read_text())[1]
+        root = User.objects.create_superuser("root")
+        self.client.force_login(root)
+        flag = make_flag("new_checkout")
+        page = f"/admin/feature_flag_infra/featureflag/{flag.pk}/change/"
+        fields = {"name": "new_checkout", "enabled": "on", "rollout_percentage": "25", "users": [root.pk]}
+        self.assertEqual(self.client.post(page, fields).status_code, 302)
+        with connection.cursor() as cursor:
+            cursor.execute(f"UPDATE {FLAGS} SET description = '<b>'")
+            cursor.execute("INSERT INTO auth_user SELECT id, '', NULL, false, 'u' || id, '', '', '', false, true, now() FROM generate_series(101, 102) AS id")
+            cursor.execute(f"INSERT INTO {FLAGS}_users (featureflag_id, user_id) SELECT {flag.pk}, generate_series(101, 102)")
+        role = ask("SELECT session_user")
+        time = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
+        lines = [
+            ("", "user listed", "2 users"),
+            ("", "flag updated", "description:  → &lt;b&gt;"),
+            ("root", "user listed", str(root.pk)),
+            ("root", "flag updated", "rollout_percentage: 0 → 25"),
+            ("", "flag created", ".*, name: new_checkout, .*"),
+        ]
+        table = "".join(
+            f"<tr><td>{time}</td><td>{actor}</td><td>{role}</td><td>{what}</td><td>{about}</td></tr>"
+            for actor, what, about in lines
+        )
+        self.assertRegex(self.client.get(page).content.decode(), f"{table}</table>")
+        self.assertContains(self.client.get("/admin/feature_flag_infra/featureflag/add/"), "</th></tr></table>")
+
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("CREATE ROLE regress_fflag_shop")
+            cursor.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO regress_fflag_shop")
+            cursor.execute("REVOKE ALL ON feature_flag_change, feature_flag_history FROM regress_fflag_shop")
+            cursor.execute("SET LOCAL ROLE regress_fflag_shop")
+            with self.assertRaisesMessage(DatabaseError, "permission denied for function fflag_history"), transaction.atomic():
+                self.client.get(page)
+            cursor.execute("RESET ROLE")
+            cursor.execute(f"{grant} regress_fflag_shop")
+            cursor.execute("SET LOCAL ROLE regress_fflag_shop")
+            self.assertContains(self.client.get(page), "rollout_percentage: 0 → 25")
+            transaction.set_rollback(True)
 
 
 class NoLeak(TransactionTestCase):

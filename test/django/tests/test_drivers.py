@@ -11,10 +11,11 @@ from uuid import UUID
 
 import psycopg2
 from asgiref.sync import sync_to_async
-from django.db import OperationalError, ProgrammingError, connection
-from django.test import AsyncRequestFactory, TransactionTestCase, tag
+from django.db import OperationalError, ProgrammingError, connection, connections
+from django.test import AsyncRequestFactory, RequestFactory, TransactionTestCase, tag
 
 from shop import async_views
+from shop.actor import Middleware as ActorMiddleware
 from shop.flags import FflagProvider
 
 from .common import FeatureFlag, User, ask, evaluate, make_flag, package
@@ -207,6 +208,15 @@ server_round_robin = 1
             client.settings_dict["DISABLE_SERVER_SIDE_CURSORS"] = True
             self.addCleanup(client.close)
             self.clients.append(client)
+        self.wait_for_pool(folder)
+        for client in self.clients[:3]:  # three at a time open three sessions
+            client.set_autocommit(False)
+            ask("SELECT 1", using=client)
+        for client in self.clients[:3]:
+            client.commit()
+            client.set_autocommit(True)
+
+    def wait_for_pool(self, folder):
         for attempt in range(100):
             try:
                 self.clients[0].ensure_connection()
@@ -220,12 +230,6 @@ server_round_robin = 1
         """100 changes, each seen at once through pgbouncer by six clients on three sessions"""
         user = User.objects.create(username="a")
         flag = make_flag(rollout_percentage=0)
-        for client in self.clients[:3]:  # three at a time open three sessions
-            client.set_autocommit(False)
-            ask("SELECT 1", using=client)
-        for client in self.clients[:3]:
-            client.commit()
-            client.set_autocommit(True)
         sessions = set()
         for number in range(100):
             enabled = number % 2 == 0
@@ -238,3 +242,31 @@ server_round_robin = 1
                 self.assertIs(evaluate("f", user, using=client), enabled)
                 sessions.add(ask("SELECT pg_backend_pid()", using=client))
         self.assertEqual(len(sessions), 3)
+
+    def test_actor(self):
+        """requests of six users in turn, over three sessions, are recorded under their own names"""
+        users = [User(username=f"u{i}") for i in range(6)]
+        flag = make_flag()
+        ask("SELECT fflag_prune_history('infinity')")
+        self.addCleanup(connections.__setitem__, "default", connections["default"])
+        sessions, expected = set(), []
+        for number in range(60):
+            request = RequestFactory().get("/")
+            request.user = users[number % 5]
+            connections["default"] = self.clients[number % 6]
+
+            def toggle(request):
+                FeatureFlag.objects.filter(pk=flag.pk).update(enabled=number % 2)
+
+            if number % 4 == 3:  # without a request
+                toggle(None)
+                expected.append(None)
+            else:
+                ActorMiddleware(toggle)(request)
+                expected.append(request.user.username)
+            for client in self.clients:
+                self.assertIn(ask("SELECT current_setting('fflag.actor', true)", using=client), (None, ""))
+                sessions.add(ask("SELECT pg_backend_pid()", using=client))
+        self.assertEqual(len(sessions), 3)
+        query = "SELECT array_agg(actor) FROM (SELECT actor FROM fflag_history('f') ORDER BY at) AS h"
+        self.assertEqual(ask(query), expected)
