@@ -1,6 +1,6 @@
 --
 -- History: who changed a flag, what it was, what a user got at some moment.
--- Answers at many random moments are for test/t/022_history.pl.
+-- Answers at many random moments are for test/t/024_history.pl.
 --
 CREATE EXTENSION fflag;
 CREATE TABLE moment (n int, at timestamptz);
