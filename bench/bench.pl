@@ -343,6 +343,35 @@ for (['a writer is open', $stay_open], ['ten entries a second come to another li
 }
 $db->do('TRUNCATE feature_flag_user');
 
+# ---- what the history costs those who change flags
+
+$db->do(q{SELECT fflag_register('changed', true, 10)});
+$db->do("COPY (SELECT f.id, n FROM feature_flag f, generate_series(1, $few * 10) AS n WHERE f.name = 'changed') TO '$dir/users.copy'");
+$db->do($_) for ('ALTER TABLE feature_flag_user DISABLE TRIGGER fflag_record_truncate', 'ALTER SYSTEM SET fsync = on', 'SELECT pg_reload_conf()');
+
+# Runs the command so many times, recorded or not.
+sub changing
+{
+	my ($table, $recorded, $command, $times) = @_;
+	return sub {
+		$db->do('TRUNCATE feature_flag_user, feature_flag_history, feature_flag_change');
+		$db->do(sprintf 'ALTER TABLE %s %s TRIGGER %s', $table, $recorded ? 'ENABLE' : 'DISABLE', $_) for qw(fflag_record_insert fflag_record_update);
+		$db->do('CHECKPOINT');
+		my $begun = time;
+		$db->do($command) for (1 .. $times);
+		return time - $begun;
+	};
+}
+
+for ([ "COPY of @{[ $few * 10 ]} users into a list", 'feature_flag_user', "COPY feature_flag_user (flag_id, user_id) FROM '$dir/users.copy'", 1, 1.4 ],
+	[ 'UPDATE of a flag, and its commit', 'feature_flag', q{UPDATE feature_flag SET enabled = NOT enabled WHERE name = 'changed'}, 300, 2 ])
+{
+	my ($name, $table, $command, $times, $reach) = @$_;
+	case($name, changing($table, 1, $command, $times), 'without the history', changing($table, 0, $command, $times), $reach, 1,
+		sub { sprintf '%.2f ms each', $_[0] / $times * 1e3 });
+}
+$db->do($_) for ('TRUNCATE feature_flag_user', 'ALTER SYSTEM RESET fsync', 'SELECT pg_reload_conf()');
+
 # ---- many flags
 
 progress('creating 100,000 flags');
