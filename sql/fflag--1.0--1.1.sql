@@ -106,7 +106,7 @@ CREATE TABLE @extschema@.feature_flag_change (
 	CONSTRAINT feature_flag_change_pkey PRIMARY KEY (id)
 );
 
--- one row at most for each open transaction; a transaction finds its own here
+-- transactions that are open, or were committed without a time
 CREATE INDEX feature_flag_change_transaction_idx
 	ON @extschema@.feature_flag_change (transaction) WHERE at IS NULL;
 CREATE INDEX feature_flag_change_at_idx

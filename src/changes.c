@@ -11,27 +11,31 @@
 #include "executor/spi.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
 
 #include "catalog.h"
 #include "history.h"
+#include "read.h"
 #include "snapshot.h"
 #include "spi.h"
 
 /*
  * The changes of flags as people read them.  $1 is a flag's name or null, $2
- * whether users are told one by one.  In order: the history's two tables; when
- * a change was a restore; today's flags; what leaves out rows that have come twice.
+ * whether users are told one by one, $3 to $5 are today's flags.  In order: the
+ * history's two tables; when a change was a restore; what leaves out rows that
+ * have come twice.
  *
  * What one UPDATE has taken from one name and given to another, with the same
  * id, is a flag renamed.
  */
 static const char *const listing =
-"WITH c AS (SELECT c.*, coalesce(c.at, 'infinity') AS moment,"
+"WITH today AS (SELECT attached, id, name COLLATE \"C\" AS name FROM unnest($3, $4, $5) AS t (attached, id, name)),"
+" c AS (SELECT c.*, coalesce(c.at, 'infinity') AS moment,"
 "  %3$s AS restored_before FROM %2$s AS c WHERE NOT c.begins),"
-" h AS (SELECT %5$s h.*, c.moment FROM %1$s AS h JOIN c ON c.id = h.change"
+" h AS (SELECT %4$s h.*, c.moment FROM %1$s AS h JOIN c ON c.id = h.change"
 "  WHERE h.operation <> 'detach' AND (h.since < c.restored_before) IS NOT TRUE),"
 /* changes of flags, those of a renamed one put together */
 " paired AS (SELECT *, lead(name) OVER same AS new_name, lead(new_row) OVER same AS renamed_row, lag(name) OVER same AS other_name"
@@ -65,7 +69,7 @@ static const char *const listing =
 " line AS (SELECT change, sequence, moment, what, name, NULL::text AS user_id, NULL::bigint AS users, old_row, new_row"
 "  FROM flag WHERE $1 IS NULL OR $1 IN (old_name, name)"
 " UNION ALL SELECT l.change, l.sequence, l.moment, l.what, coalesce(l.name, today.name), l.user_id, l.users, NULL, NULL"
-"  FROM named AS l LEFT JOIN (%4$s) AS today ON today.id = l.flag_id AND today.attached = l.attached"
+"  FROM named AS l LEFT JOIN today ON today.id = l.flag_id AND today.attached = l.attached"
 "  WHERE l.what IS NOT NULL AND ($1 IS NULL OR coalesce(l.name, today.name) = $1)"
 " UNION ALL SELECT change, sequence, moment, CASE WHEN kind = 'gap' THEN 'history interrupted'"
 "   WHEN old_row IS NULL THEN 'tables attached' WHEN new_row IS NULL THEN 'tables detached' ELSE 'attachment updated' END,"
@@ -80,24 +84,59 @@ static const char *const listing =
 
 #define HISTORY_COLUMNS 11
 
-/* Today's flags, in SQL: of our own table, and of an attached one. */
-static char *
-todays_flags(Oid schema)
+/* Today's flags: three arrays for the listing. */
+typedef struct flag_arrays
 {
-	static const char *const query = "SELECT %s AS attached, %s::text AS id, %s::text COLLATE \"C\" AS name FROM ONLY %s";
-	fflag_source own = fflag_locate_own(schema);
-	fflag_source source;
-	char	   *result = psprintf(query, "false", "id", "name",
-								  fflag_relation_name(own.tables[FFLAG_FLAGS].relid));
+	bool		attached;
+	ArrayBuildState *attacheds;
+	ArrayBuildState *ids;
+	ArrayBuildState *names;
+} flag_arrays;
 
-	if (fflag_attached_name(schema, fflag_active_snapshot()) == NULL)
-		return result;
-	source = fflag_locate(schema, fflag_active_snapshot());
-	return psprintf("%s UNION ALL %s", result,
-					psprintf(query, "true",
-							 quote_identifier(NameStr(source.columns[FFLAG_COLUMN_ID])),
-							 quote_identifier(NameStr(source.columns[FFLAG_COLUMN_NAME])),
-							 fflag_relation_name(source.tables[FFLAG_FLAGS].relid)));
+static Datum
+to_text(fflag_string s)
+{
+	return PointerGetDatum(cstring_to_text_with_len(s.data, s.len));
+}
+
+static bool
+add_flag(const fflag_row *row, void *arg)
+{
+	flag_arrays *flags = arg;
+
+	flags->attacheds = accumArrayResult(flags->attacheds, BoolGetDatum(flags->attached),
+										false, BOOLOID, CurrentMemoryContext);
+	flags->ids = accumArrayResult(flags->ids, to_text(row->id), false, TEXTOID,
+								  CurrentMemoryContext);
+	flags->names = accumArrayResult(flags->names, to_text(row->name), false, TEXTOID,
+									CurrentMemoryContext);
+	return true;
+}
+
+/*
+ * Reads them as evaluation does, of our own table and of an attached one.  A
+ * query would run code of its owner's, in an index for one, as the history's.
+ */
+static void
+add_todays_flags(fflag_command *command, Oid schema)
+{
+	Snapshot	snapshot = fflag_active_snapshot();
+	fflag_source source = fflag_locate_own(schema);
+	flag_arrays flags = {0};
+
+	flags.attacheds = initArrayResult(BOOLOID, CurrentMemoryContext, false);
+	flags.ids = initArrayResult(TEXTOID, CurrentMemoryContext, false);
+	flags.names = initArrayResult(TEXTOID, CurrentMemoryContext, false);
+	fflag_read_flags(&source, snapshot, add_flag, &flags);
+	if (fflag_attached_name(schema, snapshot) != NULL)
+	{
+		flags.attached = true;
+		source = fflag_locate(schema, snapshot);
+		fflag_read_flags(&source, snapshot, add_flag, &flags);
+	}
+	fflag_add_parameter(command, BOOLARRAYOID, makeArrayResult(flags.attacheds, CurrentMemoryContext));
+	fflag_add_parameter(command, TEXTARRAYOID, makeArrayResult(flags.ids, CurrentMemoryContext));
+	fflag_add_parameter(command, TEXTARRAYOID, makeArrayResult(flags.names, CurrentMemoryContext));
 }
 
 /* Has the history of another database come here? */
@@ -132,10 +171,10 @@ fflag_history(PG_FUNCTION_ARGS)
 		command.nulls[0] = 'n';
 	fflag_add_parameter(&command, BOOLOID,
 						BoolGetDatum(!PG_ARGISNULL(1) && PG_GETARG_BOOL(1)));
+	add_todays_flags(&command, schema);
 	restored = has_other_origins(change, command.user);
 	command.sql = psprintf(listing, history, change,
 						   restored ? fflag_restored_before(change, "c") : "NULL::timestamptz",
-						   todays_flags(schema),
 						   restored ? "DISTINCT ON (h.change, h.sequence, h.kind, h.attached, h.operation, h.name, h.flag_id, h.user_id)" : "");
 	fflag_run_in_catalog(&command);
 	for (uint64 i = 0; i < SPI_processed; i++)

@@ -15,84 +15,43 @@
  * column's type may have a cast to json, which is code of somebody's.  Nobody
  * else's rights are lent to it.
  *
- * Traps: the number of a transaction means nothing in a database that a dump has
- * come to, so that a transaction finds its row among those that have no time
- * yet.  A trigger of the user's may run statements in the middle of another,
- * which end first; their order is that in which they began.  A referential
- * action runs as somebody else than who deletes the flag.
+ * Traps: the number of a transaction alone means nothing in a database that a dump
+ * has come to.  A trigger of the user's may run statements in the middle of
+ * another, which end first; their order is that in which they began.  A
+ * referential action runs as somebody else than who deletes the flag.
  *
  * Copyright (c) 2026, fflag contributors
  */
 #include "postgres.h"
 
-#include "access/htup_details.h"
 #include "access/table.h"
 #include "access/xact.h"
-#include "catalog/pg_proc.h"
 #include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
 #include "executor/tstoreReceiver.h"
-#include "executor/tuptable.h"
 #include "miscadmin.h"
-#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
-#include "utils/syscache.h"
 #include "utils/tuplestore.h"
+#include "utils/uuid.h"
 
-#include "attachment.h"
 #include "catalog.h"
 #include "compat.h"
 #include "history.h"
-#include "layout.h"
 #include "spi.h"
 
-#define RECORD_FUNCTION "fflag_record"
 #define ROWS "fflag_rows"		/* images that are still to be recorded */
 #define EQUAL "OPERATOR(pg_catalog.=)"
 
-/* What a table has, as feature_flag_history says it. */
-typedef enum record_kind
-{
-	KIND_NONE,
-	KIND_FLAG,
-	KIND_USER,
-	KIND_TABLES
-} record_kind;
-
-static const char *const kind_names[] = {
+const char *const fflag_kind_names[] = {
 	"", FFLAG_KIND_FLAG, FFLAG_KIND_USER, FFLAG_KIND_TABLES
 };
-
-/* A statement that changes a table whose changes are recorded. */
-typedef struct recording
-{
-	Oid			schema;			/* of the extension */
-	Oid			owner;			/* of the history */
-	const char *history;		/* its tables, in SQL */
-	const char *change;
-	Oid			relid;
-	Oid			relowner;
-	record_kind kind;
-	bool		attached;
-	const char *operation;
-	const char *old;			/* where the rows were, in SQL, or NULL */
-	const char *new;			/* where they are, or NULL */
-	Oid			transition;		/* relid, if those are transition tables */
-	bool		latest;			/* read under the latest snapshot */
-
-	/* the columns, quoted, NULL where the kind has none */
-	const char *name;
-	const char *flag_id;
-	const char *user_id;
-	const char *since;			/* an expression */
-} recording;
 
 char	   *fflag_actor = NULL;
 
@@ -100,7 +59,7 @@ char	   *fflag_actor = NULL;
 Oid
 fflag_history_function(Oid schema)
 {
-	return fflag_own_function(schema, RECORD_FUNCTION);
+	return fflag_own_function(schema, FFLAG_RECORD_FUNCTION);
 }
 
 /*
@@ -173,25 +132,55 @@ fflag_check_stamped(Oid schema)
 /* ---- who ---- */
 
 /*
- * The row of this transaction in feature_flag_change, if it has one that has no
- * time yet.  SET CONSTRAINTS IMMEDIATE gives it one at once; then the next
- * statement gets another row, with its own time.
+ * The row that this session has last added to feature_flag_change.  It is that of
+ * the current transaction if it has this local id, unless a savepoint has been
+ * rolled back; the table tells.
  */
-static bool
-find_change(const recording *r, Datum *change)
+static struct
+{
+	LocalTransactionId lxid;
+	pg_uuid_t	id;
+}			last_change;
+
+typedef enum change_state
+{
+	CHANGE_NEW,					/* there is no row yet */
+	CHANGE_OPEN,				/* there is, without a time */
+	CHANGE_STAMPED				/* SET CONSTRAINTS IMMEDIATE, or the commit */
+} change_state;
+
+/* The transaction's row in feature_flag_change, or an id for a new one. */
+static change_state
+find_change(const fflag_recording *r, Datum *change)
 {
 	fflag_command command = {.user = r->owner};
 	bool		isnull;
 
-	command.sql = psprintf("SELECT id FROM %s"
-						   " WHERE transaction " EQUAL " pg_catalog.pg_current_xact_id()"
-						   " AND at IS NULL AND NOT begins",
-						   r->change);
-	if (fflag_run_kept(&command) == 0)
-		return false;
-	*change = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1,
-							&isnull);
-	return !isnull;
+	if (last_change.lxid == MyLocalTransactionId)
+	{
+		*change = UUIDPGetDatum(&last_change.id);
+		fflag_add_parameter(&command, UUIDOID, *change);
+		command.sql = psprintf("SELECT at IS NULL FROM %s WHERE id " EQUAL " $1"
+							   " AND transaction " EQUAL " pg_catalog.pg_current_xact_id()",
+							   r->change);
+		if (fflag_run_kept(&command) > 0)
+			return DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc,
+											  1, &isnull)) ? CHANGE_OPEN : CHANGE_STAMPED;
+	}
+	*change = OidFunctionCall0(F_GEN_RANDOM_UUID);
+	return CHANGE_NEW;
+}
+
+/* Gives a change the time of now. */
+static void
+stamp(const char *table, Oid owner, Datum change)
+{
+	fflag_command command = {.user = owner};
+
+	fflag_add_parameter(&command, UUIDOID, change);
+	command.sql = psprintf("UPDATE %s SET at = pg_catalog.clock_timestamp() WHERE id " EQUAL " $1",
+						   table);
+	fflag_run_kept(&command);
 }
 
 static void
@@ -206,7 +195,7 @@ add_role(fflag_command *command, Oid role)
  * the table's owner where the change is a referential action.
  */
 static void
-add_change(const recording *r, Datum change)
+add_change(const fflag_recording *r, Datum change)
 {
 	fflag_command command = {.user = r->owner};
 
@@ -221,13 +210,25 @@ add_change(const recording *r, Datum change)
 						   " VALUES ($1, $2, $3, $4, $5)",
 						   r->change);
 	fflag_run_kept(&command);
+	last_change.id = *DatumGetUUIDP(change);
+	last_change.lxid = MyLocalTransactionId;
+}
+
+/* Called when something has been recorded for a change that find_change() gave. */
+static void
+note_change(const fflag_recording *r, Datum change, change_state state)
+{
+	if (state == CHANGE_NEW)
+		add_change(r, change);
+	else if (state == CHANGE_STAMPED)
+		stamp(r->change, r->owner, change);
 }
 
 /* ---- what ---- */
 
 /* A query for the images of some rows. */
 static char *
-images(const recording *r, const char *from)
+images(const fflag_recording *r, const char *from)
 {
 	StringInfoData sql;
 
@@ -262,11 +263,11 @@ images(const recording *r, const char *from)
 
 /* A query for what is to be recorded, see the table's last six columns. */
 static char *
-changed_rows(const recording *r)
+changed_rows(const fflag_recording *r)
 {
-	bool		updates = r->kind == KIND_FLAG && !r->attached;
+	bool		updates = r->kind == FFLAG_RECORD_FLAG && !r->attached;
 	const char *image = updates ? "(%s OPERATOR(pg_catalog.-) 'updated_at'::pg_catalog.text)" : "%s";
-	bool		is_user = r->kind == KIND_USER;
+	bool		is_user = r->kind == FFLAG_RECORD_USER;
 
 	if (r->old == NULL)
 		return psprintf("SELECT i.name, i.flag_id, i.user_id, i.since, NULL::pg_catalog.jsonb, %s FROM (%s) AS i",
@@ -281,7 +282,7 @@ changed_rows(const recording *r)
 					" WHERE o.image IS NULL OR n.image IS NULL OR %s OPERATOR(pg_catalog.<>) %s",
 					is_user ? "CASE WHEN o.image IS NOT NULL THEN n.image END" : "n.image",
 					images(r, r->old), images(r, r->new),
-					r->kind == KIND_FLAG ? "n.name " EQUAL " o.name" :
+					r->kind == FFLAG_RECORD_FLAG ? "n.name " EQUAL " o.name" :
 					is_user ? "n.flag_id " EQUAL " o.flag_id AND n.user_id " EQUAL " o.user_id" :
 					"coalesce(n.name, '') " EQUAL " coalesce(o.name, '')",
 					psprintf(image, "o.image"), psprintf(image, "n.image"));
@@ -300,7 +301,7 @@ sequence(void)
 
 /* The images, made as the owner of the table. */
 static Tuplestorestate *
-make_images(const recording *r, const char *sql)
+make_images(const fflag_recording *r, const char *sql)
 {
 	fflag_command command = {
 		.sql = sql,.relid = r->transition,.user = r->relowner,
@@ -339,15 +340,15 @@ register_images(Tuplestorestate *store)
 }
 
 /* Records what the recording says.  SPI is connected. */
-static void
-record(const recording *r)
+void
+fflag_record_changes(const fflag_recording *r)
 {
 	fflag_command command = {.user = r->owner};
 	char	   *rows = changed_rows(r);
 	int64		order = sequence();
 	Tuplestorestate *store = NULL;
 	Datum		change;
-	bool		found;
+	change_state state;
 
 	/*
 	 * what a table held may have been committed after this transaction's
@@ -371,20 +372,18 @@ record(const recording *r)
 	else
 		command.relid = r->transition;
 
-	found = find_change(r, &change);
-	if (!found)
-		change = OidFunctionCall0(F_GEN_RANDOM_UUID);
+	state = find_change(r, &change);
 	fflag_add_parameter(&command, UUIDOID, change);
 	fflag_add_parameter(&command, INT8OID, Int64GetDatum(order));
-	fflag_add_parameter(&command, TEXTOID, CStringGetTextDatum(kind_names[r->kind]));
+	fflag_add_parameter(&command, TEXTOID, CStringGetTextDatum(fflag_kind_names[r->kind]));
 	fflag_add_parameter(&command, BOOLOID, BoolGetDatum(r->attached));
 	fflag_add_parameter(&command, TEXTOID, CStringGetTextDatum(r->operation));
 	command.sql = psprintf("INSERT INTO %s (change, sequence, kind, attached, operation,"
 						   " name, flag_id, user_id, since, old_row, new_row)"
 						   " SELECT $1, $2, $3, $4, $5, r.* FROM (%s) AS r",
 						   r->history, rows);
-	if (fflag_run_kept(&command) > 0 && !found)
-		add_change(r, change);
+	if (fflag_run_kept(&command) > 0)
+		note_change(r, change, state);
 	if (store != NULL)
 	{
 		SPI_unregister_relation(ROWS);
@@ -396,16 +395,14 @@ record(const recording *r)
 void
 fflag_record_gap(Oid schema, bool attached)
 {
-	recording	r = {.schema = schema};
+	fflag_recording r = {.schema = schema};
 	fflag_command command = {0};
 	Datum		change;
-	bool		found;
+	change_state state;
 
 	r.owner = fflag_locate_history(schema, &r.history, &r.change);
 	command.user = r.owner;
-	found = find_change(&r, &change);
-	if (!found)
-		change = OidFunctionCall0(F_GEN_RANDOM_UUID);
+	state = find_change(&r, &change);
 	fflag_add_parameter(&command, UUIDOID, change);
 	fflag_add_parameter(&command, INT8OID, Int64GetDatum(sequence()));
 	fflag_add_parameter(&command, BOOLOID, BoolGetDatum(attached));
@@ -413,279 +410,10 @@ fflag_record_gap(Oid schema, bool attached)
 						   " VALUES ($1, $2, '" FFLAG_KIND_GAP "', $3, 'gap')",
 						   r.history);
 	fflag_run_kept(&command);
-	if (!found)
-		add_change(&r, change);
+	note_change(&r, change, state);
 }
 
-/* ---- of which table ---- */
-
-/*
- * Fills in the columns of a table, which has to be open; false if it lacks one.
- */
-static bool
-describe(recording *r, Relation rel, const NameData *columns)
-{
-	static const fflag_column of_flag[] = {FFLAG_COLUMN_NAME, FFLAG_COLUMN_ID};
-	static const fflag_column of_user[] = {FFLAG_COLUMN_FLAG_ID, FFLAG_COLUMN_USER_ID};
-	const char *found[2] = {NULL, NULL};
-	Oid			type;
-
-	r->relid = RelationGetRelid(rel);
-	r->relowner = rel->rd_rel->relowner;
-	if (r->kind == KIND_TABLES)
-		return true;
-	for (int i = 0; i < 2; i++)
-	{
-		fflag_column c = r->kind == KIND_FLAG ? of_flag[i] : of_user[i];
-		const char *name = columns ? NameStr(columns[c]) : fflag_column_name(c);
-
-		if (fflag_find_column(rel, name, &type) == InvalidAttrNumber)
-			return false;
-		found[i] = pstrdup(quote_identifier(name));
-	}
-	if (r->kind == KIND_FLAG)
-	{
-		r->name = found[0];
-		r->flag_id = found[1];
-	}
-	else
-	{
-		r->flag_id = found[0];
-		r->user_id = found[1];
-	}
-	if (!r->attached &&
-		fflag_find_column(rel, "created_at", &type) != InvalidAttrNumber &&
-		type == TIMESTAMPTZOID)
-		r->since = "CASE WHEN fflag_row.created_at OPERATOR(pg_catalog.<) pg_catalog.transaction_timestamp()"
-			" THEN fflag_row.created_at END";
-	return true;
-}
-
-/* What is attached now, whatever the transaction's snapshot; false if nothing. */
-static bool
-read_latest(Oid schema, fflag_attachment *attachment)
-{
-	Oid			relid = get_relname_relid(FFLAG_ATTACHMENT_TABLE, schema);
-	Relation	rel;
-	Snapshot	latest;
-	bool		found;
-
-	if (!OidIsValid(relid))
-		return false;
-	rel = fflag_open_relation(relid);
-	latest = RegisterSnapshot(GetLatestSnapshot());
-	found = fflag_read_attachment(rel, latest, attachment);
-	UnregisterSnapshot(latest);
-	table_close(rel, AccessShareLock);
-	return found;
-}
-
-/* The row in a transition table of feature_flag_attachment. */
-static fflag_attachment
-parse_transition(Relation rel, Tuplestorestate *store)
-{
-	TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(rel),
-													&TTSOpsMinimalTuple);
-	fflag_attachment result = {0};
-
-	tuplestore_rescan(store);
-	if (tuplestore_gettupleslot(store, true, false, slot))
-	{
-		bool		should_free;
-
-		result = fflag_parse_attachment(rel, ExecFetchSlotHeapTuple(slot, true,
-																	&should_free));
-	}
-	ExecDropSingleTupleTableSlot(slot);
-	return result;
-}
-
-/*
- * Called when tables are detached.  From now on nobody records what happens to
- * them, so that all their rows are recorded here, as if they were deleted.
- */
-static void
-record_detached(const recording *tables, const fflag_attachment *attachment)
-{
-	Oid			function = fflag_trigger_function(tables->schema);
-
-	for (int i = 0; i < FFLAG_ATTACHED; i++)
-	{
-		recording	r = *tables;
-		Oid			relid = fflag_find_attached(attachment, i, function);
-		Relation	rel = NULL;
-
-		if (OidIsValid(relid))
-		{
-			/* those who are writing have to be seen */
-			LockRelationOid(relid, ShareRowExclusiveLock);
-			rel = fflag_open_relation(relid);
-		}
-		r.kind = i == 0 ? KIND_FLAG : KIND_USER;
-		r.attached = true;
-		r.operation = "detach";
-		r.transition = InvalidOid;
-		r.latest = true;
-		if (rel != NULL && describe(&r, rel, attachment->columns) &&
-			fflag_is_recorded(relid, fflag_history_function(r.schema)))
-		{
-			r.old = psprintf("ONLY %s", fflag_relation_name(relid));
-			r.new = NULL;
-			record(&r);
-		}
-		else
-			fflag_record_gap(r.schema, true);
-		if (rel != NULL)
-			table_close(rel, AccessShareLock);
-	}
-}
-
-/* What else has to be known when the attachment changes. */
-static void
-record_tables(recording *r, const TriggerData *data)
-{
-	fflag_attachment old;
-	fflag_attachment new;
-
-	if (TRIGGER_FIRED_BY_DELETE(data->tg_event))
-	{
-		old = parse_transition(data->tg_relation, data->tg_oldtable);
-		record_detached(r, &old);
-	}
-	else if (TRIGGER_FIRED_BY_TRUNCATE(data->tg_event))
-	{
-		if (read_latest(r->schema, &old))
-			record_detached(r, &old);
-	}
-	else
-	{
-		new = parse_transition(data->tg_relation, data->tg_newtable);
-		if (TRIGGER_FIRED_BY_UPDATE(data->tg_event))
-			old = parse_transition(data->tg_relation, data->tg_oldtable);
-		for (int i = 0; i < FFLAG_ATTACHED; i++)
-		{
-			/* a row that has come with a dump has another database's OIDs */
-			if (TRIGGER_FIRED_BY_INSERT(data->tg_event))
-			{
-				if (fflag_find_named(&new, i) != new.oids[i])
-					r->since = "'-infinity'";
-			}
-			/* fflag_attach() changes one of them; the owner might both */
-			else if (old.oids[i] != new.oids[i] &&
-					 strcmp(old.names[i], new.names[i]) != 0)
-				fflag_record_gap(r->schema, true);
-		}
-	}
-}
-
-static bool
-is_empty(const TriggerData *data)
-{
-	return (data->tg_oldtable == NULL || tuplestore_tuple_count(data->tg_oldtable) == 0) &&
-		(data->tg_newtable == NULL || tuplestore_tuple_count(data->tg_newtable) == 0);
-}
-
-static const char *
-transition_table(const char *name)
-{
-	return name == NULL ? NULL : quote_identifier(name);
-}
-
-/*
- * Whether the table of a trigger is one whose changes are recorded.  This finds
- * nothing for a trigger that somebody has put on a table of their own.
- */
-static bool
-find_table(recording *r, const TriggerData *data, bool *complete)
-{
-	Relation	rel = data->tg_relation;
-	Oid			relid = RelationGetRelid(rel);
-	fflag_attachment attachment;
-
-	if (fflag_is_own(RelationRelationId, relid))
-	{
-		/* by the trigger's argument, for the table may have been renamed */
-		for (int i = KIND_FLAG; i <= KIND_TABLES; i++)
-		{
-			if (data->tg_trigger->tgnargs == 1 &&
-				strcmp(data->tg_trigger->tgargs[0], kind_names[i]) == 0)
-				r->kind = i;
-		}
-		*complete = r->kind != KIND_NONE && describe(r, rel, NULL);
-		return r->kind != KIND_NONE;
-	}
-	if (!read_latest(r->schema, &attachment))
-		return false;
-	for (int i = 0; i < FFLAG_ATTACHED && r->kind == KIND_NONE; i++)
-	{
-		if (relid == fflag_find_attached(&attachment, i,
-										 fflag_trigger_function(r->schema)))
-			r->kind = i == 0 ? KIND_FLAG : KIND_USER;
-	}
-	r->attached = true;
-	*complete = r->kind != KIND_NONE && describe(r, rel, attachment.columns);
-	return r->kind != KIND_NONE;
-}
-
-/* fflag_record() returns trigger */
-PG_FUNCTION_INFO_V1(fflag_record);
-
-Datum
-fflag_record(PG_FUNCTION_ARGS)
-{
-	TriggerData *data = (TriggerData *) fcinfo->context;
-	recording	r = {0};
-	bool		truncates;
-	bool		complete;
-
-	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_FOR_STATEMENT(data->tg_event) ||
-		TRIGGER_FIRED_BEFORE(data->tg_event) != TRIGGER_FIRED_BY_TRUNCATE(data->tg_event) ||
-		(TRIGGER_FIRED_AFTER(data->tg_event) &&
-		 ((data->tg_trigger->tgoldtable == NULL && !TRIGGER_FIRED_BY_INSERT(data->tg_event)) ||
-		  (data->tg_trigger->tgnewtable == NULL && !TRIGGER_FIRED_BY_DELETE(data->tg_event)))))
-		ereport(ERROR,
-				errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				errmsg("function \"%s\" was not called by an AFTER STATEMENT trigger with transition tables, or by a BEFORE TRUNCATE trigger",
-					   RECORD_FUNCTION),
-				errhint("It belongs to the tables of extension \"fflag\"."));
-
-	truncates = TRIGGER_FIRED_BY_TRUNCATE(data->tg_event);
-	if (!truncates && is_empty(data))
-		PG_RETURN_POINTER(NULL);
-
-	r.schema = fflag_extension_schema(fcinfo->flinfo->fn_oid);
-	if (!find_table(&r, data, &complete))
-		PG_RETURN_POINTER(NULL);
-	r.owner = fflag_locate_history(r.schema, &r.history, &r.change);
-	r.operation = TRIGGER_FIRED_BY_INSERT(data->tg_event) ? "insert" :
-		TRIGGER_FIRED_BY_UPDATE(data->tg_event) ? "update" :
-		TRIGGER_FIRED_BY_DELETE(data->tg_event) ? "delete" : "truncate";
-	if (truncates)
-	{
-		r.old = psprintf("ONLY %s", fflag_relation_name(r.relid));
-		r.latest = true;
-	}
-	else
-	{
-		r.transition = r.relid;
-		if (!TRIGGER_FIRED_BY_INSERT(data->tg_event))
-			r.old = transition_table(data->tg_trigger->tgoldtable);
-		if (!TRIGGER_FIRED_BY_DELETE(data->tg_event))
-			r.new = transition_table(data->tg_trigger->tgnewtable);
-	}
-
-	SPI_connect();
-	if (!truncates && SPI_register_trigger_data(data) != SPI_OK_TD_REGISTER)
-		elog(ERROR, "SPI_register_trigger_data failed");
-	if (r.kind == KIND_TABLES)
-		record_tables(&r, data);
-	if (complete)
-		record(&r);
-	else
-		fflag_record_gap(r.schema, r.attached);
-	SPI_finish();
-	PG_RETURN_POINTER(NULL);
-}
+/* ---- when ---- */
 
 /*
  * The id of the row for which a trigger of feature_flag_change has fired; false
@@ -721,7 +449,6 @@ PG_FUNCTION_INFO_V1(fflag_stamp);
 Datum
 fflag_stamp(PG_FUNCTION_ARGS)
 {
-	fflag_command command = {0};
 	Relation	rel;
 	Datum		id;
 
@@ -729,12 +456,7 @@ fflag_stamp(PG_FUNCTION_ARGS)
 		PG_RETURN_POINTER(NULL);
 	rel = ((TriggerData *) fcinfo->context)->tg_relation;
 	SPI_connect();
-	command.user = rel->rd_rel->relowner;
-	fflag_add_parameter(&command, UUIDOID, id);
-	command.sql = psprintf("UPDATE %s SET at = pg_catalog.clock_timestamp()"
-						   " WHERE id " EQUAL " $1 AND at IS NULL",
-						   fflag_relation_name(RelationGetRelid(rel)));
-	fflag_run_kept(&command);
+	stamp(fflag_relation_name(RelationGetRelid(rel)), rel->rd_rel->relowner, id);
 	SPI_finish();
 	PG_RETURN_POINTER(NULL);
 }

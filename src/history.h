@@ -9,6 +9,7 @@
 
 #include "utils/relcache.h"
 
+#define FFLAG_RECORD_FUNCTION "fflag_record"
 #define FFLAG_CHANGE_TABLE "feature_flag_change"
 #define FFLAG_HISTORY_TABLE "feature_flag_history"
 
@@ -18,6 +19,40 @@
 #define FFLAG_KIND_TABLES "tables"
 #define FFLAG_KIND_GAP "gap"
 
+/* What a table has, as feature_flag_history says it. */
+typedef enum fflag_record_kind
+{
+	FFLAG_RECORD_NONE,
+	FFLAG_RECORD_FLAG,
+	FFLAG_RECORD_USER,
+	FFLAG_RECORD_TABLES
+} fflag_record_kind;
+
+/* A statement that changes a table whose changes are recorded. */
+typedef struct fflag_recording
+{
+	Oid			schema;			/* of the extension */
+	Oid			owner;			/* of the history */
+	const char *history;		/* its tables, in SQL */
+	const char *change;
+	Oid			relid;
+	Oid			relowner;
+	fflag_record_kind kind;
+	bool		attached;
+	const char *operation;
+	const char *old;			/* where the rows were, in SQL, or NULL */
+	const char *new;			/* where they are, or NULL */
+	Oid			transition;		/* relid, if those are transition tables */
+	bool		latest;			/* read under the latest snapshot */
+
+	/* the columns, quoted, NULL where the kind has none */
+	const char *name;
+	const char *flag_id;
+	const char *user_id;
+	const char *since;			/* an expression */
+} fflag_recording;
+
+extern const char *const fflag_kind_names[];
 extern char *fflag_actor;
 
 extern Oid	fflag_history_function(Oid schema);
@@ -26,6 +61,7 @@ extern Oid	fflag_locate_history(Oid schema, const char **history,
 extern bool fflag_is_recorded(Oid relid, Oid function);
 extern void fflag_check_stamped(Oid schema);
 extern char *fflag_restored_before(const char *change, const char *alias);
+extern void fflag_record_changes(const fflag_recording *r);
 extern void fflag_record_gap(Oid schema, bool attached);
 
 #endif							/* FFLAG_HISTORY_H */

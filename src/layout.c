@@ -55,11 +55,11 @@ static const struct
 	[FFLAG_COLUMN_ROLLOUT] = {"rollout_percentage", FFLAG_FLAGS, NUMERICOID, rollout_types},
 	[FFLAG_COLUMN_FLAG_ID] = {"flag_id", FFLAG_USERS, INT8OID, id_types},
 	[FFLAG_COLUMN_USER_ID] = {"user_id", FFLAG_USERS, TEXTOID, id_types},
-	[FFLAG_COLUMN_STARTS_AT] = {"starts_at", FFLAG_FLAGS, TIMESTAMPTZOID},
-	[FFLAG_COLUMN_ENDS_AT] = {"ends_at", FFLAG_FLAGS, TIMESTAMPTZOID},
-	[FFLAG_COLUMN_RAMP_TO] = {"ramp_to", FFLAG_FLAGS, NUMERICOID},
-	[FFLAG_COLUMN_RAMP_STARTS_AT] = {"ramp_starts_at", FFLAG_FLAGS, TIMESTAMPTZOID},
-	[FFLAG_COLUMN_RAMP_ENDS_AT] = {"ramp_ends_at", FFLAG_FLAGS, TIMESTAMPTZOID}
+	[FFLAG_COLUMN_STARTS_AT] = {"starts_at", FFLAG_FLAGS, TIMESTAMPTZOID, NULL},
+	[FFLAG_COLUMN_ENDS_AT] = {"ends_at", FFLAG_FLAGS, TIMESTAMPTZOID, NULL},
+	[FFLAG_COLUMN_RAMP_TO] = {"ramp_to", FFLAG_FLAGS, NUMERICOID, NULL},
+	[FFLAG_COLUMN_RAMP_STARTS_AT] = {"ramp_starts_at", FFLAG_FLAGS, TIMESTAMPTZOID, NULL},
+	[FFLAG_COLUMN_RAMP_ENDS_AT] = {"ramp_ends_at", FFLAG_FLAGS, TIMESTAMPTZOID, NULL}
 };
 
 /* What a column of our own tables is called; and an argument of fflag_attach(). */

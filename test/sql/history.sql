@@ -1,6 +1,6 @@
 --
 -- History: who changed a flag, what it was, what a user got at some moment.
--- Answers at many random moments are for test/t/022_history.pl.
+-- Answers at many random moments are for test/t/024_history.pl.
 --
 CREATE EXTENSION fflag;
 CREATE TABLE moment (n int, at timestamptz);
@@ -47,7 +47,7 @@ SELECT fflag_disable('quiet');
 ROLLBACK TO s;
 COMMIT;
 TABLE counts;
--- one transaction, one row; with SET CONSTRAINTS, one for each statement
+-- one transaction, one row; with SET CONSTRAINTS, too, which stamps the last statement
 BEGIN;
 SELECT fflag_disable('quiet'), fflag_allow('quiet', 7);
 SAVEPOINT s;
@@ -80,12 +80,18 @@ CREATE TRIGGER again AFTER UPDATE ON feature_flag FOR EACH ROW EXECUTE FUNCTION 
 INSERT INTO moment VALUES (7, clock_timestamp());
 SELECT fflag_rollout('nested', 20);
 SELECT e.rollout_percentage AS then, f.rollout_percentage AS now FROM fflag_explain_at(at(7), 'nested') AS e, feature_flag AS f WHERE name = 'nested';
+INSERT INTO moment VALUES (9, clock_timestamp());
+BEGIN;
+SET CONSTRAINTS ALL IMMEDIATE;
+SELECT fflag_rollout('nested', 20);
+COMMIT;
+SELECT rollout_percentage FROM fflag_explain_at(at(9), 'nested');
 DROP TRIGGER again ON feature_flag;
 -- deleted and inserted by one command
-INSERT INTO moment VALUES (8, clock_timestamp());
+INSERT INTO moment VALUES (10, clock_timestamp());
 WITH d AS (DELETE FROM feature_flag WHERE name = 'nested' RETURNING id)
 INSERT INTO feature_flag (id, name, rollout_percentage) SELECT id, 'nested', 70 FROM d;
-SELECT rollout_percentage FROM fflag_explain_at(at(8), 'nested');
+SELECT rollout_percentage FROM fflag_explain_at(at(10), 'nested');
 
 -- who
 CREATE ROLE regress_fflag_admin;
@@ -152,19 +158,19 @@ SELECT fflag_attach('app.flag', 'app.list');
 RESET ROLE;
 INSERT INTO app.flag VALUES (1, 'theirs', true, false, 200, 'a');
 INSERT INTO app.list VALUES (1, 42);
-INSERT INTO moment VALUES (10, clock_timestamp());
+INSERT INTO moment VALUES (13, clock_timestamp());
 UPDATE app.flag SET rollout_percentage = 0;
-INSERT INTO moment VALUES (11, clock_timestamp());
+INSERT INTO moment VALUES (14, clock_timestamp());
 TRUNCATE app.list;
-INSERT INTO moment VALUES (12, clock_timestamp());
-SELECT n, enabled, rule, rollout_percentage FROM moment, fflag_explain_at(at, 'theirs', 42) WHERE n >= 8 ORDER BY n;
+INSERT INTO moment VALUES (15, clock_timestamp());
+SELECT n, enabled, rule, rollout_percentage FROM moment, fflag_explain_at(at, 'theirs', 42) WHERE n >= 10 ORDER BY n;
 -- after detaching, too, even when the tables are gone
 SET ROLE regress_fflag_app;
 SELECT fflag_detach();
 DROP TABLE app.flag, app.list;
 RESET ROLE;
 SELECT DISTINCT role FROM seen;
-SELECT n, enabled, rule, rollout_percentage FROM moment, fflag_explain_at(at, 'theirs', 42) WHERE n >= 8 ORDER BY n;
+SELECT n, enabled, rule, rollout_percentage FROM moment, fflag_explain_at(at, 'theirs', 42) WHERE n >= 10 ORDER BY n;
 SELECT what, flag, user_id, users, old_values ->> 'flags' AS old, new_values ->> 'flags' AS new FROM fflag_history() LIMIT 6;
 
 -- refused
@@ -193,7 +199,7 @@ SELECT fflag_prune_history(NULL);
 SELECT fflag_prune_history('infinity') > 0;
 SELECT count(*) FROM fflag_history();
 SELECT count(*) FROM feature_flag_history;
-SELECT refusal(at(12));
+SELECT refusal(at(15));
 SELECT enabled, rule FROM fflag_explain_at(clock_timestamp(), 'hostile', 1);
 
 -- whoever takes it apart gets an error and no guess

@@ -23,7 +23,7 @@ note "seed $seed";
 srand $seed;
 
 my $primary = PostgreSQL::Test::Cluster->new('primary');
-$primary->init(allows_streaming => 1);
+$primary->init(allows_streaming => 'logical');
 $primary->append_conf('postgresql.conf', "max_prepared_transactions = 10\nlog_min_messages = log");
 $primary->start;
 my $dir = PostgreSQL::Test::Utils::tempdir;
@@ -182,6 +182,19 @@ sub work
 	return;
 }
 
+# Flags and users in the extension's own tables, and what they get: the last changes of these.
+sub settle
+{
+	my ($database) = @_;
+	my $session = session($primary, dbname => $database);
+	$session->do($_) for 'SELECT fflag_detach() FROM feature_flag_attachment',
+		q{INSERT INTO feature_flag (name, enabled, rollout_percentage) SELECT name, true, 10 FROM subject WHERE name IS NOT NULL GROUP BY name ON CONFLICT DO NOTHING},
+		'INSERT INTO feature_flag_user SELECT id, n FROM feature_flag, generate_series(1, 3) AS n ON CONFLICT DO NOTHING';
+	write_down() for 1 .. 8;
+	$session->disconnect;
+	return;
+}
+
 sub check
 {
 	my ($node, $database, $what) = @_;
@@ -204,6 +217,63 @@ work('original', $wanted);
 check($primary, 'original', 'primary');
 $primary->wait_for_catchup($standby, 'replay', $primary->lsn('insert'));
 check($standby, 'original', 'standby');
+
+# ---- what random steps seldom meet
+
+sub listed_at
+{
+	my ($at) = @_;
+	return ask($asker, "SELECT rule FROM fflag_explain_at('$at', 'one', 1)");
+}
+$primary->safe_psql('postgres', 'CREATE DATABASE alone');
+$asker->disconnect;
+$asker = session($primary, dbname => 'alone');
+$asker->do(q{CREATE EXTENSION fflag});
+$asker->do(q{SELECT fflag_register('one', true, 0)});
+my $other = session($primary, dbname => 'alone');
+$other->do('BEGIN ISOLATION LEVEL REPEATABLE READ');
+ask($other, 'SELECT count(*) FROM feature_flag');
+$asker->do(q{SELECT fflag_allow('one', 1)});
+my $at = ask($asker, 'SELECT clock_timestamp()');
+$other->do($_) for 'TRUNCATE feature_flag_user', 'COMMIT';
+is(listed_at($at), 'allowlist', 'TRUNCATE of what its snapshot does not see');
+is(listed_at(ask($asker, 'SELECT clock_timestamp()')), 'no_rollout', 'TRUNCATE: and after');
+
+$other->do($_) for 'BEGIN', q{SELECT fflag_allow('one', 1)}, q{PREPARE TRANSACTION 'p'};
+$at = ask($asker, 'SELECT clock_timestamp()');
+is(listed_at($at), 'no_rollout', 'prepared: nobody sees it yet');
+$other->do(q{COMMIT PREPARED 'p'});
+is(listed_at($at), 'allowlist', 'prepared: it counts from PREPARE, as the page says');
+
+# many statements in one transaction, many sessions at once
+$other->do(q{DO $$ BEGIN FOR i IN 1 .. 10000 LOOP UPDATE feature_flag SET rollout_percentage = i % 100; END LOOP; END $$});
+is(ask($asker, 'SELECT count(*) FROM feature_flag_history WHERE change = (SELECT id FROM feature_flag_change ORDER BY at DESC LIMIT 1)'), 10000,
+	'10,000 statements in one transaction');
+is(ask($asker, "SELECT rollout_percentage FROM fflag_explain_at('$at', 'one', 1)"), 0, '10,000 statements: before them');
+$_->disconnect for $other;
+
+# a subscriber gets the history with the flags
+my $subscriber = PostgreSQL::Test::Cluster->new('subscriber');
+$subscriber->init;
+$subscriber->start;
+$subscriber->safe_psql('postgres', 'CREATE EXTENSION fflag');
+my ($publication) = code_blocks('docs/operations.md', 'sql history');
+$asker->do("CREATE PUBLICATION flags FOR TABLE feature_flag, feature_flag_user; $publication");
+$subscriber->safe_psql('postgres', sprintf q{CREATE SUBSCRIPTION flags CONNECTION '%s dbname=alone' PUBLICATION flags, history}, $primary->connstr);
+$subscriber->wait_for_subscription_sync($primary, 'flags');
+my $before = ask($asker, 'SELECT clock_timestamp()');
+$asker->do(q{SELECT fflag_disable('one'), fflag_allow('one', 2)});
+my $after = ask($asker, 'SELECT clock_timestamp()');
+$primary->wait_for_catchup('flags');
+for my $moment ($at, $before, $after)
+{
+	my $question = "SELECT e::text FROM fflag_explain_at('$moment', 'one', 2) AS e";
+	is($subscriber->safe_psql('postgres', $question), ask($asker, $question), 'subscriber: same answer');
+}
+is($subscriber->safe_psql('postgres', 'SELECT count(*) FROM fflag_history()'), ask($asker, 'SELECT count(*) FROM fflag_history()'), 'subscriber: same history');
+$asker->do('SELECT fflag_prune_history(clock_timestamp())');
+$subscriber->safe_psql('postgres', 'DROP SUBSCRIPTION flags');
+$subscriber->stop;
 
 # ---- dump and restore
 
@@ -234,7 +304,7 @@ for my $database ('data_only', 'disabled')
 	restore($database, 'schema');
 }
 work('original', $wanted / 8);
-$primary->safe_psql('original', 'SELECT fflag_detach() FROM feature_flag_attachment');
+settle('original');
 dump_to('data', 'original', '-Fc', '--data-only');
 restore('data_only', 'data');
 restore('disabled', 'data', '--disable-triggers');
@@ -263,6 +333,7 @@ check($primary, 'parallel', 'parallel');
 # and again: the history of two databases
 work('restored', $wanted / 8);
 check($primary, 'restored', 'restored, and changed');
+settle('restored');
 dump_to('again', 'restored', '-Fc');
 new_database('again');
 restore('again', 'again', '--single-transaction');
