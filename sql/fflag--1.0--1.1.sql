@@ -291,7 +291,8 @@ COMMENT ON FUNCTION @extschema@.fflag_prune_history(timestamp with time zone) IS
 
 --
 -- Privileges, of what is new in this script, as in the script of 1.0.
--- @extowner@ would be the role that updates.
+-- @extowner@ would be the role that updates, and pg_upgrade makes the extension
+-- a superuser's: so it goes by whose the other tables are.
 --
 
 DO $$
@@ -300,11 +301,18 @@ DECLARE
 		fflag_schedule, fflag_ramp, fflag_usage, fflag_usage_reset,
 		fflag_stale, feature_flag_change, feature_flag_history, fflag_record,
 		fflag_stamp, fflag_skip_known, fflag_history, fflag_explain_at, fflag_prune_history}';
+	table_owner pg_catalog.oid;
 	member record;
 	grantee pg_catalog.text;
 BEGIN
+	SELECT c.relowner INTO table_owner
+	FROM pg_catalog.pg_extension AS e
+		JOIN pg_catalog.pg_class AS c ON c.relnamespace OPERATOR(pg_catalog.=) e.extnamespace
+	WHERE e.extname OPERATOR(pg_catalog.=) 'fflag'
+		AND c.relname OPERATOR(pg_catalog.=) 'feature_flag';
+
 	FOR member IN
-		SELECT i.identity, e.extowner
+		SELECT i.identity
 		FROM pg_catalog.pg_extension AS e
 			JOIN pg_catalog.pg_depend AS d ON d.refclassid OPERATOR(pg_catalog.=) e.tableoid
 				AND d.refobjid OPERATOR(pg_catalog.=) e.oid
@@ -317,11 +325,11 @@ BEGIN
 			AND c.relname OPERATOR(pg_catalog.=) ANY (new_members)
 	LOOP
 		EXECUTE pg_catalog.format('ALTER TABLE %s OWNER TO %s',
-			member.identity, member.extowner::pg_catalog.regrole);
+			member.identity, table_owner::pg_catalog.regrole);
 	END LOOP;
 
 	FOR member IN
-		SELECT i.type, i.identity, o.owner, o.acl, e.extowner
+		SELECT i.type, i.identity, o.owner, o.acl
 		FROM pg_catalog.pg_extension AS e
 			JOIN pg_catalog.pg_depend AS d ON d.refclassid OPERATOR(pg_catalog.=) e.tableoid
 				AND d.refobjid OPERATOR(pg_catalog.=) e.oid
@@ -350,7 +358,7 @@ BEGIN
 			member.type, member.identity, member.owner::pg_catalog.regrole);
 		IF member.type OPERATOR(pg_catalog.=) 'function' THEN
 			EXECUTE pg_catalog.format('GRANT EXECUTE ON FUNCTION %s TO %s WITH GRANT OPTION',
-				member.identity, member.extowner::pg_catalog.regrole);
+				member.identity, table_owner::pg_catalog.regrole);
 		END IF;
 	END LOOP;
 END $$;
