@@ -32,7 +32,7 @@ COMMENT ON COLUMN @extschema@.feature_flag.ramp_starts_at IS 'when the ramp leav
 COMMENT ON COLUMN @extschema@.feature_flag.ramp_ends_at IS 'when the ramp reaches ramp_to';
 
 CREATE FUNCTION @extschema@.fflag_schedule(name pg_catalog.text,
-	starts_at timestamp with time zone, ends_at timestamp with time zone)
+	starts_at timestamp with time zone, ends_at timestamp with time zone DEFAULT NULL)
 RETURNS void
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'fflag_schedule';

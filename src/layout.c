@@ -169,6 +169,24 @@ is_one_of(Oid type, const Oid *types)
 	return *types == type;
 }
 
+/*
+ * Does our own table have columns of later versions than 1.0?  If it has one, it
+ * must have all: a flag that has ended is not to be on again because somebody has
+ * renamed ends_at.
+ */
+static bool
+has_later_columns(Relation rel)
+{
+	Oid			type;
+
+	for (int i = FFLAG_COLUMNS; i < FFLAG_OWN_COLUMNS; i++)
+	{
+		if (fflag_find_column(rel, columns[i].name, &type) != InvalidAttrNumber)
+			return true;
+	}
+	return false;
+}
+
 /* Finds a column of the source in its open table, and checks its type. */
 static void
 describe_column(fflag_source *source, Relation rel, fflag_column c)
@@ -179,7 +197,7 @@ describe_column(fflag_source *source, Relation rel, fflag_column c)
 	StringInfoData types;
 
 	/* the extension may not have been updated yet */
-	if (c >= FFLAG_COLUMNS && (source->attached || attnum == InvalidAttrNumber))
+	if (c >= FFLAG_COLUMNS && (source->attached || !has_later_columns(rel)))
 	{
 		source->attnums[c] = InvalidAttrNumber;
 		return;

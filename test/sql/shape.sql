@@ -25,6 +25,13 @@ SELECT fflag_enabled('f', 7);
 SELECT fflag_enabled('f', 7);
 ALTER TABLE feature_flag RENAME COLUMN active TO enabled;
 SELECT fflag_enabled('f', 7);
+-- a flag that has ended is not on again because a column is missing
+SELECT fflag_schedule('f', NULL, now());
+SELECT rule FROM fflag_explain('f', 1);
+ALTER TABLE feature_flag RENAME COLUMN ends_at TO until;
+SELECT fflag_enabled('f', 1);
+ALTER TABLE feature_flag RENAME COLUMN until TO ends_at;
+SELECT fflag_schedule('f', NULL);
 ALTER TABLE feature_flag_user RENAME COLUMN user_id TO uid;
 SELECT fflag_enabled('f', 7);
 ALTER TABLE feature_flag_user RENAME COLUMN uid TO user_id;
