@@ -53,7 +53,7 @@ SELECT round(rollout_percentage, 1) AS from, ramp_to FROM feature_flag;
 -- NULL stops it there
 UPDATE feature_flag SET rollout_percentage = 20, ramp_to = 40, ramp_starts_at = now() - interval '12 hours', ramp_ends_at = now() + '12 hours';
 SELECT fflag_ramp('f', NULL, NULL);
-SELECT round(rollout_percentage, 2) AS stopped_at, ramp_to, ramp_starts_at, ramp_ends_at FROM feature_flag;
+SELECT round(rollout_percentage, 1) AS stopped_at, ramp_to, ramp_starts_at, ramp_ends_at FROM feature_flag;
 -- and fflag_rollout() ends it
 SELECT fflag_ramp('f', 100, '1 day'), fflag_rollout('f', 7);
 SELECT rollout_percentage, ramp_to, ramp_starts_at, ramp_ends_at FROM feature_flag;
@@ -90,7 +90,7 @@ SELECT fflag_ramp('f', 100, '1 day', 'today'), fflag_rollout('f', 7);
 -- Quotients are those of integers: div() is exact.
 SELECT setseed(0.5);
 CREATE FUNCTION about_now() RETURNS timestamptz LANGUAGE sql VOLATILE AS
-	$$SELECT clock_timestamp() + CASE WHEN random() < 0.8 THEN '1 s' ELSE '1000 years'::interval END * (random() - 0.5) * 4$$;
+	$$SELECT clock_timestamp() + CASE WHEN random() < 0.8 THEN '10 min' ELSE '1000 years'::interval END * (random() - 0.5) * 4$$;
 INSERT INTO feature_flag (name, enabled, rollout_percentage, starts_at, ends_at, ramp_to, ramp_starts_at, ramp_ends_at)
 SELECT 'random ' || n, random() < 0.9, round(random()::numeric * 100, 3),
 	CASE WHEN n % 3 = 0 THEN least(a, b) - '1 us'::interval END, CASE WHEN n % 4 = 0 THEN greatest(a, b) END,
@@ -134,10 +134,11 @@ SELECT count(*) AS answers, count(*) FILTER (WHERE wrong) AS wrong FROM result;
 -- a call that stays prepared, in a transaction that stays open
 SELECT fflag_rollout('f', 100), fflag_schedule('f', now() + '0.3 s', NULL);
 BEGIN;
-PREPARE p AS SELECT fflag_enabled('f', 1);
+PREPARE p AS SELECT fflag_enabled('f', 1) = (statement_timestamp() >= starts_at) AS right FROM feature_flag WHERE name = 'f';
 EXECUTE p;
 SELECT pg_sleep(0.4);
 EXECUTE p;
+SELECT fflag_enabled('f', 1) AS started;
 COMMIT;
 
 DROP FUNCTION shown, about_now;
