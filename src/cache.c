@@ -351,8 +351,9 @@ drop_content(int part)
 }
 
 /*
- * Takes a new fence for the dirty parts, whose content has been dropped.  Clears
- * dirty first, so that a message that comes meanwhile counts at the next call.
+ * Takes a new fence for the dirty parts, whose content has been dropped.  To take a
+ * snapshot accepts no message, so that none is missed between; if it throws, they
+ * stay dirty.
  *
  * The fence must be a fresh snapshot.  The server's function takes a new one
  * at each call for a relation that has no syscache; ours have none.
@@ -360,21 +361,15 @@ drop_content(int part)
 static void
 renew_fences(void)
 {
-	bool		renewed[PARTS];
-
-	any_dirty = false;
-	for (int i = 0; i < PARTS; i++)
-	{
-		renewed[i] = parts[i].dirty;
-		parts[i].dirty = false;
-	}
 	newest_fence =
 		fflag_identify(GetNonHistoricCatalogSnapshot(source.tables[FFLAG_FLAGS].relid));
 	for (int i = 0; i < PARTS; i++)
 	{
-		if (renewed[i])
+		if (parts[i].dirty)
 			parts[i].fence = newest_fence;
+		parts[i].dirty = false;
 	}
+	any_dirty = false;
 }
 
 /*
