@@ -74,7 +74,9 @@ static const char *const listing =
 " UNION ALL SELECT change, sequence, moment, CASE WHEN kind = 'gap' THEN 'history interrupted'"
 "   WHEN old_row IS NULL THEN 'tables attached' WHEN new_row IS NULL THEN 'tables detached' ELSE 'attachment updated' END,"
 "  NULL, NULL, NULL, old_row, new_row FROM h WHERE kind IN ('tables', 'gap') AND $1 IS NULL)"
-" SELECT c.at, c.session_role, c.role, c.application_name, nullif(c.actor, ''), l.what, l.name, l.user_id, l.users,"
+/* the owner may have given columns other types */
+" SELECT c.at::timestamptz, c.session_role::text, c.role::text, c.application_name::text, nullif(c.actor::text, ''),"
+"  l.what::text, l.name::text, l.user_id::text, l.users::bigint,"
 "  (SELECT jsonb_object_agg(e.key, e.value) FROM jsonb_each(l.old_row) AS e"
 "   WHERE e.key <> 'updated_at' AND coalesce(l.new_row -> e.key, 'null') <> e.value),"
 "  (SELECT jsonb_object_agg(e.key, e.value) FROM jsonb_each(l.new_row) AS e"
