@@ -14,7 +14,9 @@
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
+#include "miscadmin.h"
 #include "storage/lmgr.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -60,7 +62,9 @@ describe(fflag_recording *r, Relation rel, const NameData *columns)
 		r->flag_id = found[0];
 		r->user_id = found[1];
 	}
-	if (!r->attached &&
+
+	/* not for everybody: of what was restored, as-of tells no change */
+	if (!r->attached && has_privs_of_role(GetOuterUserId(), r->relowner) &&
 		fflag_find_column(rel, "created_at", &type) != InvalidAttrNumber &&
 		type == TIMESTAMPTZOID)
 		r->since = "CASE WHEN fflag_row.created_at OPERATOR(pg_catalog.<) pg_catalog.transaction_timestamp()"
