@@ -25,12 +25,15 @@
 #include "postgres.h"
 
 #include "access/table.h"
+#include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
 #include "executor/tstoreReceiver.h"
+#include "executor/tuptable.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -135,11 +138,15 @@ fflag_check_stamped(Oid schema)
  * The row that this session has last added to feature_flag_change.  It is that of
  * the current transaction if it has this local id, unless a savepoint has been
  * rolled back; the table tells.
+ *
+ * It is looked up where it is, and not in an index or in the whole table: a
+ * SERIALIZABLE transaction would then count as having read what others write.
  */
 static struct
 {
 	LocalTransactionId lxid;
 	pg_uuid_t	id;
+	ItemPointerData place;
 }			last_change;
 
 typedef enum change_state
@@ -149,35 +156,84 @@ typedef enum change_state
 	CHANGE_STAMPED				/* SET CONSTRAINTS IMMEDIATE, or the commit */
 } change_state;
 
+/* Is the row of last_change there? */
+static change_state
+look_at_last_change(Oid table)
+{
+	Relation	rel = fflag_open_relation(table);
+	TupleTableSlot *slot = table_slot_create(rel, NULL);
+	change_state state = CHANGE_NEW;
+	Oid			id_type;
+	Oid			at_type;
+	AttrNumber	id = fflag_find_column(rel, "id", &id_type);
+	AttrNumber	at = fflag_find_column(rel, "at", &at_type);
+
+	if (id != InvalidAttrNumber && id_type == UUIDOID && at != InvalidAttrNumber &&
+		ItemPointerIsValid(&last_change.place) &&
+		table_tuple_fetch_row_version(rel, &last_change.place, SnapshotSelf, slot))
+	{
+		bool		isnull;
+		Datum		found = slot_getattr(slot, id, &isnull);
+
+		/* another session may have put a row of its own there since */
+		if (!isnull && memcmp(DatumGetUUIDP(found), &last_change.id, UUID_LEN) == 0)
+			state = slot_attisnull(slot, at) ? CHANGE_OPEN : CHANGE_STAMPED;
+	}
+	ExecDropSingleTupleTableSlot(slot);
+	table_close(rel, AccessShareLock);
+	return state;
+}
+
 /* The transaction's row in feature_flag_change, or an id for a new one. */
 static change_state
 find_change(const fflag_recording *r, Datum *change)
 {
-	fflag_command command = {.user = r->owner};
-	bool		isnull;
+	change_state state = CHANGE_NEW;
 
 	if (last_change.lxid == MyLocalTransactionId)
-	{
-		*change = UUIDPGetDatum(&last_change.id);
-		fflag_add_parameter(&command, UUIDOID, *change);
-		command.sql = psprintf("SELECT at IS NULL FROM %s WHERE id " EQUAL " $1"
-							   " AND transaction " EQUAL " pg_catalog.pg_current_xact_id()",
-							   r->change);
-		if (fflag_run_kept(&command) > 0)
-			return DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc,
-											  1, &isnull)) ? CHANGE_OPEN : CHANGE_STAMPED;
-	}
-	*change = OidFunctionCall0(F_GEN_RANDOM_UUID);
-	return CHANGE_NEW;
+		state = look_at_last_change(get_relname_relid(FFLAG_CHANGE_TABLE, r->schema));
+	*change = state == CHANGE_NEW ? OidFunctionCall0(F_GEN_RANDOM_UUID) :
+		UUIDPGetDatum(&last_change.id);
+	return state;
 }
 
-/* Gives a change the time of now. */
-static void
-stamp(const char *table, Oid owner, Datum change)
+/* The place of the row that SQL has just returned. */
+static ItemPointerData
+returned_place(void)
 {
-	fflag_command command = {.user = owner};
+	bool		isnull;
 
+	return *(ItemPointer) DatumGetPointer(SPI_getbinval(SPI_tuptable->vals[0],
+														SPI_tuptable->tupdesc, 1, &isnull));
+}
+
+/* Gives a change that is at this place the time of now. */
+static void
+stamp(const char *table, Oid owner, Datum change, ItemPointerData place)
+{
+	static const char *const scans[] = {"enable_seqscan", "enable_indexscan", "enable_bitmapscan"};
+	fflag_command command = {.user = owner};
+	int			nest_level = NewGUCNestLevel();
+	uint64		found;
+
+	/* so that the planner goes to the place, see last_change */
+	for (int i = 0; i < lengthof(scans); i++)
+		(void) set_config_option(scans[i], "off", PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_SAVE, true, 0, false);
 	fflag_add_parameter(&command, UUIDOID, change);
+	fflag_add_parameter(&command, TIDOID, PointerGetDatum(&place));
+	command.sql = psprintf("UPDATE %s SET at = pg_catalog.clock_timestamp() WHERE ctid " EQUAL " $2 AND id " EQUAL " $1"
+						   " RETURNING ctid", table);
+	found = fflag_run_kept(&command);
+	AtEOXact_GUC(true, nest_level);
+
+	if (found > 0 && memcmp(DatumGetUUIDP(change), &last_change.id, UUID_LEN) == 0)
+		last_change.place = returned_place();
+	if (found > 0)
+		return;
+
+	/* a trigger of the owner's has updated it */
+	command.nargs = 1;
 	command.sql = psprintf("UPDATE %s SET at = pg_catalog.clock_timestamp() WHERE id " EQUAL " $1",
 						   table);
 	fflag_run_kept(&command);
@@ -188,6 +244,24 @@ add_role(fflag_command *command, Oid role)
 {
 	fflag_add_parameter(command, TEXTOID,
 						CStringGetTextDatum(GetUserNameFromId(role, false)));
+}
+
+/*
+ * A setting's value.  One that came with the start of the session has never been
+ * checked; a text that is wrong in the database's encoding could not be restored.
+ */
+static void
+add_setting(fflag_command *command, const char *value)
+{
+	char	   *valid = pstrdup(value ? value : "");
+
+	if (!pg_verifymbstr(valid, strlen(valid), true))
+	{
+		for (char *p = valid; *p != '\0'; p++)
+			if (IS_HIGHBIT_SET(*p))
+				*p = '?';
+	}
+	fflag_add_parameter(command, TEXTOID, CStringGetTextDatum(valid));
 }
 
 /*
@@ -202,16 +276,17 @@ add_change(const fflag_recording *r, Datum change)
 	fflag_add_parameter(&command, UUIDOID, change);
 	add_role(&command, GetSessionUserId());
 	add_role(&command, GetOuterUserId());
-	fflag_add_parameter(&command, TEXTOID,
-						CStringGetTextDatum(application_name ? application_name : ""));
-	fflag_add_parameter(&command, TEXTOID,
-						CStringGetTextDatum(fflag_actor ? fflag_actor : ""));
+	add_setting(&command, application_name);
+	add_setting(&command, fflag_actor);
 	command.sql = psprintf("INSERT INTO %s (id, session_role, role, application_name, actor)"
-						   " VALUES ($1, $2, $3, $4, $5)",
+						   " VALUES ($1, $2, $3, $4, $5) RETURNING ctid",
 						   r->change);
-	fflag_run_kept(&command);
-	last_change.id = *DatumGetUUIDP(change);
 	last_change.lxid = MyLocalTransactionId;
+	last_change.id = *DatumGetUUIDP(change);
+	ItemPointerSetInvalid(&last_change.place);
+	/* with SET CONSTRAINTS IMMEDIATE it is stamped by now, and has moved */
+	if (fflag_run_kept(&command) > 0 && !ItemPointerIsValid(&last_change.place))
+		last_change.place = returned_place();
 }
 
 /* Called when something has been recorded for a change that find_change() gave. */
@@ -221,7 +296,7 @@ note_change(const fflag_recording *r, Datum change, change_state state)
 	if (state == CHANGE_NEW)
 		add_change(r, change);
 	else if (state == CHANGE_STAMPED)
-		stamp(r->change, r->owner, change);
+		stamp(r->change, r->owner, change, last_change.place);
 }
 
 /* ---- what ---- */
@@ -449,14 +524,16 @@ PG_FUNCTION_INFO_V1(fflag_stamp);
 Datum
 fflag_stamp(PG_FUNCTION_ARGS)
 {
+	TriggerData *data = (TriggerData *) fcinfo->context;
 	Relation	rel;
 	Datum		id;
 
 	if (!get_change(fcinfo, "fflag_stamp", false, &id))
 		PG_RETURN_POINTER(NULL);
-	rel = ((TriggerData *) fcinfo->context)->tg_relation;
+	rel = data->tg_relation;
 	SPI_connect();
-	stamp(fflag_relation_name(RelationGetRelid(rel)), rel->rd_rel->relowner, id);
+	stamp(fflag_relation_name(RelationGetRelid(rel)), rel->rd_rel->relowner, id,
+		  data->tg_trigtuple->t_self);
 	SPI_finish();
 	PG_RETURN_POINTER(NULL);
 }
