@@ -12,8 +12,10 @@
 use strict;
 use warnings;
 use DBI;
+use Text::Wrap qw(wrap);
 use Time::HiRes qw(time sleep);
 
+$Text::Wrap::columns = 100;
 my ($bindir, $module) = @ARGV;
 die "usage: bench.pl BINDIR MODULE\n" unless $module;
 my $rows = $ENV{BENCH_ROWS} // 1_000_000;
@@ -382,5 +384,5 @@ $db->do("VACUUM ANALYZE $_") for ('feature_flag', 'many', 'ten');
 case('10,000 names of 100,000 flags', scan(q{fflag_enabled(name, id)}, 'many'), '10 names', scan(q{fflag_enabled(name, id)}, 'ten'), 1.10, 1,
 	sub { sprintf '%.0f ns a row; %d bytes a flag with its list', $_[0] / $rows * 1e9, $db->selectrow_array('SELECT bytes / flags FROM fflag_cache()') });
 
-print "\nNot reached: ", (@missed ? join('; ', @missed) : 'none'), ".\n";
+print "\n", wrap('', '', 'Not reached: ' . (@missed ? join('; ', @missed) : 'none') . '.'), "\n";
 $db->disconnect;
