@@ -26,6 +26,7 @@
 #include "catalog.h"
 #include "check.h"
 #include "compat.h"
+#include "history.h"
 #include "snapshot.h"
 #include "spi.h"
 #include "unknown.h"
@@ -163,10 +164,7 @@ fflag_disable(PG_FUNCTION_ARGS)
 static bool
 has_ramps(FunctionCallInfo fcinfo)
 {
-	Oid			schema = fflag_extension_schema(fcinfo->flinfo->fn_oid);
-
-	return get_attnum(get_relname_relid(FFLAG_FLAGS_TABLE, schema),
-					  "ramp_to") != InvalidAttrNumber;
+	return OidIsValid(fflag_history_function(fflag_extension_schema(fcinfo->flinfo->fn_oid)));
 }
 
 /* fflag_rollout(name, percentage) returns void */

@@ -28,6 +28,7 @@
 #include "utils/typcache.h"
 
 #include "compat.h"
+#include "history.h"
 #include "layout.h"
 
 /* The types that columns may have; the end is InvalidOid. */
@@ -172,7 +173,8 @@ is_one_of(Oid type, const Oid *types)
 /*
  * Does our own table have columns of later versions than 1.0?  If it has one, it
  * must have all: a flag that has ended is not to be on again because somebody has
- * renamed ends_at.
+ * renamed ends_at.  Before the extension is updated, columns of these names are
+ * the owner's.
  */
 static bool
 has_later_columns(Relation rel)
@@ -182,7 +184,7 @@ has_later_columns(Relation rel)
 	for (int i = FFLAG_COLUMNS; i < FFLAG_OWN_COLUMNS; i++)
 	{
 		if (fflag_find_column(rel, columns[i].name, &type) != InvalidAttrNumber)
-			return true;
+			return OidIsValid(fflag_history_function(RelationGetNamespace(rel)));
 	}
 	return false;
 }

@@ -40,6 +40,7 @@
 #include "cache.h"
 #include "catalog.h"
 #include "check.h"
+#include "history.h"
 #include "id.h"
 #include "layout.h"
 #include "writer.h"
@@ -215,7 +216,9 @@ fflag_check(PG_FUNCTION_ARGS)
 	if (name != NULL)
 		fflag_check_name(name);
 	check_percentage(data, tuple, "rollout_percentage", flag);
-	check_terms(data, tuple, flag);
+	/* before the update to 1.1, columns of these names are the owner's */
+	if (OidIsValid(fflag_history_function(RelationGetNamespace(data->tg_relation))))
+		check_terms(data, tuple, flag);
 
 	/* the owner may have dropped or retyped it */
 	if (TRIGGER_FIRED_BY_UPDATE(data->tg_event) && updated_at > 0 &&

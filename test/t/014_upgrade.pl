@@ -48,5 +48,14 @@ for ([ $superuser, $superuser ], [ 'regress_fflag_owner', 'regress_fflag_owner' 
 	}
 	$node->safe_psql('postgres', 'DROP DATABASE fresh');
 }
+
+# before the update, a column that has the name of a later one is the owner's
+my ($oldest) = @versions;
+$node->safe_psql('postgres', 'CREATE DATABASE old');
+my $session = session($node, dbname => 'old');
+$session->do($_) for "CREATE EXTENSION fflag VERSION '$oldest'", 'ALTER TABLE feature_flag ADD ends_at date, ADD ramp_to text DEFAULT \'x\'',
+  q{SELECT fflag_register('f', true, 0), fflag_rollout('f', 100)};
+is_on($session, "$oldest: columns of the owner's");
+$session->disconnect;
 $node->stop;
 done_testing();
