@@ -11,9 +11,9 @@
  * names: one has a row no longer, the other did not have one.
  *
  * Whoever writes flags needs no privilege on the history: it is written as its
- * owner.  The images are made as the owner of the table that is written, for a
- * column's type may have a cast to json, which is code of somebody's.  Nobody
- * else's rights are lent to it.
+ * owner.  The images are made as the owner of the table that is written.  A
+ * column's type may have a cast to json, code of the type's owner, who would get
+ * the rights of the table's owner: so record.c lets no such cast run.
  *
  * Traps: the number of a transaction alone means nothing in a database that a dump
  * has come to.  A trigger of the user's may run statements in the middle of
@@ -324,8 +324,8 @@ images(const fflag_recording *r, const char *from)
 	else
 		appendStringInfoString(&sql, "NULL::pg_catalog.text");
 	appendStringInfo(&sql, " AS user_id, %s::pg_catalog.timestamptz AS since,"
-					 " pg_catalog.to_jsonb(fflag_row.*) AS image FROM %s AS fflag_row WHERE true",
-					 r->since ? r->since : "NULL", from);
+					 " pg_catalog.to_jsonb(%s) AS image FROM %s AS fflag_row WHERE true",
+					 r->since ? r->since : "NULL", r->row, from);
 
 	/* such rows are no flags, and list nobody */
 	if (r->name != NULL)

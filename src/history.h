@@ -45,6 +45,8 @@ typedef struct fflag_recording
 	Oid			transition;		/* relid, if those are transition tables */
 	bool		latest;			/* read under the latest snapshot */
 
+	const char *row;			/* an expression for a whole row */
+
 	/* the columns, quoted, NULL where the kind has none */
 	const char *name;
 	const char *flag_id;

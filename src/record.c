@@ -11,6 +11,7 @@
 #include "postgres.h"
 
 #include "access/table.h"
+#include "access/transam.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
@@ -26,7 +27,51 @@
 #include "attachment.h"
 #include "catalog.h"
 #include "history.h"
+#include "id.h"
 #include "layout.h"
+
+/* May a value of this type be turned into json by somebody's own cast? */
+static bool
+may_have_cast(Oid type)
+{
+	Oid			element = get_element_type(getBaseType(type));
+
+	return getBaseType(OidIsValid(element) ? element : type) >= FirstNormalObjectId;
+}
+
+/*
+ * An expression for a row of an open table, in which such values are texts, made
+ * by the types' output functions.
+ */
+static const char *
+row_in_sql(Relation rel)
+{
+	TupleDesc	desc = RelationGetDescr(rel);
+	bool		plain = true;
+	StringInfoData columns;
+
+	initStringInfo(&columns);
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+		const char *name = quote_identifier(NameStr(att->attname));
+
+		if (att->attisdropped)
+			continue;
+		if (columns.len > 0)
+			appendStringInfoString(&columns, ", ");
+		if (may_have_cast(att->atttypid))
+		{
+			plain = false;
+			appendStringInfo(&columns, "CASE WHEN pg_catalog.num_nulls(fflag_row.%s) OPERATOR(pg_catalog.=) 0"
+							 " THEN pg_catalog.concat(fflag_row.%s) END AS %s", name, name, name);
+		}
+		else
+			appendStringInfo(&columns, "fflag_row.%s", name);
+	}
+	return plain ? "fflag_row.*" :
+		psprintf("(SELECT fflag_texts FROM (SELECT %s) AS fflag_texts)", columns.data);
+}
 
 /*
  * Fills in the columns of a table, which has to be open; false if it lacks one.
@@ -41,6 +86,7 @@ describe(fflag_recording *r, Relation rel, const NameData *columns)
 
 	r->relid = RelationGetRelid(rel);
 	r->relowner = rel->rd_rel->relowner;
+	r->row = row_in_sql(rel);
 	if (r->kind == FFLAG_RECORD_TABLES)
 		return true;
 	for (int i = 0; i < 2; i++)
@@ -48,7 +94,8 @@ describe(fflag_recording *r, Relation rel, const NameData *columns)
 		fflag_column c = r->kind == FFLAG_RECORD_FLAG ? of_flag[i] : of_user[i];
 		const char *name = columns ? NameStr(columns[c]) : fflag_column_name(c);
 
-		if (fflag_find_column(rel, name, &type) == InvalidAttrNumber)
+		if (fflag_find_column(rel, name, &type) == InvalidAttrNumber ||
+			!fflag_is_id(type))
 			return false;
 		found[i] = pstrdup(quote_identifier(name));
 	}

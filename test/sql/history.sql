@@ -140,7 +140,7 @@ DROP TABLE pg_temp.feature_flag_user;
 RESET ROLE;
 SELECT count(*) FROM feature_flag_history WHERE user_id = 'forged';
 
--- a cast of a column's type runs as the owner of the table, who might as well call it, and not as the history's
+-- a cast of a column's type is code of the type's owner, and is not run with anybody's rights
 CREATE ROLE regress_fflag_app;
 CREATE SCHEMA app AUTHORIZATION regress_fflag_app;
 GRANT EXECUTE ON FUNCTION fflag_attach, fflag_detach, fflag_invalidate TO regress_fflag_app;
@@ -170,6 +170,7 @@ SELECT fflag_detach();
 DROP TABLE app.flag, app.list;
 RESET ROLE;
 SELECT DISTINCT role FROM seen;
+SELECT DISTINCT old_row ->> 's' AS secret FROM feature_flag_history WHERE attached AND kind = 'flag' AND old_row IS NOT NULL;
 SELECT n, enabled, rule, rollout_percentage FROM moment, fflag_explain_at(at, 'theirs', 42) WHERE n >= 10 ORDER BY n;
 SELECT what, flag, user_id, users, old_values ->> 'flags' AS old, new_values ->> 'flags' AS new FROM fflag_history() LIMIT 6;
 

@@ -109,7 +109,7 @@ sub try
 {
 	my ($session, @statements) = @_;
 	return 1 if eval { $session->do($_) for @statements; 1 };
-	die $@ unless $session->state =~ /^(40001|23505|23503|23514|55P03|55000|40P01|21000|0A000|22012)$/;
+	die $@ unless $session->state =~ /^(40001|23505|23503|23514|55P03|55000|55006|40P01|21000|0A000|22012)$/;
 	return 0;
 }
 
