@@ -344,10 +344,10 @@ sub start
 		$code->() while time() < $until;
 		1;
 	};
-	print "# $name: $@" unless $done;
+	my $error = $done ? '' : 'died: ' . $@ =~ tr/\n/ /r;
 	open my $out, '>', "$dir/$$" or die;
 	my $errors = join ' ', map { "$_=$errors{$_}" } sort keys %errors;
-	print $out join "\n", "$answers $wrong $statements $errors", @examples;
+	print $out join "\n", "$answers $wrong $statements $errors", (map { "wrong: $_" } @examples), $error || ();
 	close $out;
 	# leave without PostgreSQL::Test::Cluster's END, which would stop servers
 	$session->disconnect if $session;
@@ -375,7 +375,7 @@ for my $turn (0, 1)
 		$name =~ s/ \d+$//;
 		open my $in, '<', "$dir/$pid" or next;
 		my @counts = split ' ', <$in>;
-		diag "$name: wrong: $_" for <$in>;
+		diag "$name: $_" for <$in>;
 		close $in;
 		$total{$name}[$_] += $counts[$_] for 0 .. 2;
 		/(.*)=(.*)/ and $theirs{$name}{$1} += $2 for @counts[ 3 .. $#counts ];
