@@ -11,17 +11,9 @@
 
 #include "bucket.h"
 #include "md5.h"
+#include "tap.h"
 
-static int	test_number = 0;
-static int	failures = 0;
 static int	use_batches = 0;	/* by fflag_buckets_of() */
-
-static void
-ok(int passed, const char *what)
-{
-	printf("%sok %d - %s\n", passed ? "" : "not ", ++test_number, what);
-	failures += !passed;
-}
 
 static char *
 exact_copy(const char *data, size_t len)

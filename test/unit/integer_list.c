@@ -12,34 +12,13 @@
 #include <string.h>
 
 #include "integer_list.h"
+#include "tap.h"
 
 #define MOST 400000				/* of a test's integers */
 #define BLOCK 65536
 
-static int	test_number = 0;
-static int	failures = 0;
-
 static int64_t integers[MOST];
 static size_t n_integers;
-
-static void
-ok(int passed, const char *what)
-{
-	printf("%sok %d - %s\n", passed ? "" : "not ", ++test_number, what);
-	failures += !passed;
-}
-
-/* xorshift64 */
-static uint64_t
-random_bits(void)
-{
-	static uint64_t state = UINT64_C(88172645463325252);
-
-	state ^= state << 13;
-	state ^= state >> 7;
-	state ^= state << 17;
-	return state;
-}
 
 /* ---- a test's integers */
 

@@ -8,28 +8,7 @@
 #include <stdio.h>
 
 #include "rules.h"
-
-static int	test_number = 0;
-static int	failures = 0;
-
-static void
-ok(int passed, const char *what)
-{
-	printf("%sok %d - %s\n", passed ? "" : "not ", ++test_number, what);
-	failures += !passed;
-}
-
-/* xorshift64 */
-static uint64_t
-random_bits(void)
-{
-	static uint64_t state = UINT64_C(88172645463325252);
-
-	state ^= state << 13;
-	state ^= state >> 7;
-	state ^= state << 17;
-	return state;
-}
+#include "tap.h"
 
 static int
 rollout_at(const fflag_terms *terms, int64_t now)
