@@ -48,6 +48,318 @@ COMMENT ON FUNCTION @extschema@.fflag_ramp(pg_catalog.text, numeric, interval, t
 'lets the percentage of a flag go in a straight line, from where it is to another; NULL stops it where it is; an error if there is none of this name';
 
 --
+-- Prerequisites.  A flag requires one with a smaller id, so that no cycle can be
+-- stored, whatever several sessions do at once.
+--
+
+ALTER TABLE @extschema@.feature_flag
+	ADD COLUMN requires bigint,
+	ADD CONSTRAINT feature_flag_requires_check
+		CHECK (requires OPERATOR(pg_catalog.<) id),
+	-- without an action: all flags may be deleted by one statement
+	ADD CONSTRAINT feature_flag_requires_fkey FOREIGN KEY (requires)
+		REFERENCES @extschema@.feature_flag (id);
+
+CREATE INDEX feature_flag_requires_idx
+	ON @extschema@.feature_flag (requires) WHERE requires IS NOT NULL;
+
+COMMENT ON COLUMN @extschema@.feature_flag.requires IS 'id of another flag, a smaller one: who does not get that feature does not get this one; NULL: no such flag';
+
+-- a dump of INSERTs would otherwise refer to flags that come later
+SELECT pg_catalog.pg_extension_config_dump('feature_flag', 'ORDER BY id');
+
+CREATE FUNCTION @extschema@.fflag_check_required() RETURNS trigger
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'fflag_check_required';
+COMMENT ON FUNCTION @extschema@.fflag_check_required() IS
+'refuses to delete a flag that another one requires';
+
+-- Triggers fire in the order of their names.  This name comes before those of
+-- the foreign key, whose error knows only ids.  With UPDATE OF id, that column could
+-- not be given another type.
+CREATE TRIGGER "FFLAG_required" AFTER DELETE OR UPDATE
+	ON @extschema@.feature_flag
+	FOR EACH ROW EXECUTE FUNCTION @extschema@.fflag_check_required();
+
+CREATE FUNCTION @extschema@.fflag_require(name pg_catalog.text, required pg_catalog.text)
+RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'fflag_require';
+COMMENT ON FUNCTION @extschema@.fflag_require(pg_catalog.text, pg_catalog.text) IS
+'gives a flag only to users who get another, older flag; NULL for no such flag; an error if there is none of these names';
+
+--
+-- Denylists, of the shape of allowlists
+--
+
+CREATE TABLE @extschema@.feature_flag_denied_user (
+	flag_id bigint NOT NULL,
+	user_id pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
+	created_at timestamp with time zone NOT NULL DEFAULT pg_catalog.now(),
+	CONSTRAINT feature_flag_denied_user_pkey PRIMARY KEY (flag_id, user_id),
+	CONSTRAINT feature_flag_denied_user_user_id_check
+		CHECK (pg_catalog.octet_length(user_id) OPERATOR(pg_catalog.<=) 2048),
+	CONSTRAINT feature_flag_denied_user_flag_id_fkey FOREIGN KEY (flag_id)
+		REFERENCES @extschema@.feature_flag (id) ON DELETE CASCADE
+);
+
+CREATE INDEX feature_flag_denied_user_user_id_idx
+	ON @extschema@.feature_flag_denied_user (user_id);
+
+COMMENT ON TABLE @extschema@.feature_flag_denied_user IS
+'denylists: users who do not get a feature, whatever its rollout_percentage and allowlist, unless it is for staff only';
+COMMENT ON COLUMN @extschema@.feature_flag_denied_user.flag_id IS 'the flag';
+COMMENT ON COLUMN @extschema@.feature_flag_denied_user.user_id IS 'the user, an id in its canonical text form: 42, or a lower-case hyphenated uuid';
+COMMENT ON COLUMN @extschema@.feature_flag_denied_user.created_at IS 'when the user was denied';
+
+SELECT pg_catalog.pg_extension_config_dump('feature_flag_denied_user', '');
+
+CREATE TRIGGER fflag_check BEFORE INSERT OR UPDATE
+	ON @extschema@.feature_flag_denied_user
+	FOR EACH ROW EXECUTE FUNCTION @extschema@.fflag_check_user('denylist');
+CREATE TRIGGER fflag_warn BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE
+	ON @extschema@.feature_flag_denied_user
+	FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.fflag_warn_attached();
+CREATE TRIGGER fflag_invalidate BEFORE INSERT OR UPDATE OR DELETE
+	ON @extschema@.feature_flag_denied_user
+	FOR EACH ROW EXECUTE FUNCTION @extschema@.fflag_invalidate('flag_id');
+ALTER TABLE @extschema@.feature_flag_denied_user
+	ENABLE ALWAYS TRIGGER fflag_invalidate;
+
+CREATE FUNCTION @extschema@.fflag_deny(name pg_catalog.text, VARIADIC user_ids bigint[])
+RETURNS bigint
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'fflag_deny';
+COMMENT ON FUNCTION @extschema@.fflag_deny(pg_catalog.text, bigint[]) IS
+'puts users on the denylist of a flag; returns how many were not on it';
+
+CREATE FUNCTION @extschema@.fflag_deny(name pg_catalog.text, VARIADIC user_ids uuid[])
+RETURNS bigint
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'fflag_deny';
+COMMENT ON FUNCTION @extschema@.fflag_deny(pg_catalog.text, uuid[]) IS
+'puts users on the denylist of a flag; returns how many were not on it';
+
+CREATE FUNCTION @extschema@.fflag_deny(name pg_catalog.text, VARIADIC user_ids pg_catalog.text[])
+RETURNS bigint
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'fflag_deny';
+COMMENT ON FUNCTION @extschema@.fflag_deny(pg_catalog.text, pg_catalog.text[]) IS
+'puts users on the denylist of a flag; returns how many were not on it';
+
+CREATE FUNCTION @extschema@.fflag_undeny(name pg_catalog.text, VARIADIC user_ids bigint[])
+RETURNS bigint
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'fflag_undeny';
+COMMENT ON FUNCTION @extschema@.fflag_undeny(pg_catalog.text, bigint[]) IS
+'takes users off the denylist of a flag; returns how many were on it';
+
+CREATE FUNCTION @extschema@.fflag_undeny(name pg_catalog.text, VARIADIC user_ids uuid[])
+RETURNS bigint
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'fflag_undeny';
+COMMENT ON FUNCTION @extschema@.fflag_undeny(pg_catalog.text, uuid[]) IS
+'takes users off the denylist of a flag; returns how many were on it';
+
+CREATE FUNCTION @extschema@.fflag_undeny(name pg_catalog.text, VARIADIC user_ids pg_catalog.text[])
+RETURNS bigint
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'fflag_undeny';
+COMMENT ON FUNCTION @extschema@.fflag_undeny(pg_catalog.text, pg_catalog.text[]) IS
+'takes users off the denylist of a flag; returns how many were on it';
+
+--
+-- Variants
+--
+
+CREATE TABLE @extschema@.feature_flag_variant (
+	flag_id bigint NOT NULL,
+	name pg_catalog.varchar(150) COLLATE pg_catalog."C" NOT NULL,
+	weight numeric NOT NULL DEFAULT 1,
+	payload pg_catalog.jsonb,
+	created_at timestamp with time zone NOT NULL DEFAULT pg_catalog.now(),
+	CONSTRAINT feature_flag_variant_pkey PRIMARY KEY (flag_id, name),
+	CONSTRAINT feature_flag_variant_name_check
+		CHECK (name OPERATOR(pg_catalog.<>) ''::pg_catalog.text
+			AND name OPERATOR(pg_catalog.!~) E'^ | $|[\\x01-\\x1f\\x7f]'::pg_catalog.text),
+	CONSTRAINT feature_flag_variant_weight_check
+		CHECK (weight OPERATOR(pg_catalog.>) 0::numeric
+			AND weight OPERATOR(pg_catalog.<=) 1000000000::numeric
+			AND pg_catalog.min_scale(weight) OPERATOR(pg_catalog.<=) 6),
+	CONSTRAINT feature_flag_variant_flag_id_fkey FOREIGN KEY (flag_id)
+		REFERENCES @extschema@.feature_flag (id) ON DELETE CASCADE
+);
+
+COMMENT ON TABLE @extschema@.feature_flag_variant IS
+'variants: users who get a feature are divided among them by weight';
+COMMENT ON COLUMN @extschema@.feature_flag_variant.flag_id IS 'the flag';
+COMMENT ON COLUMN @extschema@.feature_flag_variant.name IS 'name of the variant, which fflag_variant returns';
+COMMENT ON COLUMN @extschema@.feature_flag_variant.weight IS 'its share, relative to the sum of the weights of the flag; up to 1000000000, with at most six decimals';
+COMMENT ON COLUMN @extschema@.feature_flag_variant.payload IS 'what the application needs to know of the variant, which fflag_variant_payload returns';
+COMMENT ON COLUMN @extschema@.feature_flag_variant.created_at IS 'when the variant was created';
+
+SELECT pg_catalog.pg_extension_config_dump('feature_flag_variant', '');
+
+CREATE FUNCTION @extschema@.fflag_check_variant() RETURNS trigger
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'fflag_check_variant';
+COMMENT ON FUNCTION @extschema@.fflag_check_variant() IS
+'refuses invalid variants';
+
+CREATE TRIGGER fflag_check BEFORE INSERT OR UPDATE
+	ON @extschema@.feature_flag_variant
+	FOR EACH ROW EXECUTE FUNCTION @extschema@.fflag_check_variant();
+CREATE TRIGGER fflag_warn BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE
+	ON @extschema@.feature_flag_variant
+	FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.fflag_warn_attached();
+CREATE TRIGGER fflag_invalidate BEFORE INSERT OR UPDATE OR DELETE
+	ON @extschema@.feature_flag_variant
+	FOR EACH ROW EXECUTE FUNCTION @extschema@.fflag_invalidate();
+ALTER TABLE @extschema@.feature_flag_variant
+	ENABLE ALWAYS TRIGGER fflag_invalidate;
+
+CREATE FUNCTION @extschema@.fflag_variants(name pg_catalog.text, weights pg_catalog.jsonb)
+RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'fflag_variants';
+COMMENT ON FUNCTION @extschema@.fflag_variants(pg_catalog.text, pg_catalog.jsonb) IS
+'gives a flag these variants, {"name": weight, ...}, and no others; NULL for none; those that it has already keep their payload';
+
+CREATE FUNCTION @extschema@.fflag_variant(name pg_catalog.text, user_id bigint,
+	is_staff boolean DEFAULT false, default_variant pg_catalog.text DEFAULT NULL)
+RETURNS pg_catalog.text
+LANGUAGE c STABLE PARALLEL SAFE COST 20
+AS 'MODULE_PATHNAME', 'fflag_variant_bigint';
+COMMENT ON FUNCTION @extschema@.fflag_variant(pg_catalog.text, bigint, boolean, pg_catalog.text) IS
+'the variant that the user gets; default_variant if none';
+
+CREATE FUNCTION @extschema@.fflag_variant(name pg_catalog.text, user_id uuid,
+	is_staff boolean DEFAULT false, default_variant pg_catalog.text DEFAULT NULL)
+RETURNS pg_catalog.text
+LANGUAGE c STABLE PARALLEL SAFE COST 20
+AS 'MODULE_PATHNAME', 'fflag_variant_uuid';
+COMMENT ON FUNCTION @extschema@.fflag_variant(pg_catalog.text, uuid, boolean, pg_catalog.text) IS
+'the variant that the user gets; default_variant if none';
+
+CREATE FUNCTION @extschema@.fflag_variant(name pg_catalog.text, user_id pg_catalog.text DEFAULT NULL,
+	is_staff boolean DEFAULT false, default_variant pg_catalog.text DEFAULT NULL)
+RETURNS pg_catalog.text
+LANGUAGE c STABLE PARALLEL SAFE COST 20
+AS 'MODULE_PATHNAME', 'fflag_variant_text';
+COMMENT ON FUNCTION @extschema@.fflag_variant(pg_catalog.text, pg_catalog.text, boolean, pg_catalog.text) IS
+'the variant that the user gets; default_variant if none';
+
+CREATE FUNCTION @extschema@.fflag_variant_payload(name pg_catalog.text, user_id bigint,
+	is_staff boolean DEFAULT false, default_variant pg_catalog.text DEFAULT NULL)
+RETURNS pg_catalog.jsonb
+LANGUAGE c STABLE PARALLEL SAFE COST 20
+AS 'MODULE_PATHNAME', 'fflag_variant_payload_bigint';
+COMMENT ON FUNCTION @extschema@.fflag_variant_payload(pg_catalog.text, bigint, boolean, pg_catalog.text) IS
+'the payload of the variant that fflag_variant returns; NULL if the flag has no such variant';
+
+CREATE FUNCTION @extschema@.fflag_variant_payload(name pg_catalog.text, user_id uuid,
+	is_staff boolean DEFAULT false, default_variant pg_catalog.text DEFAULT NULL)
+RETURNS pg_catalog.jsonb
+LANGUAGE c STABLE PARALLEL SAFE COST 20
+AS 'MODULE_PATHNAME', 'fflag_variant_payload_uuid';
+COMMENT ON FUNCTION @extschema@.fflag_variant_payload(pg_catalog.text, uuid, boolean, pg_catalog.text) IS
+'the payload of the variant that fflag_variant returns; NULL if the flag has no such variant';
+
+CREATE FUNCTION @extschema@.fflag_variant_payload(name pg_catalog.text, user_id pg_catalog.text DEFAULT NULL,
+	is_staff boolean DEFAULT false, default_variant pg_catalog.text DEFAULT NULL)
+RETURNS pg_catalog.jsonb
+LANGUAGE c STABLE PARALLEL SAFE COST 20
+AS 'MODULE_PATHNAME', 'fflag_variant_payload_text';
+COMMENT ON FUNCTION @extschema@.fflag_variant_payload(pg_catalog.text, pg_catalog.text, boolean, pg_catalog.text) IS
+'the payload of the variant that fflag_variant returns; NULL if the flag has no such variant';
+
+-- These have a new column at the end.  Whoever may execute the old ones may
+-- execute the new ones; what depends on the old ones is not dropped unasked.
+DO $$
+DECLARE
+	old pg_catalog.text;
+	dependent pg_catalog.text;
+BEGIN
+	SELECT pg_catalog.pg_describe_object(u.refclassid, u.refobjid, 0), pg_catalog.pg_describe_object(u.classid, u.objid, 0)
+		INTO old, dependent
+	FROM pg_catalog.pg_extension AS e
+		JOIN pg_catalog.pg_depend AS d ON d.refclassid OPERATOR(pg_catalog.=) e.tableoid
+			AND d.refobjid OPERATOR(pg_catalog.=) e.oid
+			AND d.deptype OPERATOR(pg_catalog.=) 'e'
+		JOIN pg_catalog.pg_proc AS p ON p.tableoid OPERATOR(pg_catalog.=) d.classid
+			AND p.oid OPERATOR(pg_catalog.=) d.objid
+		JOIN pg_catalog.pg_depend AS u ON u.refclassid OPERATOR(pg_catalog.=) d.classid
+			AND u.refobjid OPERATOR(pg_catalog.=) d.objid
+	WHERE e.extname OPERATOR(pg_catalog.=) 'fflag'
+		AND p.proname OPERATOR(pg_catalog.=) ANY ('{fflag_explain, fflag_flags}')
+	LIMIT 1;
+	IF FOUND THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'dependent_objects_still_exist',
+			MESSAGE = pg_catalog.format('%s depends on %s, which has a new column in version 1.1', dependent, old),
+			HINT = 'Drop it, update the extension, and create it again.';
+	END IF;
+END $$;
+
+ALTER FUNCTION @extschema@.fflag_explain(pg_catalog.text, bigint, boolean, boolean) RENAME TO fflag_explain_1_0;
+ALTER FUNCTION @extschema@.fflag_explain(pg_catalog.text, uuid, boolean, boolean) RENAME TO fflag_explain_1_0;
+ALTER FUNCTION @extschema@.fflag_explain(pg_catalog.text, pg_catalog.text, boolean, boolean) RENAME TO fflag_explain_1_0;
+ALTER FUNCTION @extschema@.fflag_flags(bigint, boolean) RENAME TO fflag_flags_1_0;
+ALTER FUNCTION @extschema@.fflag_flags(uuid, boolean) RENAME TO fflag_flags_1_0;
+ALTER FUNCTION @extschema@.fflag_flags(pg_catalog.text, boolean) RENAME TO fflag_flags_1_0;
+
+CREATE FUNCTION @extschema@.fflag_explain(name pg_catalog.text, user_id bigint,
+	is_staff boolean DEFAULT false, default_value boolean DEFAULT false,
+	OUT enabled boolean, OUT rule pg_catalog.text, OUT reason pg_catalog.text,
+	OUT bucket integer, OUT rollout_percentage numeric, OUT variant pg_catalog.text)
+LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'fflag_explain_bigint';
+COMMENT ON FUNCTION @extschema@.fflag_explain(pg_catalog.text, bigint, boolean, boolean) IS
+'the answer of fflag_enabled, and why; and the variant';
+
+CREATE FUNCTION @extschema@.fflag_explain(name pg_catalog.text, user_id uuid,
+	is_staff boolean DEFAULT false, default_value boolean DEFAULT false,
+	OUT enabled boolean, OUT rule pg_catalog.text, OUT reason pg_catalog.text,
+	OUT bucket integer, OUT rollout_percentage numeric, OUT variant pg_catalog.text)
+LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'fflag_explain_uuid';
+COMMENT ON FUNCTION @extschema@.fflag_explain(pg_catalog.text, uuid, boolean, boolean) IS
+'the answer of fflag_enabled, and why; and the variant';
+
+CREATE FUNCTION @extschema@.fflag_explain(name pg_catalog.text, user_id pg_catalog.text DEFAULT NULL,
+	is_staff boolean DEFAULT false, default_value boolean DEFAULT false,
+	OUT enabled boolean, OUT rule pg_catalog.text, OUT reason pg_catalog.text,
+	OUT bucket integer, OUT rollout_percentage numeric, OUT variant pg_catalog.text)
+LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'fflag_explain_text';
+COMMENT ON FUNCTION @extschema@.fflag_explain(pg_catalog.text, pg_catalog.text, boolean, boolean) IS
+'the answer of fflag_enabled, and why; and the variant';
+
+CREATE FUNCTION @extschema@.fflag_flags(user_id bigint,
+	is_staff boolean DEFAULT false)
+RETURNS TABLE (name pg_catalog.text, enabled boolean, variant pg_catalog.text)
+LANGUAGE c STABLE PARALLEL SAFE ROWS 50 SUPPORT @extschema@.fflag_flags_support
+AS 'MODULE_PATHNAME', 'fflag_flags_bigint';
+COMMENT ON FUNCTION @extschema@.fflag_flags(bigint, boolean) IS
+'all flags by name, with the answer of fflag_enabled for the user, and the variant';
+
+CREATE FUNCTION @extschema@.fflag_flags(user_id uuid,
+	is_staff boolean DEFAULT false)
+RETURNS TABLE (name pg_catalog.text, enabled boolean, variant pg_catalog.text)
+LANGUAGE c STABLE PARALLEL SAFE ROWS 50 SUPPORT @extschema@.fflag_flags_support
+AS 'MODULE_PATHNAME', 'fflag_flags_uuid';
+COMMENT ON FUNCTION @extschema@.fflag_flags(uuid, boolean) IS
+'all flags by name, with the answer of fflag_enabled for the user, and the variant';
+
+CREATE FUNCTION @extschema@.fflag_flags(user_id pg_catalog.text DEFAULT NULL,
+	is_staff boolean DEFAULT false)
+RETURNS TABLE (name pg_catalog.text, enabled boolean, variant pg_catalog.text)
+LANGUAGE c STABLE PARALLEL SAFE ROWS 50 SUPPORT @extschema@.fflag_flags_support
+AS 'MODULE_PATHNAME', 'fflag_flags_text';
+COMMENT ON FUNCTION @extschema@.fflag_flags(pg_catalog.text, boolean) IS
+'all flags by name, with the answer of fflag_enabled for the user, and the variant';
+
+--
 -- Announcements of allowlists: the argument names the column of the flag's id, so
 -- that a change of one list leaves others in the caches
 --
@@ -233,6 +545,30 @@ CREATE TRIGGER fflag_record_delete AFTER DELETE ON @extschema@.feature_flag_user
 CREATE TRIGGER fflag_record_truncate BEFORE TRUNCATE ON @extschema@.feature_flag_user
 	FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.fflag_record('user');
 
+CREATE TRIGGER fflag_record_insert AFTER INSERT ON @extschema@.feature_flag_denied_user
+	REFERENCING NEW TABLE AS fflag_new
+	FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.fflag_record('denied');
+CREATE TRIGGER fflag_record_update AFTER UPDATE ON @extschema@.feature_flag_denied_user
+	REFERENCING OLD TABLE AS fflag_old NEW TABLE AS fflag_new
+	FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.fflag_record('denied');
+CREATE TRIGGER fflag_record_delete AFTER DELETE ON @extschema@.feature_flag_denied_user
+	REFERENCING OLD TABLE AS fflag_old
+	FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.fflag_record('denied');
+CREATE TRIGGER fflag_record_truncate BEFORE TRUNCATE ON @extschema@.feature_flag_denied_user
+	FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.fflag_record('denied');
+
+CREATE TRIGGER fflag_record_insert AFTER INSERT ON @extschema@.feature_flag_variant
+	REFERENCING NEW TABLE AS fflag_new
+	FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.fflag_record('variant');
+CREATE TRIGGER fflag_record_update AFTER UPDATE ON @extschema@.feature_flag_variant
+	REFERENCING OLD TABLE AS fflag_old NEW TABLE AS fflag_new
+	FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.fflag_record('variant');
+CREATE TRIGGER fflag_record_delete AFTER DELETE ON @extschema@.feature_flag_variant
+	REFERENCING OLD TABLE AS fflag_old
+	FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.fflag_record('variant');
+CREATE TRIGGER fflag_record_truncate BEFORE TRUNCATE ON @extschema@.feature_flag_variant
+	FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.fflag_record('variant');
+
 CREATE TRIGGER fflag_record_insert AFTER INSERT ON @extschema@.feature_flag_attachment
 	REFERENCING NEW TABLE AS fflag_new
 	FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.fflag_record('tables');
@@ -298,8 +634,10 @@ COMMENT ON FUNCTION @extschema@.fflag_prune_history(timestamp with time zone) IS
 DO $$
 DECLARE
 	new_members CONSTANT pg_catalog.name[] := '{
-		fflag_schedule, fflag_ramp, fflag_usage, fflag_usage_reset,
-		fflag_stale, feature_flag_change, feature_flag_history, fflag_record,
+		fflag_schedule, fflag_ramp, feature_flag_denied_user, feature_flag_variant,
+		fflag_check_required, fflag_require, fflag_deny, fflag_undeny,
+		fflag_check_variant, fflag_variants, fflag_variant, fflag_variant_payload,
+		fflag_explain, fflag_flags, fflag_usage, fflag_usage_reset, fflag_stale, feature_flag_change, feature_flag_history, fflag_record,
 		fflag_stamp, fflag_skip_known, fflag_history, fflag_explain_at, fflag_prune_history}';
 	table_owner pg_catalog.oid;
 	member record;
@@ -362,6 +700,47 @@ BEGIN
 		END IF;
 	END LOOP;
 END $$;
+
+-- Whoever might execute the old ones may execute these.
+DO $$
+DECLARE
+	g record;
+BEGIN
+	FOR g IN
+		SELECT i.identity, CASE WHEN a.grantee OPERATOR(pg_catalog.=) 0::pg_catalog.oid THEN 'PUBLIC'
+				ELSE a.grantee::pg_catalog.regrole::pg_catalog.text END AS grantee,
+			CASE WHEN a.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END AS option
+		FROM pg_catalog.pg_extension AS e
+			JOIN pg_catalog.pg_depend AS d ON d.refclassid OPERATOR(pg_catalog.=) e.tableoid
+				AND d.refobjid OPERATOR(pg_catalog.=) e.oid
+				AND d.deptype OPERATOR(pg_catalog.=) 'e'
+			JOIN pg_catalog.pg_proc AS p ON p.tableoid OPERATOR(pg_catalog.=) d.classid
+				AND p.oid OPERATOR(pg_catalog.=) d.objid
+			JOIN pg_catalog.pg_proc AS o ON o.pronamespace OPERATOR(pg_catalog.=) p.pronamespace
+				AND o.proname OPERATOR(pg_catalog.=) (p.proname OPERATOR(pg_catalog.||) '_1_0')::pg_catalog.name
+				AND o.proargtypes OPERATOR(pg_catalog.=) p.proargtypes,
+			pg_catalog.aclexplode(coalesce(o.proacl, pg_catalog.acldefault('f', o.proowner))) AS a,
+			pg_catalog.pg_identify_object(d.classid, d.objid, 0) AS i
+		WHERE e.extname OPERATOR(pg_catalog.=) 'fflag' AND a.grantee OPERATOR(pg_catalog.<>) p.proowner
+	LOOP
+		EXECUTE pg_catalog.format('GRANT EXECUTE ON FUNCTION %s TO %s%s', g.identity, g.grantee, g.option);
+	END LOOP;
+END $$;
+DROP FUNCTION @extschema@.fflag_explain_1_0(pg_catalog.text, bigint, boolean, boolean);
+DROP FUNCTION @extschema@.fflag_explain_1_0(pg_catalog.text, uuid, boolean, boolean);
+DROP FUNCTION @extschema@.fflag_explain_1_0(pg_catalog.text, pg_catalog.text, boolean, boolean);
+DROP FUNCTION @extschema@.fflag_flags_1_0(bigint, boolean);
+DROP FUNCTION @extschema@.fflag_flags_1_0(uuid, boolean);
+DROP FUNCTION @extschema@.fflag_flags_1_0(pg_catalog.text, boolean);
+
+GRANT EXECUTE ON FUNCTION
+	@extschema@.fflag_variant(pg_catalog.text, bigint, boolean, pg_catalog.text),
+	@extschema@.fflag_variant(pg_catalog.text, uuid, boolean, pg_catalog.text),
+	@extschema@.fflag_variant(pg_catalog.text, pg_catalog.text, boolean, pg_catalog.text),
+	@extschema@.fflag_variant_payload(pg_catalog.text, bigint, boolean, pg_catalog.text),
+	@extschema@.fflag_variant_payload(pg_catalog.text, uuid, boolean, pg_catalog.text),
+	@extschema@.fflag_variant_payload(pg_catalog.text, pg_catalog.text, boolean, pg_catalog.text)
+TO PUBLIC;
 
 -- It records nothing of tables that are not attached, and whoever may attach
 -- their own has to put it there.

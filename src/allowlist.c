@@ -1,6 +1,6 @@
 /*
  * allowlist.c
- *		Membership in a flag's allowlist, small or large.
+ *		Membership in a flag's allowlist or denylist, small or large.
  *
  * The first question reads up to FIRST_READING entries.  Most lists end there
  * and are held in memory whole; an empty one costs nothing from then on.  For
@@ -200,8 +200,8 @@ read_list(fflag_allowlist *list, int64 limit)
 	if (r.integers == NULL)
 		change_to_texts(&r, 0);
 
-	fflag_read_allowlist(list->source, list->flag_id, fflag_active_snapshot(),
-						 take_user, &r);
+	fflag_read_list(list->source, list->table, list->flag_id,
+					fflag_active_snapshot(), take_user, &r);
 
 	complete = r.entries <= limit;
 	if (complete && r.entries > 0 && r.integers != NULL)
@@ -267,7 +267,7 @@ fflag_allowlist_has(fflag_allowlist *list, fflag_string user, uint64 hash)
 		return false;
 
 	list->probes++;
-	return fflag_read_listed(list->source, list->flag_id, user,
+	return fflag_read_listed(list->source, list->table, list->flag_id, user,
 							 fflag_active_snapshot());
 }
 
@@ -295,10 +295,10 @@ fflag_allowlist_count(fflag_allowlist *list)
 	{
 		int64		n = 0;
 
-		fflag_read_allowlist(list->source, list->flag_id,
-							 fflag_active_snapshot(), count_user, &n);
+		fflag_read_list(list->source, list->table, list->flag_id,
+						fflag_active_snapshot(), count_user, &n);
 		if (n >= MOST_COUNTED)
-			n = Max(n, fflag_estimate_rows(list->source->tables[FFLAG_USERS].relid));
+			n = Max(n, fflag_estimate_rows(list->source->tables[list->table].relid));
 		list->counted = n;
 	}
 	return list->counted;

@@ -1,6 +1,6 @@
 /*
  * allowlist.h
- *		Membership in a flag's allowlist, small or large.
+ *		Membership in a flag's allowlist or denylist, small or large.
  *
  * Copyright (c) 2026, fflag contributors
  */
@@ -20,13 +20,15 @@ typedef struct fflag_filter_line
 } fflag_filter_line;
 
 /*
- * What a backend holds of one list.  Of one that has not been looked at,
- * flag_id, source and cxt are set, counted is -1 and the rest zero.
+ * What a backend holds of one list; a denylist is one as well.  Of one that has not
+ * been looked at, flag_id, source, table and cxt are set, counted is -1 and the
+ * rest zero.
  */
 typedef struct fflag_allowlist
 {
 	fflag_string flag_id;
 	fflag_source *source;		/* where it is read */
+	fflag_table_id table;		/* FFLAG_USERS or FFLAG_DENIED, of that */
 	MemoryContext cxt;			/* what is read of the list goes into children */
 	int64		counted;		/* entries, if many an estimate, or -1 */
 	bool		whole;			/* it is in integers, members, or empty */

@@ -418,7 +418,7 @@ read_listed_at(as_of *q, fflag_string flag_id, fflag_string user)
 								   " AND h.flag_id " EQUAL " $5 AND h.user_id " EQUAL " $6"));
 	if (fflag_run_kept(&command) == 0)
 		return q->open &&
-			fflag_read_listed(&q->source, flag_id, user, q->snapshot);
+			fflag_read_listed(&q->source, FFLAG_USERS, flag_id, user, q->snapshot);
 	return DatumGetBool(result(1, &isnull));
 }
 
@@ -444,7 +444,7 @@ decide_at(as_of *q, NullableDatum name, NullableDatum id, user_type type,
 	if (row.flag.known && row.has_terms)
 		fflag_set_time(&row.flag, &row.terms, q->at);
 
-	decision = fflag_decide(&row.flag, &subject, FFLAG_LISTED_UNKNOWN, default_value);
+	decision = fflag_decide(&row.flag, &subject, FFLAG_STANDING_UNKNOWN, default_value);
 	if (decision.rule == FFLAG_RULE_UNDECIDED)
 	{
 		char		room[FFLAG_ID_ROOM];
@@ -452,7 +452,7 @@ decide_at(as_of *q, NullableDatum name, NullableDatum id, user_type type,
 
 		subject.utf8_id = fflag_to_utf8(user);
 		decision = fflag_decide(&row.flag, &subject,
-								read_listed_at(q, row.id, user) ? FFLAG_LISTED_YES : FFLAG_LISTED_NO,
+								read_listed_at(q, row.id, user) ? FFLAG_STANDING_LISTED : FFLAG_STANDING_UNLISTED,
 								default_value);
 	}
 	*flag = row.flag;
@@ -470,6 +470,7 @@ fflag_explain_at(FunctionCallInfo fcinfo, user_type type)
 	as_of		q = {.schema = fflag_extension_schema(fcinfo->flinfo->fn_oid)};
 	fflag_decision decision;
 	fflag_flag	flag;
+	NullableDatum variant = {.isnull = true};
 
 	if (PG_ARGISNULL(0))
 		ereport(ERROR,
@@ -483,7 +484,7 @@ fflag_explain_at(FunctionCallInfo fcinfo, user_type type)
 						 !PG_ARGISNULL(4) && PG_GETARG_BOOL(4), &flag);
 	SPI_finish();
 	return fflag_explanation(fcinfo, fcinfo->args[1], fcinfo->args[2], type,
-							 &flag, decision);
+							 &flag, decision, variant);
 }
 
 OVERLOADS(fflag_explain_at, fflag_explain_at_bigint, fflag_explain_at_uuid,

@@ -3,8 +3,9 @@
  *		The SQL functions that evaluate a flag for many users at once.
  *
  * The rules are evaluated once for each kind of user that they can tell apart
- * without an id.  Buckets are computed for many users together.  Otherwise
- * each answer is found as in evaluate.c.
+ * without an id.  Buckets are computed for many users together, unless the flag
+ * requires another or has a denylist.  Otherwise each answer is found as in
+ * evaluate.c.
  *
  * Copyright (c) 2026, fflag contributors
  */
@@ -22,6 +23,7 @@
 #include "bucket.h"
 #include "cache.h"
 #include "compat.h"
+#include "evaluate.h"
 #include "overloads.h"
 #include "rules.h"
 
@@ -85,7 +87,7 @@ decide_without_id(const fflag_flag *flag)
 		fflag_subject subject = {.somebody = i / 2,.is_staff = i % 2};
 
 		first.of[i / 2][i % 2] =
-			fflag_decide(flag, &subject, FFLAG_LISTED_UNKNOWN, false);
+			fflag_decide(flag, &subject, FFLAG_STANDING_UNKNOWN, false);
 	}
 	return first;
 }
@@ -97,7 +99,7 @@ decide_with_id(const fflag_entry *entry, bool is_staff, bool listed, int bucket)
 	fflag_subject subject = {.somebody = true,.is_staff = is_staff,.bucket = bucket};
 
 	return fflag_decide(&entry->flag, &subject,
-						listed ? FFLAG_LISTED_YES : FFLAG_LISTED_NO,
+						listed ? FFLAG_STANDING_LISTED : FFLAG_STANDING_UNLISTED,
 						false).enabled;
 }
 
@@ -122,7 +124,7 @@ evaluate_chunk(const fflag_entry *entry, const first_decisions *first,
 	const fflag_integer_list *integers = NULL;
 
 	if (first->of[true][false].rule == FFLAG_RULE_UNDECIDED)
-		list = fflag_cache_list(entry);
+		list = fflag_cache_list(entry, FFLAG_USERS);
 	if (type == USER_BIGINT && list != NULL && list->integers != NULL)
 	{
 		integers = list->integers;
@@ -146,6 +148,13 @@ evaluate_chunk(const fflag_entry *entry, const first_decisions *first,
 		if (decision.rule != FFLAG_RULE_UNDECIDED)
 			continue;
 
+		if (entry->flag.restricted)
+		{
+			NullableDatum user_id = {id, nobody};
+
+			answers[i] = fflag_evaluate(entry, user_id, type, is_staff[undecided]);
+			continue;
+		}
 		if (integers != NULL)
 		{
 			bool		listed = fflag_integer_list_has(integers, DatumGetInt64(id));

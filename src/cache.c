@@ -67,12 +67,15 @@
 #include "writer.h"
 
 /*
- * The content has parts, which are dropped apart from each other: one for each
- * table, but FFLAG_LIST_PARTS for the allowlists, FFLAG_USERS being the first of
- * these.  The part FFLAG_ATTACHMENT is "source"; dropping it drops the others,
- * which entry.c keeps.
+ * The content has parts, which are dropped apart from each other.  The part
+ * FFLAG_ATTACHMENT is "source"; dropping it drops the others, which entry.c keeps.
+ * The part FFLAG_FLAGS is the flags with their variants.  Then come
+ * FFLAG_LIST_PARTS for the allowlists, and as many for the denylists.  Dropping
+ * one of these drops the flags, for a flag knows whether anybody is denied.
  */
-#define PARTS (FFLAG_USERS + FFLAG_LIST_PARTS)
+#define LIST_PART(which, number) \
+	(FFLAG_USERS + ((which) - FFLAG_USERS) * FFLAG_LIST_PARTS + (number))
+#define PARTS LIST_PART(FFLAG_USERS + FFLAG_LISTS, 0)
 
 typedef struct part_state
 {
@@ -116,16 +119,38 @@ static int64 hits;
 static int64 loads;
 static int64 invalidations;
 
+static inline bool
+has_lists(fflag_table_id which)
+{
+	return which == FFLAG_USERS || which == FFLAG_DENIED;
+}
+
 /* All parts that come from a table are dirty. */
 static void
 mark_table(fflag_table_id which)
 {
-	int			end = which == FFLAG_USERS ? PARTS : which + 1;
-
-	for (int i = which; i < end; i++)
-		parts[i].dirty = true;
+	if (has_lists(which))
+	{
+		for (int i = 0; i < FFLAG_LIST_PARTS; i++)
+			parts[LIST_PART(which, i)].dirty = true;
+	}
+	else
+		parts[which == FFLAG_VARIANTS ? FFLAG_FLAGS : which].dirty = true;
 	any_dirty = true;
-	invalidations++;
+}
+
+/* A message about some of the lists of a table: their part is dirty. */
+static void
+mark_list(fflag_table_id which, Oid relid)
+{
+	uint32		number = relid - fflag_list_marker(source.tables[which].marker, 0);
+
+	if (number < FFLAG_LIST_PARTS)
+	{
+		parts[LIST_PART(which, number)].dirty = true;
+		any_dirty = true;
+		invalidations++;
+	}
 }
 
 /*
@@ -139,16 +164,9 @@ mark_table(fflag_table_id which)
 static void
 mark_dirty(Datum arg, Oid relid)
 {
-	uint32		list_part;
-
 	messages++;
-	list_part = relid - fflag_list_marker(source.tables[FFLAG_USERS].marker, 0);
-	if (list_part < FFLAG_LIST_PARTS)
-	{
-		parts[FFLAG_USERS + list_part].dirty = true;
-		any_dirty = true;
-		invalidations++;
-	}
+	mark_list(FFLAG_USERS, relid);
+	mark_list(FFLAG_DENIED, relid);
 	for (int i = 0; i < FFLAG_TABLES; i++)
 	{
 		bool		about_table;
@@ -158,6 +176,7 @@ mark_dirty(Datum arg, Oid relid)
 		if (!about_table && relid != source.tables[i].marker)
 			continue;
 		mark_table(i);
+		invalidations++;
 		if (about_table)
 		{
 			located = false;
@@ -345,7 +364,11 @@ drop_content(int part)
 			fflag_entries_forget_flags();
 			break;
 		default:
-			fflag_entries_forget_allowlists(part - FFLAG_USERS);
+			part -= FFLAG_USERS;
+			fflag_entries_forget_lists(FFLAG_USERS + part / FFLAG_LIST_PARTS,
+									   part % FFLAG_LIST_PARTS);
+			if (part >= FFLAG_LIST_PARTS)
+				drop_content(FFLAG_FLAGS);
 			break;
 	}
 }
@@ -385,13 +408,14 @@ locate(Oid function, Snapshot snapshot)
 
 	located = false;			/* an error leaves it so */
 	source = fflag_locate(fflag_extension_schema(function), snapshot);
+	for (int i = 0; i < FFLAG_TABLES; i++)
+	{
+		if (source.tables[i].relid != old.tables[i].relid ||
+			source.tables[i].marker != old.tables[i].marker)
+			mark_table(i);
+	}
 	for (int i = 0; i < PARTS; i++)
 	{
-		int			table = Min(i, FFLAG_USERS);
-
-		if (source.tables[table].relid != old.tables[table].relid ||
-			source.tables[table].marker != old.tables[table].marker)
-			parts[i].dirty = true;
 		dropped[i] = parts[i].dirty;
 		if (dropped[i])
 			drop_content(i);
@@ -661,54 +685,138 @@ fflag_cache_get_all(Oid function, int *count)
 	return all;
 }
 
-/* Makes entry->list the flag's list; out of line as it is seldom needed. */
+/* Makes list the flag's list; out of line as it is seldom needed. */
 static pg_noinline void
-use_list(fflag_entry *entry)
+use_list(const fflag_entry *entry, fflag_table_id which, fflag_entry_list *list)
 {
 	bool		was_tagged = tagged;
 
 	tagged = false;				/* as in find_or_load() */
-	entry->list = fflag_entries_allowlist(entry, &source);
-	entry->list_generation = parts[FFLAG_USERS + entry->list_part].generation;
+	list->list = fflag_entries_list(entry, which, &source);
+	list->generation = parts[LIST_PART(which, entry->list_part)].generation;
 	tagged = was_tagged;
 }
 
 /*
- * The allowlist of a flag that one of the functions above has just returned, or
- * NULL if it is known to be empty.  What allowlist.c says of it is true under the
- * same snapshot, until the next call of those functions by anybody.
+ * The list in table FFLAG_USERS or FFLAG_DENIED of a flag that one of the functions
+ * above has just returned, or fflag_cache_required(); NULL if it is known to be
+ * empty.  What allowlist.c says of it is true under the same snapshot, until the
+ * next call of those functions by anybody.
  */
 fflag_allowlist *
-fflag_cache_list(const fflag_entry *entry)
+fflag_cache_list(const fflag_entry *entry, fflag_table_id which)
 {
-	if (entry->list_generation != parts[FFLAG_USERS + entry->list_part].generation)
-		use_list(unconstify(fflag_entry *, entry));
-	return fflag_allowlist_is_empty(entry->list) ? NULL : entry->list;
+	fflag_entry_list *list = &unconstify(fflag_entry *, entry)->lists[which - FFLAG_USERS];
+
+	if (list->generation != parts[LIST_PART(which, entry->list_part)].generation)
+		use_list(entry, which, list);
+	return fflag_allowlist_is_empty(list->list) ? NULL : list->list;
+}
+
+static pg_noinline void
+load_required(fflag_entry *entry)
+{
+	static const fflag_entry missing = {0};
+	bool		was_tagged = tagged;
+	fflag_row	row;
+
+	loads++;
+	tagged = false;				/* as in find_or_load() */
+	if (fflag_read_flag_by_id(&source, entry->requires, fflag_active_snapshot(), &row))
+		entry->required = fflag_entries_add_flag(&row);
+	else
+		entry->required = &missing; /* a subscriber may lack it */
+	tagged = was_tagged;
+}
+
+/*
+ * The flag that such a flag requires; NULL if it requires none.  Its id is smaller.
+ * One that is not there is not known.  Throws as fflag_cache_get() does.
+ */
+const fflag_entry *
+fflag_cache_required(const fflag_entry *entry)
+{
+	if (entry->requires.len == 0)
+		return NULL;
+	if (entry->required == NULL)
+		load_required(unconstify(fflag_entry *, entry));
+	set_time(entry->required);
+	return entry->required;
+}
+
+static pg_noinline void
+load_variants(fflag_entry *entry)
+{
+	bool		was_tagged = tagged;
+	fflag_variant_rows rows = {0};
+
+	loads++;
+	tagged = false;				/* as in find_or_load() */
+	if (entry->flag.known)
+		fflag_read_variants(&source, entry->id, fflag_active_snapshot(),
+							fflag_collect_variant, &rows);
+	entry->variants = fflag_entries_variants(entry, &rows);
+	tagged = was_tagged;
+}
+
+/* The variants of such a flag, for as long.  Throws as fflag_cache_get() does. */
+const fflag_variants *
+fflag_cache_variants(const fflag_entry *entry)
+{
+	if (entry->variants == NULL)
+		load_variants(unconstify(fflag_entry *, entry));
+	return entry->variants;
+}
+
+/*
+ * The payload of a variant, given its number; NULL if it has none.  Once read it
+ * is kept.  Valid as long as the variant; throws as fflag_cache_get() does.
+ */
+struct varlena *
+fflag_cache_payload(const fflag_entry *entry, int variant)
+{
+	fflag_payload *payload = &entry->variants->payloads[variant];
+
+	if (!payload->known)
+	{
+		bool		was_tagged = tagged;
+		bool		isnull;
+		Datum		value;
+
+		tagged = false;			/* as in find_or_load() */
+		value = fflag_read_payload(&source, entry->id, entry->variants->names[variant],
+								   fflag_active_snapshot(), &isnull);
+		payload->value = isnull ? NULL : fflag_entries_payload(value);
+		payload->known = true;
+		tagged = was_tagged;
+	}
+	return payload->value;
 }
 
 /*
  * Makes a plan depend on a flag that one of the functions above has just returned,
- * or on all flags if entry is NULL, but then not on their allowlists: messages
- * about the tables and their rows invalidate the plan if it is kept.
+ * or on all flags if entry is NULL, but then not on their lists: messages about
+ * the tables and their rows invalidate the plan if it is kept.
  */
 void
 fflag_cache_add_dependency(PlannerGlobal *glob, const fflag_entry *entry)
 {
 	/* the current context may be one that GEQO throws away between two tries */
 	MemoryContext caller = MemoryContextSwitchTo(GetMemoryChunkContext(glob));
-	Oid			users = source.tables[FFLAG_USERS].marker;
 
 	for (int i = 0; i < FFLAG_TABLES; i++)
 	{
-		glob->relationOids = list_append_unique_oid(glob->relationOids,
-													source.tables[i].relid);
-		if (OidIsValid(source.tables[i].marker))
+		Oid			marker = source.tables[i].marker;
+
+		if (OidIsValid(source.tables[i].relid))
 			glob->relationOids = list_append_unique_oid(glob->relationOids,
-														source.tables[i].marker);
+														source.tables[i].relid);
+		if (OidIsValid(marker))
+			glob->relationOids = list_append_unique_oid(glob->relationOids, marker);
+		if (entry != NULL && OidIsValid(marker) && has_lists(i))
+			glob->relationOids = list_append_unique_oid(glob->relationOids,
+														fflag_list_marker(marker, entry->list_part));
 	}
-	if (entry != NULL && OidIsValid(users))
-		glob->relationOids = list_append_unique_oid(glob->relationOids,
-													fflag_list_marker(users, entry->list_part));
 	MemoryContextSwitchTo(caller);
 }
 

@@ -38,6 +38,7 @@
 #include "attachment.h"
 #include "catalog.h"
 #include "compat.h"
+#include "history.h"
 
 #define TRIGGER_FUNCTION "fflag_invalidate"
 
@@ -259,6 +260,18 @@ fflag_attached_name(Oid schema, Snapshot snapshot)
 	return name;
 }
 
+/* Our own tables that flags are read from; the latter two are there since 1.1. */
+static void
+locate_own_tables(fflag_source *source, Oid schema)
+{
+	source->tables[FFLAG_FLAGS].relid = locate_table(schema, FFLAG_FLAGS_TABLE);
+	source->tables[FFLAG_USERS].relid = locate_table(schema, FFLAG_USERS_TABLE);
+	if (!OidIsValid(fflag_history_function(schema)))
+		return;
+	source->tables[FFLAG_DENIED].relid = locate_table(schema, FFLAG_DENIED_TABLE);
+	source->tables[FFLAG_VARIANTS].relid = locate_table(schema, FFLAG_VARIANTS_TABLE);
+}
+
 /* Our own tables, whatever is attached, for those who read them uncached. */
 fflag_source
 fflag_locate_own(Oid schema)
@@ -266,8 +279,7 @@ fflag_locate_own(Oid schema)
 	fflag_source source = fflag_new_source();
 
 	source.tables[FFLAG_ATTACHMENT].relid = locate_table(schema, FFLAG_ATTACHMENT_TABLE);
-	source.tables[FFLAG_FLAGS].relid = locate_table(schema, FFLAG_FLAGS_TABLE);
-	source.tables[FFLAG_USERS].relid = locate_table(schema, FFLAG_USERS_TABLE);
+	locate_own_tables(&source, schema);
 	return source;
 }
 
@@ -289,8 +301,7 @@ fflag_locate(Oid schema, Snapshot snapshot)
 	read_attachment(&source, function, snapshot);
 	if (!source.attached)
 	{
-		source.tables[FFLAG_FLAGS].relid = locate_table(schema, FFLAG_FLAGS_TABLE);
-		source.tables[FFLAG_USERS].relid = locate_table(schema, FFLAG_USERS_TABLE);
+		locate_own_tables(&source, schema);
 		fflag_warn_of_strays(&source, function);
 	}
 
@@ -299,9 +310,11 @@ fflag_locate(Oid schema, Snapshot snapshot)
 	{
 		fflag_table *table = &source.tables[i];
 
+		if (!OidIsValid(table->relid))
+			continue;
 		table->marker = fflag_find_marker(table->relid, function,
-										  i == FFLAG_USERS ?
-										  NameStr(source.columns[FFLAG_COLUMN_FLAG_ID]) : NULL);
+										  i == FFLAG_USERS || i == FFLAG_DENIED ?
+										  NameStr(source.columns[table->key]) : NULL);
 		if (!OidIsValid(table->marker))
 			source.announced = false;
 	}

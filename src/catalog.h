@@ -14,6 +14,8 @@
 #define FFLAG_FLAGS_TABLE "feature_flag"
 #define FFLAG_USERS_TABLE "feature_flag_user"
 #define FFLAG_ATTACHMENT_TABLE "feature_flag_attachment"
+#define FFLAG_DENIED_TABLE "feature_flag_denied_user"
+#define FFLAG_VARIANTS_TABLE "feature_flag_variant"
 
 extern Oid	fflag_extension_schema(Oid function);
 extern bool fflag_is_own(Oid class, Oid object);

@@ -1,7 +1,7 @@
 /*
  * check.c
- *		What a flag may be called, how far and when it may be rolled out, and who
- *		may be on its allowlist.
+ *		What a flag may be called, how far and when it may be rolled out, what it
+ *		may require, who may be on its lists, and which variants it may have.
  *
  * Code that changes flags calls these checks first, to report a mistake with
  * the flag's name.  Code that reads flags calls them again, because the
@@ -53,9 +53,9 @@ is_in(pg_wchar c, const char_range *ranges, int count)
 	return false;
 }
 
-/* Refuses a name, in UTF-8 too, that looks like another one. */
+/* Refuses a name, in UTF-8 too, that looks like another one.  "what" has it. */
 static void
-check_visible(const char *name, fflag_string utf8)
+check_visible(const char *what, const char *name, fflag_string utf8)
 {
 	int			position = 0;
 	int			len;
@@ -79,10 +79,39 @@ check_visible(const char *name, fflag_string utf8)
 			 is_in(c, unseen_at_ends, lengthof(unseen_at_ends))))
 			ereport(ERROR,
 					errcode(ERRCODE_CHECK_VIOLATION),
-					errmsg("flag name \"%s\" has an invisible character", name),
+					errmsg("%s name \"%s\" has an invisible character", what, name),
 					errdetail("Character %d is U+%04X.", position, c),
-					errhint("Give the flag a name without white space at its ends, and without control characters."));
+					errhint("Give the %s a name without white space at its ends, and without control characters.",
+							what));
 	}
+}
+
+/* Refuses what cannot be the name of a flag or variant, which "what" says. */
+static void
+check_name(const char *what, const char *name)
+{
+	if (name == NULL)
+		ereport(ERROR,
+				errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				errmsg("%s name must not be null", what),
+				errhint("Give the %s a name of 1 to %d characters.",
+						what, FFLAG_NAME_LENGTH));
+	if (name[0] == '\0')
+		ereport(ERROR,
+				errcode(ERRCODE_CHECK_VIOLATION),
+				errmsg("%s name \"\" is empty", what),
+				errhint("Give the %s a name of 1 to %d characters.",
+						what, FFLAG_NAME_LENGTH));
+	if (pg_mbstrlen(name) > FFLAG_NAME_LENGTH)
+		ereport(ERROR,
+				errcode(ERRCODE_STRING_DATA_RIGHT_TRUNCATION),
+				errmsg("%s name \"%s\" is too long", what, name),
+				errdetail("It has %d characters.", pg_mbstrlen(name)),
+				errhint("Give the %s a name of 1 to %d characters.",
+						what, FFLAG_NAME_LENGTH));
+
+	/* this also refuses a name that cannot be converted to UTF-8 and hashed */
+	check_visible(what, name, fflag_to_utf8(fflag_string_make(name, strlen(name))));
 }
 
 /*
@@ -91,47 +120,63 @@ check_visible(const char *name, fflag_string utf8)
 void
 fflag_check_name(const char *name)
 {
-	if (name == NULL)
-		ereport(ERROR,
-				errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				errmsg("flag name must not be null"),
-				errhint("Give the flag a name of 1 to %d characters.",
-						FFLAG_NAME_LENGTH));
-	if (name[0] == '\0')
-		ereport(ERROR,
-				errcode(ERRCODE_CHECK_VIOLATION),
-				errmsg("flag name \"\" is empty"),
-				errhint("Give the flag a name of 1 to %d characters.",
-						FFLAG_NAME_LENGTH));
-	if (pg_mbstrlen(name) > FFLAG_NAME_LENGTH)
-		ereport(ERROR,
-				errcode(ERRCODE_STRING_DATA_RIGHT_TRUNCATION),
-				errmsg("flag name \"%s\" is too long", name),
-				errdetail("It has %d characters.", pg_mbstrlen(name)),
-				errhint("Give the flag a name of 1 to %d characters.",
-						FFLAG_NAME_LENGTH));
+	check_name("flag", name);
+}
 
-	/* this also refuses a name that cannot be converted to UTF-8 and hashed */
-	check_visible(name, fflag_to_utf8(fflag_string_make(name, strlen(name))));
+/* The same of a variant's name. */
+void
+fflag_check_variant_name(const char *name)
+{
+	check_name("variant", name);
 }
 
 /*
- * Refuses to put a user id of so many bytes on an allowlist if it might not fit
- * into the index.  For the error, name is that of the flag; NULL if the caller
- * knows only its id.
+ * Refuses to put a user id of so many bytes on a list if it might not fit into the
+ * index.  For the error: list is "allowlist" or "denylist", and name that of the
+ * flag; NULL if the caller knows only its id.
  */
 void
-fflag_check_user_id(size_t len, const char *name, const char *id)
+fflag_check_user_id(size_t len, const char *list, const char *name, const char *id)
 {
 	if (len > FFLAG_USER_ID_LENGTH)
 		ereport(ERROR,
 				errcode(ERRCODE_STRING_DATA_RIGHT_TRUNCATION),
 				name != NULL ?
-				errmsg("user id is too long for the allowlist of flag \"%s\"", name) :
-				errmsg("user id is too long for the allowlist of the flag with id %s", id),
+				errmsg("user id is too long for the %s of flag \"%s\"", list, name) :
+				errmsg("user id is too long for the %s of the flag with id %s", list, id),
 				errdetail("It has %zu bytes.", len),
-				errhint("Put user ids of at most %d bytes on allowlists.",
-						FFLAG_USER_ID_LENGTH));
+				errhint("Put user ids of at most %d bytes on %ss.",
+						FFLAG_USER_ID_LENGTH, list));
+}
+
+/*
+ * A number from low to high in so many parts of one, if it has no more decimals
+ * than that; -1 if it is not such a number.
+ */
+static int64
+to_parts(Datum number, int64 low, int64 high, int64 parts)
+{
+	Datum		scaled = number;
+
+	/* NaN sorts above all numbers */
+	if (!numeric_is_inf(DatumGetNumeric(number)))
+		scaled = DirectFunctionCall2(numeric_mul, number,
+									 NumericGetDatum(int64_to_numeric(parts)));
+	if (!DatumGetBool(DirectFunctionCall2(numeric_ge, scaled,
+										  NumericGetDatum(int64_to_numeric(low * parts)))) ||
+		!DatumGetBool(DirectFunctionCall2(numeric_le, scaled,
+										  NumericGetDatum(int64_to_numeric(high * parts)))) ||
+		!DatumGetBool(DirectFunctionCall2(numeric_eq, scaled,
+										  DirectFunctionCall2(numeric_trunc, scaled,
+															  Int32GetDatum(0)))))
+		return -1;
+	return DatumGetInt64(DirectFunctionCall1(numeric_int8, scaled));
+}
+
+static char *
+number_to_text(Datum number)
+{
+	return DatumGetCString(DirectFunctionCall1(numeric_out, number));
 }
 
 /*
@@ -142,27 +187,50 @@ fflag_check_user_id(size_t len, const char *name, const char *id)
 int
 fflag_check_percentage(Datum percentage, const char *column, const char *flag)
 {
-	Numeric		value = DatumGetNumeric(percentage);
-	Datum		zero = NumericGetDatum(int64_to_numeric(0));
-	Datum		full = NumericGetDatum(int64_to_numeric(FFLAG_BUCKETS));
-	Datum		scale = NumericGetDatum(int64_to_numeric(FFLAG_BUCKETS / 100));
-	Datum		scaled;
+	int64		parts = to_parts(percentage, 0, 100, FFLAG_BUCKETS / 100);
 
-	/* NaN sorts above all numbers */
-	scaled = numeric_is_inf(value) ? percentage :
-		DirectFunctionCall2(numeric_mul, percentage, scale);
-	if (!DatumGetBool(DirectFunctionCall2(numeric_ge, scaled, zero)) ||
-		!DatumGetBool(DirectFunctionCall2(numeric_le, scaled, full)) ||
-		!DatumGetBool(DirectFunctionCall2(numeric_eq, scaled,
-										  DirectFunctionCall2(numeric_trunc, scaled,
-															  Int32GetDatum(0)))))
+	if (parts < 0)
 		ereport(ERROR,
 				errcode(ERRCODE_CHECK_VIOLATION),
 				errmsg("invalid %s %s for flag \"%s\"", column,
-					   DatumGetCString(DirectFunctionCall1(numeric_out, percentage)),
-					   flag),
+					   number_to_text(percentage), flag),
 				errhint("A percentage is a number from 0 to 100 with at most three decimals."));
-	return DatumGetInt32(DirectFunctionCall1(numeric_int4, scaled));
+	return parts;
+}
+
+/*
+ * A variant's weight, a numeric, in exact millionths.  Throws as above.  For the
+ * error, name is that of the flag; NULL if the caller knows only its id.
+ */
+int64
+fflag_check_weight(Datum weight, const char *variant, const char *name, const char *id)
+{
+	int64		parts = to_parts(weight, 0, FFLAG_MOST_WEIGHT, FFLAG_WEIGHT_PARTS);
+
+	if (parts <= 0)
+		ereport(ERROR,
+				errcode(ERRCODE_CHECK_VIOLATION),
+				name != NULL ?
+				errmsg("invalid weight %s for variant \"%s\" of flag \"%s\"",
+					   number_to_text(weight), variant, name) :
+				errmsg("invalid weight %s for variant \"%s\" of the flag with id %s",
+					   number_to_text(weight), variant, id),
+				errhint("A weight is a number above 0, up to %d, with at most six decimals.",
+						FFLAG_MOST_WEIGHT));
+	return parts;
+}
+
+/* Refuses that a flag requires one that does not have a smaller id. */
+void
+fflag_check_requires(int64 id, int64 requires, const char *flag)
+{
+	if (requires >= id)
+		ereport(ERROR,
+				errcode(ERRCODE_CHECK_VIOLATION),
+				errmsg("flag \"%s\" cannot require the flag with id " INT64_FORMAT,
+					   flag, requires),
+				errdetail("Its own id is " INT64_FORMAT ".", id),
+				errhint("Let it require a flag with a smaller id, one that was created before it."));
 }
 
 /* Refuses a flag that would not start before it ends. */

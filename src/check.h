@@ -16,8 +16,17 @@
 /* bytes, as in the constraint of feature_flag_user.user_id, which says why */
 #define FFLAG_USER_ID_LENGTH 2048
 
+/* as in the constraint of feature_flag_variant.weight */
+#define FFLAG_MOST_WEIGHT 1000000000
+#define FFLAG_WEIGHT_PARTS 1000000
+
 extern void fflag_check_name(const char *name);
-extern void fflag_check_user_id(size_t len, const char *name, const char *id);
+extern void fflag_check_variant_name(const char *name);
+extern void fflag_check_user_id(size_t len, const char *list, const char *name,
+								const char *id);
+extern int64 fflag_check_weight(Datum weight, const char *variant,
+								const char *name, const char *id);
+extern void fflag_check_requires(int64 id, int64 requires, const char *flag);
 extern int	fflag_check_percentage(Datum percentage, const char *column,
 								   const char *flag);
 extern void fflag_check_schedule(TimestampTz starts_at, TimestampTz ends_at,

@@ -1,6 +1,6 @@
 /*
  * entry.c
- *		What the cache holds: flags, names without a flag, allowlists.
+ *		What the cache holds: flags, names without a flag, lists, variants.
  *
  * This file does not know what is valid when.  Only cache.c calls it, and
  * cache.c says when to forget.  cache.c has to do so after an error too,
@@ -33,12 +33,15 @@ static int	n_all_flags;
 static MemoryContext unknown_cxt;	/* in flags_cxt */
 static struct strtab_hash *unknown_names;
 
-static MemoryContext allowlists_cxt;
-static struct
+static MemoryContext lists_cxt;
+
+typedef struct list_part
 {
-	MemoryContext cxt;			/* in allowlists_cxt; at first NULL */
+	MemoryContext cxt;			/* in lists_cxt; at first NULL */
 	struct strtab_hash *lists;	/* by the flag's id */
-}			allowlists[FFLAG_LIST_PARTS];
+} list_part;
+
+static list_part list_parts[FFLAG_LISTS][FFLAG_LIST_PARTS];
 
 /* Called at first, and again if it has failed for want of memory. */
 void
@@ -47,13 +50,12 @@ fflag_entries_init(void)
 	if (flags_cxt == NULL)
 		flags_cxt = AllocSetContextCreate(TopMemoryContext, "fflag flags",
 										  ALLOCSET_SMALL_SIZES);
-	if (allowlists_cxt == NULL)
-		allowlists_cxt = AllocSetContextCreate(TopMemoryContext,
-											   "fflag allowlists",
-											   ALLOCSET_SMALL_SIZES);
+	if (lists_cxt == NULL)
+		lists_cxt = AllocSetContextCreate(TopMemoryContext, "fflag lists",
+										  ALLOCSET_SMALL_SIZES);
 }
 
-/* All entries go, and pointers to them die; allowlists stay. */
+/* All entries go, with their variants, and pointers to them die; lists stay. */
 void
 fflag_entries_forget_flags(void)
 {
@@ -66,13 +68,15 @@ fflag_entries_forget_flags(void)
 	unknown_names = NULL;
 }
 
-/* All allowlists of this part go, and pointers to them die. */
+/* All lists of this part of a table go, and pointers to them die. */
 void
-fflag_entries_forget_allowlists(int part)
+fflag_entries_forget_lists(fflag_table_id which, int number)
 {
-	if (allowlists[part].cxt != NULL)
-		MemoryContextReset(allowlists[part].cxt);
-	allowlists[part].lists = NULL;
+	list_part  *part = &list_parts[which - FFLAG_USERS][number];
+
+	if (part->cxt != NULL)
+		MemoryContextReset(part->cxt);
+	part->lists = NULL;
 }
 
 /* The entry of a name, NULL if there is none. */
@@ -110,7 +114,7 @@ add(struct strtab_hash *tab, MemoryContext cxt, fflag_string name,
 	bool		found;
 
 	if (row != NULL)
-		len += row->id.len + row->flag.utf8_name.len;
+		len += row->id.len + row->requires.len + row->flag.utf8_name.len;
 	entry = MemoryContextAllocZero(cxt, offsetof(fflag_entry, bytes) + len);
 	place = entry->bytes;
 	entry->name = copy_string(name, &place);
@@ -118,6 +122,7 @@ add(struct strtab_hash *tab, MemoryContext cxt, fflag_string name,
 	{
 		entry->id = copy_string(row->id, &place);
 		entry->list_part = fflag_list_part(entry->id);
+		entry->requires = copy_string(row->requires, &place);
 		entry->flag = row->flag;
 		entry->flag.utf8_name = copy_string(row->flag.utf8_name, &place);
 		if (row->has_terms)
@@ -225,37 +230,54 @@ fflag_entries_all(int *count)
 }
 
 /*
- * The allowlist of a flag; if new, one that nobody has looked at, to be read from
- * the source.
+ * The list of a flag; if new, one that nobody has looked at, to be read from this
+ * table of the source.
  */
 fflag_allowlist *
-fflag_entries_allowlist(const fflag_entry *entry, fflag_source *source)
+fflag_entries_list(const fflag_entry *entry, fflag_table_id which,
+				   fflag_source *source)
 {
-	int			part = entry->list_part;
-	MemoryContext cxt = allowlists[part].cxt;
+	list_part  *part = &list_parts[which - FFLAG_USERS][entry->list_part];
 	fflag_string_slot *slot;
 	fflag_allowlist *list;
 	char	   *place;
 	bool		found;
 
-	if (cxt == NULL)
-		allowlists[part].cxt = cxt =
-			AllocSetContextCreate(allowlists_cxt, "fflag allowlists of a part",
-								  ALLOCSET_SMALL_SIZES);
-	if (allowlists[part].lists == NULL)
-		allowlists[part].lists = strtab_create(cxt, 8, NULL);
-	slot = strtab_lookup(allowlists[part].lists, entry->id);
+	if (part->cxt == NULL)
+		part->cxt = AllocSetContextCreate(lists_cxt, "fflag lists of a part",
+										  ALLOCSET_SMALL_SIZES);
+	if (part->lists == NULL)
+		part->lists = strtab_create(part->cxt, 8, NULL);
+	slot = strtab_lookup(part->lists, entry->id);
 	if (slot != NULL)
 		return slot->value;
 
-	list = MemoryContextAllocZero(cxt, sizeof(*list) + entry->id.len);
+	list = MemoryContextAllocZero(part->cxt, sizeof(*list) + entry->id.len);
 	place = (char *) (list + 1);
 	list->flag_id = copy_string(entry->id, &place);
 	list->source = source;
-	list->cxt = cxt;
+	list->table = which;
+	list->cxt = part->cxt;
 	list->counted = -1;
-	strtab_insert(allowlists[part].lists, list->flag_id, &found)->value = list;
+	strtab_insert(part->lists, list->flag_id, &found)->value = list;
 	return list;
+}
+
+/* The variants of a flag, whose rows have been read; as long as the entry. */
+fflag_variants *
+fflag_entries_variants(const fflag_entry *entry, const fflag_variant_rows *rows)
+{
+	return fflag_make_variants(rows, entry->flag.utf8_name, flags_cxt);
+}
+
+/* A copy of a payload, which is kept as long. */
+struct varlena *
+fflag_entries_payload(Datum payload)
+{
+	struct varlena *value = (struct varlena *) DatumGetPointer(payload);
+
+	return memcpy(MemoryContextAllocHuge(flags_cxt, VARSIZE(value)), value,
+				  VARSIZE(value));
 }
 
 /* How much there is, valid or not. */
@@ -267,9 +289,13 @@ fflag_entries_count(void)
 	counts.flags = flags ? flags->members : 0;
 	counts.unknown_names = unknown_names ? unknown_names->members : 0;
 	counts.allowlists = 0;
-	for (int i = 0; i < FFLAG_LIST_PARTS; i++)
-		counts.allowlists += allowlists[i].lists ? allowlists[i].lists->members : 0;
+	for (int i = 0; i < FFLAG_LISTS * FFLAG_LIST_PARTS; i++)
+	{
+		const list_part *part = &list_parts[i / FFLAG_LIST_PARTS][i % FFLAG_LIST_PARTS];
+
+		counts.allowlists += part->lists ? part->lists->members : 0;
+	}
 	counts.bytes = MemoryContextMemAllocated(flags_cxt, true) +
-		MemoryContextMemAllocated(allowlists_cxt, true);
+		MemoryContextMemAllocated(lists_cxt, true);
 	return counts;
 }

@@ -1,6 +1,6 @@
 /*
  * entry.h
- *		What the cache holds: flags, names without a flag, allowlists.
+ *		What the cache holds: flags, names without a flag, lists, variants.
  *
  * Copyright (c) 2026, fflag contributors
  */
@@ -11,6 +11,17 @@
 #include "read.h"
 #include "rules.h"
 #include "usage.h"
+#include "variants.h"
+
+/* The tables of lists: FFLAG_USERS and FFLAG_DENIED. */
+#define FFLAG_LISTS 2
+
+/* A flag's list, and in which generation of cache.c's it is valid. */
+typedef struct fflag_entry_list
+{
+	struct fflag_allowlist *list;
+	uint64		generation;
+} fflag_entry_list;
 
 /* A flag, or the knowledge that there is none of this name. */
 typedef struct fflag_entry
@@ -21,15 +32,17 @@ typedef struct fflag_entry
 	fflag_string name;
 	fflag_string id;			/* of the flag, canonical text */
 
-	/* its allowlist, which cache.c looks up on demand */
-	int			list_part;		/* see fflag_list_part() */
-	struct fflag_allowlist *list;
-	uint64		list_generation;	/* in which that is valid */
+	/* what cache.c looks up on demand */
+	int list_part;				/* of its lists, see fflag_list_part() */
+	fflag_entry_list lists[FFLAG_LISTS];	/* FFLAG_USERS is the first */
+	fflag_string requires;		/* the id of another flag, or empty */
+	const struct fflag_entry *required; /* that flag */
+	fflag_variants *variants;
 
 	char		bytes[FLEXIBLE_ARRAY_MEMBER];	/* of the strings above */
 } fflag_entry;
 
-/* How much there is. */
+/* How much there is; allowlists are lists of both kinds. */
 typedef struct fflag_entry_counts
 {
 	int64		flags;
@@ -53,15 +66,19 @@ fflag_entry_count(const fflag_entry *entry, uint64 evaluations, uint64 enabled)
 
 extern void fflag_entries_init(void);
 extern void fflag_entries_forget_flags(void);
-extern void fflag_entries_forget_allowlists(int part);
+extern void fflag_entries_forget_lists(fflag_table_id which, int part);
 extern const fflag_entry *fflag_entries_find(fflag_string name);
 extern const fflag_entry *fflag_entries_add_flag(const fflag_row *row);
 extern const fflag_entry *fflag_entries_add_unknown(fflag_string name,
 													bool *forgotten);
 extern void fflag_entries_complete(void);
 extern const fflag_entry *const *fflag_entries_all(int *count);
-extern struct fflag_allowlist *fflag_entries_allowlist(const fflag_entry *entry,
-													   fflag_source *source);
+extern struct fflag_allowlist *fflag_entries_list(const fflag_entry *entry,
+												  fflag_table_id which,
+												  fflag_source *source);
+extern fflag_variants *fflag_entries_variants(const fflag_entry *entry,
+											  const fflag_variant_rows *rows);
+extern struct varlena *fflag_entries_payload(Datum payload);
 extern fflag_entry_counts fflag_entries_count(void);
 
 #endif							/* FFLAG_ENTRY_H */

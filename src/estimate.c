@@ -1,6 +1,6 @@
 /*
  * estimate.c
- *		About how many users are on an allowlist, for the planner.
+ *		About how many users are on a list, for the planner.
  *
  * The cache forgets all lists whenever one of them changes, and counting a list
  * takes longer than planning does.  But an estimate may be out of date.  So it is
@@ -56,7 +56,7 @@ is_current(const list_estimate *e, uint64 hash, BlockNumber blocks)
 int64
 fflag_estimate_listed(fflag_allowlist *list)
 {
-	Oid			relid = list->source->tables[FFLAG_USERS].relid;
+	Oid			relid = list->source->tables[list->table].relid;
 	uint64		hash = hash_bytes_extended((const unsigned char *) list->flag_id.data,
 										   list->flag_id.len, relid);
 	list_estimate *e = &estimates[hash % lengthof(estimates)];

@@ -45,15 +45,18 @@ evaluate_with_list(const fflag_entry *entry, fflag_allowlist *list, Datum id,
 										  subject->utf8_id);
 	listed = fflag_allowlist_has(list, user, hash);
 	return fflag_decide(&entry->flag, subject,
-						listed ? FFLAG_LISTED_YES : FFLAG_LISTED_NO, false);
+						listed ? FFLAG_STANDING_LISTED : FFLAG_STANDING_UNLISTED, false);
 }
 
-/* The rest of evaluate_entry(), out of line to keep its beginning short. */
+/*
+ * For a user whom the flag admits and who may be on its allowlist.  Out of line to
+ * keep the beginning of evaluate_entry() short.
+ */
 static pg_noinline fflag_decision
 evaluate_with_id(const fflag_entry *entry, Datum id, user_type type,
 				 fflag_subject *subject)
 {
-	fflag_allowlist *list = fflag_cache_list(entry);
+	fflag_allowlist *list = fflag_cache_list(entry, FFLAG_USERS);
 	char		room[FFLAG_ID_ROOM];
 
 	if (list != NULL)
@@ -61,7 +64,7 @@ evaluate_with_id(const fflag_entry *entry, Datum id, user_type type,
 		if (type != USER_BIGINT || list->integers == NULL)
 			return evaluate_with_list(entry, list, id, type, subject);
 		if (fflag_integer_list_has(list->integers, DatumGetInt64(id)))
-			return fflag_decide(&entry->flag, subject, FFLAG_LISTED_YES, false);
+			return fflag_decide(&entry->flag, subject, FFLAG_STANDING_LISTED, false);
 	}
 
 	/* the text is needed only for the hash */
@@ -71,7 +74,71 @@ evaluate_with_id(const fflag_entry *entry, Datum id, user_type type,
 
 		subject->utf8_id = type == USER_TEXT ? fflag_to_utf8(user) : user;
 	}
-	return fflag_decide(&entry->flag, subject, FFLAG_LISTED_NO, false);
+	return fflag_decide(&entry->flag, subject, FFLAG_STANDING_UNLISTED, false);
+}
+
+static bool
+is_denied(const fflag_entry *entry, Datum id, user_type type)
+{
+	fflag_allowlist *list = fflag_cache_list(entry, FFLAG_DENIED);
+	char		room[FFLAG_ID_ROOM];
+	fflag_string user;
+
+	if (list == NULL)
+		return false;
+	if (type == USER_BIGINT && list->integers != NULL)
+		return fflag_integer_list_has(list->integers, DatumGetInt64(id));
+	user = user_to_text(id, type, room);
+	return fflag_allowlist_has(list, user, fflag_allowlist_hash(list, user));
+}
+
+/* Decides for a flag whatever it requires. */
+static fflag_decision
+evaluate_alone(const fflag_entry *entry, Datum id, user_type type,
+			   fflag_subject *subject)
+{
+	fflag_decision decision = fflag_decide(&entry->flag, subject,
+										   FFLAG_STANDING_UNKNOWN, false);
+
+	if (decision.rule == FFLAG_RULE_UNDECIDED && entry->flag.restricted)
+		decision = fflag_decide(&entry->flag, subject,
+								subject->somebody && is_denied(entry, id, type) ?
+								FFLAG_STANDING_DENIED : FFLAG_STANDING_ADMITTED, false);
+	if (decision.rule != FFLAG_RULE_UNDECIDED)
+		return decision;
+	return evaluate_with_id(entry, id, type, subject);
+}
+
+/*
+ * Does the user get what the flag requires, what that requires, and so on?  Ids
+ * get smaller along the way, so it ends.
+ */
+static bool
+meets_requirements(const fflag_entry *entry, Datum id, user_type type,
+				   fflag_subject *subject)
+{
+	while ((entry = fflag_cache_required(entry)) != NULL)
+	{
+		fflag_decision decision;
+
+		CHECK_FOR_INTERRUPTS();
+		subject->bucket = -1;
+		decision = evaluate_alone(entry, id, type, subject);
+		if (!decision.enabled || decision.rule < FFLAG_RULE_PREREQUISITE)
+			return decision.enabled;	/* what it requires does not matter */
+	}
+	return true;
+}
+
+/* For a flag that requires another, or on whose denylist there is somebody. */
+static pg_noinline fflag_decision
+evaluate_restricted(const fflag_entry *entry, Datum id, user_type type,
+					fflag_subject *subject)
+{
+	if (!meets_requirements(entry, id, type, subject))
+		return fflag_decide(&entry->flag, subject, FFLAG_STANDING_UNMET, false);
+	subject->bucket = -1;
+	return evaluate_alone(entry, id, type, subject);
 }
 
 /*
@@ -88,11 +155,21 @@ evaluate_entry(const fflag_entry *entry, NullableDatum id, user_type type,
 	subject.somebody = !id.isnull;
 	subject.is_staff = is_staff;
 	subject.bucket = -1;
-	decision = fflag_decide(&entry->flag, &subject, FFLAG_LISTED_UNKNOWN,
+	decision = fflag_decide(&entry->flag, &subject, FFLAG_STANDING_UNKNOWN,
 							default_value);
 	if (decision.rule != FFLAG_RULE_UNDECIDED)
 		return decision;
+	if (entry->flag.restricted)
+		return evaluate_restricted(entry, id.value, type, &subject);
 	return evaluate_with_id(entry, id.value, type, &subject);
+}
+
+/* The same for batch.c. */
+bool
+fflag_evaluate(const fflag_entry *entry, NullableDatum id, user_type type,
+			   bool is_staff)
+{
+	return evaluate_entry(entry, id, type, is_staff, false).enabled;
 }
 
 /* A NULL name is one that no flag has; what is counted here is never looked at. */
@@ -148,18 +225,118 @@ fflag_bucket(FunctionCallInfo fcinfo, user_type type)
 OVERLOADS(fflag_bucket,
 		  fflag_bucket_bigint, fflag_bucket_uuid, fflag_bucket_text);
 
+/* The variant of a user who is somebody, by number; -1 if the flag has none. */
+static int
+variant_of(const fflag_variants *variants, Datum id, user_type type)
+{
+	char		room[FFLAG_ID_ROOM];
+
+	if (variants->count == 0)
+		return -1;
+	return fflag_variant_of(variants, fflag_to_utf8(user_to_text(id, type, room)));
+}
+
+/*
+ * The name of the variant that goes with a decision, a text; null if the user does
+ * not get the flag, or is nobody, or the flag has no variants.
+ */
+NullableDatum
+fflag_variant_name(const fflag_variants *variants, fflag_decision decision,
+				   NullableDatum id, user_type type)
+{
+	NullableDatum result = {.isnull = true};
+	int			variant = -1;
+
+	if (decision.enabled && !id.isnull)
+		variant = variant_of(variants, id.value, type);
+	if (variant >= 0)
+	{
+		result.value = PointerGetDatum(cstring_to_text_with_len(variants->names[variant].data,
+																variants->names[variant].len));
+		result.isnull = false;
+	}
+	return result;
+}
+
+/*
+ * The variant of the flag named by argument 0 for the user of argument 1: its
+ * number, -1 if none.  Argument 2 is is_staff.
+ */
+static pg_attribute_always_inline int
+evaluate_variant(FunctionCallInfo fcinfo, user_type type, const fflag_entry *entry)
+{
+	bool		enabled = fflag_evaluate(entry, fcinfo->args[1], type,
+										 !PG_ARGISNULL(2) && PG_GETARG_BOOL(2));
+
+	fflag_entry_count(entry, 1, enabled);
+	if (!enabled || PG_ARGISNULL(1))
+		return -1;
+	return variant_of(fflag_cache_variants(entry), PG_GETARG_DATUM(1), type);
+}
+
+static const fflag_entry *
+get_entry(FunctionCallInfo fcinfo)
+{
+	return PG_ARGISNULL(0) ? &no_entry :
+		fflag_cache_get(fcinfo->flinfo, PG_GETARG_DATUM(0));
+}
+
+/* fflag_variant(name, user_id, is_staff, default_variant) returns text */
+static inline Datum
+fflag_variant(FunctionCallInfo fcinfo, user_type type)
+{
+	const fflag_entry *entry = get_entry(fcinfo);
+	int			variant = evaluate_variant(fcinfo, type, entry);
+	fflag_string name;
+
+	if (variant < 0 && PG_ARGISNULL(3))
+		PG_RETURN_NULL();
+	if (variant < 0)
+		PG_RETURN_DATUM(PG_GETARG_DATUM(3));
+	name = entry->variants->names[variant];
+	PG_RETURN_TEXT_P(cstring_to_text_with_len(name.data, name.len));
+}
+
+OVERLOADS(fflag_variant,
+		  fflag_variant_bigint, fflag_variant_uuid, fflag_variant_text);
+
+/* fflag_variant_payload(name, user_id, is_staff, default_variant) returns jsonb */
+static inline Datum
+fflag_variant_payload(FunctionCallInfo fcinfo, user_type type)
+{
+	const fflag_entry *entry = get_entry(fcinfo);
+	int			variant = evaluate_variant(fcinfo, type, entry);
+	struct varlena *payload;
+
+	if (variant < 0 && !PG_ARGISNULL(3))
+		variant = fflag_find_variant(fflag_cache_variants(entry),
+									 fflag_string_of_text(PG_GETARG_TEXT_PP(3)));
+	if (variant < 0)
+		PG_RETURN_NULL();
+	payload = fflag_cache_payload(entry, variant);
+	if (payload == NULL)
+		PG_RETURN_NULL();
+	/* a copy, for the cache may forget it before it is used */
+	PG_RETURN_POINTER(PG_DETOAST_DATUM_COPY(PointerGetDatum(payload)));
+}
+
+OVERLOADS(fflag_variant_payload,
+		  fflag_variant_payload_bigint, fflag_variant_payload_uuid,
+		  fflag_variant_payload_text);
+
 /*
  * The result of fflag_explain() and fflag_explain_at(): what has been decided
- * for the flag of this name and for this user, and why.
+ * for the flag of this name and for this user, why, and the variant's name.
+ * Before version 1.1 there is no column for that.
  */
 Datum
 fflag_explanation(FunctionCallInfo fcinfo, NullableDatum name,
 				  NullableDatum id, user_type type, const fflag_flag *flag,
-				  fflag_decision decision)
+				  fflag_decision decision, NullableDatum variant)
 {
 	TupleDesc	desc;
-	Datum		values[5];
-	bool		nulls[5] = {false};
+	Datum		values[6];
+	bool		nulls[6] = {false};
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
@@ -177,30 +354,37 @@ fflag_explanation(FunctionCallInfo fcinfo, NullableDatum name,
 		DirectFunctionCall1(numeric_trim_scale,
 							NumericGetDatum(int64_div_fast_to_numeric(flag->rollout, 3)));
 
+	nulls[5] = variant.isnull;
+	values[5] = variant.value;
+
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc),
 													  values, nulls)));
 }
 
 /*
  * fflag_explain(name, user_id, is_staff, default_value)
- * returns (enabled, rule, reason, bucket, rollout_percentage)
+ * returns (enabled, rule, reason, bucket, rollout_percentage, variant)
  */
 static inline Datum
 fflag_explain(FunctionCallInfo fcinfo, user_type type)
 {
 	const fflag_entry *entry = &no_entry;
+	fflag_decision decision;
 
 	/* looked up without a report: it explains an unknown name */
 	if (!PG_ARGISNULL(0))
 		entry = fflag_cache_find(fcinfo->flinfo->fn_oid, PG_GETARG_DATUM(0));
+	decision = evaluate(fcinfo, type, entry);
 	return fflag_explanation(fcinfo, fcinfo->args[0], fcinfo->args[1], type,
-							 &entry->flag, evaluate(fcinfo, type, entry));
+							 &entry->flag, decision,
+							 fflag_variant_name(fflag_cache_variants(entry), decision,
+												fcinfo->args[1], type));
 }
 
 OVERLOADS(fflag_explain,
 		  fflag_explain_bigint, fflag_explain_uuid, fflag_explain_text);
 
-/* fflag_flags(user_id, is_staff) returns setof (name, enabled) */
+/* fflag_flags(user_id, is_staff) returns setof (name, enabled, variant since 1.1) */
 static inline Datum
 fflag_flags(FunctionCallInfo fcinfo, user_type type)
 {
@@ -221,15 +405,21 @@ fflag_flags(FunctionCallInfo fcinfo, user_type type)
 	caller = MemoryContextSwitchTo(per_flag);
 	for (int i = 0; i < count; i++)
 	{
-		Datum		values[2];
-		bool		nulls[2] = {false};
+		Datum		values[3];
+		bool		nulls[3] = {false};
+		fflag_decision decision;
+		NullableDatum variant;
 
 		CHECK_FOR_INTERRUPTS();
 		values[0] = PointerGetDatum(cstring_to_text_with_len(entries[i]->name.data,
 															 entries[i]->name.len));
-		values[1] = BoolGetDatum(evaluate_entry(entries[i], user, type,
-												!PG_ARGISNULL(1) && PG_GETARG_BOOL(1),
-												false).enabled);
+		decision = evaluate_entry(entries[i], user, type,
+								  !PG_ARGISNULL(1) && PG_GETARG_BOOL(1), false);
+		values[1] = BoolGetDatum(decision.enabled);
+		variant = fflag_variant_name(fflag_cache_variants(entries[i]), decision,
+									 user, type);
+		values[2] = variant.value;
+		nulls[2] = variant.isnull;
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 		MemoryContextReset(per_flag);
 	}

@@ -1,6 +1,6 @@
 /*
  * evaluate.h
- *		What fflag_explain() returns.
+ *		Evaluating a flag of the cache, and what fflag_explain() returns.
  *
  * Copyright (c) 2026, fflag contributors
  */
@@ -9,11 +9,18 @@
 
 #include "fmgr.h"
 
+#include "entry.h"
 #include "overloads.h"
 #include "rules.h"
 
 extern Datum fflag_explanation(FunctionCallInfo fcinfo, NullableDatum name,
 							   NullableDatum id, user_type type,
-							   const fflag_flag *flag, fflag_decision decision);
+							   const fflag_flag *flag, fflag_decision decision,
+							   NullableDatum variant);
+extern NullableDatum fflag_variant_name(const fflag_variants *variants,
+										fflag_decision decision,
+										NullableDatum id, user_type type);
+extern bool fflag_evaluate(const fflag_entry *entry, NullableDatum id,
+						   user_type type, bool is_staff);
 
 #endif							/* FFLAG_EVALUATE_H */

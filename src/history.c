@@ -53,7 +53,8 @@
 #define EQUAL "OPERATOR(pg_catalog.=)"
 
 const char *const fflag_kind_names[] = {
-	"", FFLAG_KIND_FLAG, FFLAG_KIND_USER, FFLAG_KIND_TABLES
+	"", FFLAG_KIND_FLAG, FFLAG_KIND_USER, FFLAG_KIND_DENIED, FFLAG_KIND_VARIANT,
+	FFLAG_KIND_TABLES
 };
 
 char	   *fflag_actor = NULL;
@@ -342,7 +343,7 @@ changed_rows(const fflag_recording *r)
 {
 	bool		updates = r->kind == FFLAG_RECORD_FLAG && !r->attached;
 	const char *image = updates ? "(%s OPERATOR(pg_catalog.-) 'updated_at'::pg_catalog.text)" : "%s";
-	bool		is_user = r->kind == FFLAG_RECORD_USER;
+	bool		is_user = r->kind == FFLAG_RECORD_USER || r->kind == FFLAG_RECORD_DENIED;
 
 	if (r->old == NULL)
 		return psprintf("SELECT i.name, i.flag_id, i.user_id, i.since, NULL::pg_catalog.jsonb, %s FROM (%s) AS i",
@@ -359,6 +360,7 @@ changed_rows(const fflag_recording *r)
 					images(r, r->old), images(r, r->new),
 					r->kind == FFLAG_RECORD_FLAG ? "n.name " EQUAL " o.name" :
 					is_user ? "n.flag_id " EQUAL " o.flag_id AND n.user_id " EQUAL " o.user_id" :
+					r->kind == FFLAG_RECORD_VARIANT ? "n.flag_id " EQUAL " o.flag_id AND n.name " EQUAL " o.name" :
 					"coalesce(n.name, '') " EQUAL " coalesce(o.name, '')",
 					psprintf(image, "o.image"), psprintf(image, "n.image"));
 }

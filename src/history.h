@@ -16,6 +16,8 @@
 /* What feature_flag_history says in its column kind. */
 #define FFLAG_KIND_FLAG "flag"
 #define FFLAG_KIND_USER "user"
+#define FFLAG_KIND_DENIED "denied"
+#define FFLAG_KIND_VARIANT "variant"
 #define FFLAG_KIND_TABLES "tables"
 #define FFLAG_KIND_GAP "gap"
 
@@ -25,6 +27,8 @@ typedef enum fflag_record_kind
 	FFLAG_RECORD_NONE,
 	FFLAG_RECORD_FLAG,
 	FFLAG_RECORD_USER,
+	FFLAG_RECORD_DENIED,
+	FFLAG_RECORD_VARIANT,
 	FFLAG_RECORD_TABLES
 } fflag_record_kind;
 

@@ -60,7 +60,14 @@ static const struct
 	[FFLAG_COLUMN_ENDS_AT] = {"ends_at", FFLAG_FLAGS, TIMESTAMPTZOID, NULL},
 	[FFLAG_COLUMN_RAMP_TO] = {"ramp_to", FFLAG_FLAGS, NUMERICOID, NULL},
 	[FFLAG_COLUMN_RAMP_STARTS_AT] = {"ramp_starts_at", FFLAG_FLAGS, TIMESTAMPTZOID, NULL},
-	[FFLAG_COLUMN_RAMP_ENDS_AT] = {"ramp_ends_at", FFLAG_FLAGS, TIMESTAMPTZOID, NULL}
+	[FFLAG_COLUMN_RAMP_ENDS_AT] = {"ramp_ends_at", FFLAG_FLAGS, TIMESTAMPTZOID, NULL},
+	[FFLAG_COLUMN_REQUIRES] = {"requires", FFLAG_FLAGS, INT8OID, NULL},
+	[FFLAG_COLUMN_DENIED_FLAG_ID] = {"flag_id", FFLAG_DENIED, INT8OID, NULL},
+	[FFLAG_COLUMN_DENIED_USER_ID] = {"user_id", FFLAG_DENIED, TEXTOID, NULL},
+	[FFLAG_COLUMN_VARIANT_FLAG_ID] = {"flag_id", FFLAG_VARIANTS, INT8OID, NULL},
+	[FFLAG_COLUMN_VARIANT_NAME] = {"name", FFLAG_VARIANTS, TEXTOID, NULL},
+	[FFLAG_COLUMN_VARIANT_WEIGHT] = {"weight", FFLAG_VARIANTS, NUMERICOID, NULL},
+	[FFLAG_COLUMN_VARIANT_PAYLOAD] = {"payload", FFLAG_VARIANTS, JSONBOID, NULL}
 };
 
 /* What a column of our own tables is called; and an argument of fflag_attach(). */
@@ -89,7 +96,9 @@ fflag_new_source(void)
 {
 	fflag_source source = {
 		.tables[FFLAG_FLAGS] = {.key = FFLAG_COLUMN_NAME,.nkeys = 1},
-		.tables[FFLAG_USERS] = {.key = FFLAG_COLUMN_FLAG_ID,.nkeys = 2}
+		.tables[FFLAG_USERS] = {.key = FFLAG_COLUMN_FLAG_ID,.nkeys = 2},
+		.tables[FFLAG_DENIED] = {.key = FFLAG_COLUMN_DENIED_FLAG_ID,.nkeys = 2},
+		.tables[FFLAG_VARIANTS] = {.key = FFLAG_COLUMN_VARIANT_FLAG_ID,.nkeys = 2}
 	};
 
 	for (int i = 0; i < FFLAG_TABLES; i++)
@@ -171,7 +180,7 @@ is_one_of(Oid type, const Oid *types)
 }
 
 /*
- * Does our own table have columns of later versions than 1.0?  If it has one, it
+ * Does our own table of flags have columns of later versions than 1.0?  If it has one, it
  * must have all: a flag that has ended is not to be on again because somebody has
  * renamed ends_at.  Before the extension is updated, columns of these names are
  * the owner's.
@@ -183,7 +192,8 @@ has_later_columns(Relation rel)
 
 	for (int i = FFLAG_COLUMNS; i < FFLAG_OWN_COLUMNS; i++)
 	{
-		if (fflag_find_column(rel, columns[i].name, &type) != InvalidAttrNumber)
+		if (columns[i].table == FFLAG_FLAGS &&
+			fflag_find_column(rel, columns[i].name, &type) != InvalidAttrNumber)
 			return OidIsValid(fflag_history_function(RelationGetNamespace(rel)));
 	}
 	return false;
@@ -199,7 +209,8 @@ describe_column(fflag_source *source, Relation rel, fflag_column c)
 	StringInfoData types;
 
 	/* the extension may not have been updated yet */
-	if (c >= FFLAG_COLUMNS && (source->attached || !has_later_columns(rel)))
+	if (c >= FFLAG_COLUMNS && columns[c].table == FFLAG_FLAGS &&
+		(source->attached || !has_later_columns(rel)))
 	{
 		source->attnums[c] = InvalidAttrNumber;
 		return;
@@ -338,6 +349,9 @@ fflag_open_table(fflag_source *source, fflag_table_id which)
 		table->indexes[n - 1] =
 			fflag_find_index(rel, n, &source->attnums[table->key],
 							 &source->types[table->key], false, &too_young);
+	if (which == FFLAG_FLAGS)
+		table->id_index = fflag_find_index(rel, 1, &source->attnums[FFLAG_COLUMN_ID],
+										   &source->types[FFLAG_COLUMN_ID], false, &too_young);
 	/* an index that is too young for this transaction may do for the next */
 	table->described = too_young ? 0 : changes;
 	return rel;

@@ -15,12 +15,16 @@ typedef enum fflag_table_id
 {
 	FFLAG_ATTACHMENT,			/* says where the other two are */
 	FFLAG_FLAGS,
-	FFLAG_USERS
+	FFLAG_USERS,				/* allowlists */
+
+	/* these are our own, since 1.1 */
+	FFLAG_DENIED,				/* denylists */
+	FFLAG_VARIANTS
 } fflag_table_id;
 
-#define FFLAG_TABLES 3
+#define FFLAG_TABLES 5
 
-/* The columns of the latter two that it needs, and those that only our own have. */
+/* The columns that evaluation needs, and those that only our own tables have. */
 typedef enum fflag_column
 {
 	FFLAG_COLUMN_ID,
@@ -34,17 +38,25 @@ typedef enum fflag_column
 	FFLAG_COLUMN_ENDS_AT,
 	FFLAG_COLUMN_RAMP_TO,
 	FFLAG_COLUMN_RAMP_STARTS_AT,
-	FFLAG_COLUMN_RAMP_ENDS_AT
+	FFLAG_COLUMN_RAMP_ENDS_AT,
+	FFLAG_COLUMN_REQUIRES,
+	FFLAG_COLUMN_DENIED_FLAG_ID,
+	FFLAG_COLUMN_DENIED_USER_ID,
+	FFLAG_COLUMN_VARIANT_FLAG_ID,
+	FFLAG_COLUMN_VARIANT_NAME,
+	FFLAG_COLUMN_VARIANT_WEIGHT,
+	FFLAG_COLUMN_VARIANT_PAYLOAD
 } fflag_column;
 
 #define FFLAG_COLUMNS 7			/* of attached tables, which come first */
-#define FFLAG_OWN_COLUMNS 12
+#define FFLAG_OWN_COLUMNS (FFLAG_COLUMN_VARIANT_PAYLOAD + 1)
 
 #define FFLAG_KEYS 2			/* columns of the longest key */
 
 typedef struct fflag_table
 {
-	Oid			relid;
+	Oid			relid;			/* InvalidOid if there is none, as in attached
+								 * tables, or before 1.1 */
 	Oid			recorded;		/* the OID in the row that attaches it,
 								 * perhaps not its own; 0 for our own tables */
 	Oid			marker;			/* the relid in messages of changed rows, see
@@ -56,6 +68,7 @@ typedef struct fflag_table
 	uint64		changes;		/* how often it has been outdated */
 	uint64		described;		/* changes at the last description */
 	Oid			indexes[FFLAG_KEYS];	/* with 1, 2 columns of the key */
+	Oid			id_index;		/* of FFLAG_FLAGS: by the flag's id */
 } fflag_table;
 
 /*

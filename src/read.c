@@ -21,6 +21,7 @@
 #include "access/table.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
+#include "storage/bufmgr.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -44,17 +45,14 @@ typedef struct search
 } search;
 
 /*
- * Starts a search for rows of an open table in which the first columns of the
- * key have the canonical texts keys[0] and so on.
+ * Starts a search for rows of an open table in which so many columns, from the
+ * first on, have the canonical texts keys[0] and so on.
  */
 static search
-begin_search(fflag_source *source, fflag_table_id which, Relation rel, int nkeys,
-			 const fflag_string *keys, Snapshot snapshot)
+search_by(fflag_source *source, Relation rel, Oid index, fflag_column first,
+		  int nkeys, const fflag_string *keys, Snapshot snapshot)
 {
-	search		s = {
-		.source = source,.rel = rel,.nkeys = nkeys,.first = source->tables[which].key
-	};
-	Oid			index = source->tables[which].indexes[nkeys - 1];
+	search		s = {.source = source,.rel = rel,.nkeys = nkeys,.first = first};
 	ScanKeyData scankeys[FFLAG_KEYS];
 
 	for (int i = 0; i < nkeys; i++)
@@ -75,6 +73,17 @@ begin_search(fflag_source *source, fflag_table_id which, Relation rel, int nkeys
 	s.scan = systable_beginscan(rel, index, OidIsValid(index), snapshot,
 								nkeys, scankeys);
 	return s;
+}
+
+/* The same by the first columns of the table's key. */
+static search
+begin_search(fflag_source *source, fflag_table_id which, Relation rel, int nkeys,
+			 const fflag_string *keys, Snapshot snapshot)
+{
+	const fflag_table *table = &source->tables[which];
+
+	return search_by(source, rel, table->indexes[nkeys - 1], table->key, nkeys,
+					 keys, snapshot);
 }
 
 /* The next row found, or NULL. */
@@ -227,6 +236,26 @@ read_terms(const fflag_source *source, TupleDesc desc, HeapTuple tuple,
 }
 
 /*
+ * The id of the flag that a row requires, which is smaller than its own, so that
+ * no chain goes round in circles; empty if there is none.
+ */
+static fflag_string
+read_requires(const fflag_source *source, TupleDesc desc, HeapTuple tuple,
+			  const char *flag)
+{
+	int64		id;
+	int64		requires;
+
+	if (source->attnums[FFLAG_COLUMN_REQUIRES] == InvalidAttrNumber ||
+		is_null(source, desc, tuple, FFLAG_COLUMN_REQUIRES))
+		return fflag_string_make("", 0);
+	requires = DatumGetInt64(get_column(source, desc, tuple, FFLAG_COLUMN_REQUIRES, flag));
+	id = DatumGetInt64(get_column(source, desc, tuple, FFLAG_COLUMN_ID, flag));
+	fflag_check_requires(id, requires, flag);
+	return fflag_id_to_text(INT8OID, Int64GetDatum(requires), palloc(FFLAG_ID_ROOM));
+}
+
+/*
  * What a row says, of the flags' table or of one with the same columns, whose
  * numbers and types the source has.  A text id in the result points into the tuple.
  */
@@ -249,6 +278,64 @@ fflag_parse_row(const fflag_source *source, TupleDesc desc, HeapTuple tuple,
 	row->flag.utf8_name = fflag_to_utf8(row->name);
 	row->has_terms = read_terms(source, desc, tuple, name, row->flag.rollout,
 								&row->terms);
+	row->requires = read_requires(source, desc, tuple, name);
+}
+
+/* Opens a table that there may not be, or that mostly is empty; NULL if so. */
+static Relation
+open_unless_empty(fflag_source *source, fflag_table_id which)
+{
+	Relation	rel;
+
+	if (!OidIsValid(source->tables[which].relid))
+		return NULL;
+	rel = fflag_open_table(source, which);
+	if (RelationGetNumberOfBlocks(rel) > 0)
+		return rel;
+	table_close(rel, AccessShareLock);
+	return NULL;
+}
+
+/* Is anybody on the flag's denylist? */
+static bool
+is_anybody_denied(fflag_source *source, fflag_string flag_id, Snapshot snapshot)
+{
+	Relation	rel = open_unless_empty(source, FFLAG_DENIED);
+	search		s;
+	bool		found;
+
+	if (rel == NULL)
+		return false;
+	s = begin_search(source, FFLAG_DENIED, rel, 1, &flag_id, snapshot);
+	found = HeapTupleIsValid(get_next(&s));
+	end_search(&s);
+	table_close(rel, AccessShareLock);
+	return found;
+}
+
+/* What of a flag is not in its row. */
+static void
+look_around(fflag_source *source, Snapshot snapshot, fflag_row *row)
+{
+	row->flag.restricted = row->requires.len > 0 ||
+		is_anybody_denied(source, row->id, snapshot);
+}
+
+/* Reads the flag that a search finds, and ends it. */
+static bool
+read_found(search *s, Snapshot snapshot, fflag_row *row)
+{
+	HeapTuple	tuple = get_next(s);
+	bool		found = HeapTupleIsValid(tuple);
+
+	/* copied, because a text id in row points into the tuple */
+	if (found)
+		fflag_parse_row(s->source, RelationGetDescr(s->rel), heap_copytuple(tuple), row);
+	end_search(s);
+	table_close(s->rel, AccessShareLock);
+	if (found)
+		look_around(s->source, snapshot, row);
+	return found;
 }
 
 /* Reads the flag of a name into *row; false if there is none. */
@@ -258,14 +345,20 @@ fflag_read_flag(fflag_source *source, fflag_string name, Snapshot snapshot,
 {
 	Relation	rel = fflag_open_table(source, FFLAG_FLAGS);
 	search		s = begin_search(source, FFLAG_FLAGS, rel, 1, &name, snapshot);
-	HeapTuple	tuple = get_next(&s);
 
-	/* copied, because a text id in row points into the tuple */
-	if (HeapTupleIsValid(tuple))
-		fflag_parse_row(source, RelationGetDescr(rel), heap_copytuple(tuple), row);
-	end_search(&s);
-	table_close(rel, AccessShareLock);
-	return HeapTupleIsValid(tuple);
+	return read_found(&s, snapshot, row);
+}
+
+/* The same of an id. */
+bool
+fflag_read_flag_by_id(fflag_source *source, fflag_string id, Snapshot snapshot,
+					  fflag_row *row)
+{
+	Relation	rel = fflag_open_table(source, FFLAG_FLAGS);
+	search		s = search_by(source, rel, source->tables[FFLAG_FLAGS].id_index,
+							  FFLAG_COLUMN_ID, 1, &id, snapshot);
+
+	return read_found(&s, snapshot, row);
 }
 
 /* Reads all flags, in no particular order. */
@@ -287,6 +380,7 @@ fflag_read_flags(fflag_source *source, Snapshot snapshot,
 		if (source->attached && is_null(source, RelationGetDescr(rel), tuple, FFLAG_COLUMN_NAME))
 			continue;
 		fflag_parse_row(source, RelationGetDescr(rel), tuple, &row);
+		look_around(source, snapshot, &row);
 		if (!sink(&row, arg))
 			break;
 	}
@@ -294,14 +388,17 @@ fflag_read_flags(fflag_source *source, Snapshot snapshot,
 	table_close(rel, AccessShareLock);
 }
 
-/* Is the user on the flag's allowlist?  Both ids are canonical texts. */
+/*
+ * Is the user on a list of the flag, of the table FFLAG_USERS or FFLAG_DENIED?
+ * Both ids are canonical texts.
+ */
 bool
-fflag_read_listed(fflag_source *source, fflag_string flag_id,
-				  fflag_string user, Snapshot snapshot)
+fflag_read_listed(fflag_source *source, fflag_table_id which,
+				  fflag_string flag_id, fflag_string user, Snapshot snapshot)
 {
-	Relation	rel = fflag_open_table(source, FFLAG_USERS);
+	Relation	rel = fflag_open_table(source, which);
 	fflag_string keys[] = {flag_id, user};
-	search		s = begin_search(source, FFLAG_USERS, rel, 2, keys, snapshot);
+	search		s = begin_search(source, which, rel, 2, keys, snapshot);
 	bool		listed = HeapTupleIsValid(get_next(&s));
 
 	end_search(&s);
@@ -310,15 +407,16 @@ fflag_read_listed(fflag_source *source, fflag_string flag_id,
 }
 
 /*
- * Reads a flag's allowlist until its end or until sink has had enough.  The user
- * that sink gets is valid during that call only.
+ * Reads such a list until its end or until sink has had enough.  The user that
+ * sink gets is valid during that call only.
  */
 void
-fflag_read_allowlist(fflag_source *source, fflag_string flag_id,
-					 Snapshot snapshot, fflag_user_sink sink, void *arg)
+fflag_read_list(fflag_source *source, fflag_table_id which, fflag_string flag_id,
+				Snapshot snapshot, fflag_user_sink sink, void *arg)
 {
-	Relation	rel = fflag_open_table(source, FFLAG_USERS);
-	search		s = begin_search(source, FFLAG_USERS, rel, 1, &flag_id, snapshot);
+	Relation	rel = fflag_open_table(source, which);
+	search		s = begin_search(source, which, rel, 1, &flag_id, snapshot);
+	fflag_column user_id = s.first + 1; /* the key is (flag_id, user_id) */
 	MemoryContext per_user = AllocSetContextCreate(CurrentMemoryContext,
 												   "fflag user",
 												   ALLOCSET_SMALL_SIZES);
@@ -328,7 +426,7 @@ fflag_read_allowlist(fflag_source *source, fflag_string flag_id,
 	{
 		MemoryContext caller;
 		bool		isnull;
-		Datum		datum = heap_getattr(tuple, source->attnums[FFLAG_COLUMN_USER_ID],
+		Datum		datum = heap_getattr(tuple, source->attnums[user_id],
 										 RelationGetDescr(rel), &isnull);
 		char		room[FFLAG_ID_ROOM];
 		fflag_string user;
@@ -338,7 +436,7 @@ fflag_read_allowlist(fflag_source *source, fflag_string flag_id,
 		if (isnull)				/* a NULL user is never listed */
 			continue;
 		caller = MemoryContextSwitchTo(per_user);
-		user = fflag_id_to_text(source->types[FFLAG_COLUMN_USER_ID], datum, room);
+		user = fflag_id_to_text(source->types[user_id], datum, room);
 		MemoryContextSwitchTo(caller);
 		more = sink(user, arg);
 		MemoryContextReset(per_user);
@@ -348,4 +446,72 @@ fflag_read_allowlist(fflag_source *source, fflag_string flag_id,
 	end_search(&s);
 	MemoryContextDelete(per_user);
 	table_close(rel, AccessShareLock);
+}
+
+/*
+ * What a row says, of the variants' table or of one with the same columns.  A
+ * null payload is not looked at.
+ */
+void
+fflag_parse_variant(const fflag_source *source, TupleDesc desc, HeapTuple tuple,
+					fflag_string flag_id, fflag_variant_row *row)
+{
+	char	   *flag = pnstrdup(flag_id.data, flag_id.len);
+	char	   *name = TextDatumGetCString(get_column(source, desc, tuple,
+													  FFLAG_COLUMN_VARIANT_NAME, flag));
+
+	row->name = fflag_string_make(name, strlen(name));
+	row->weight = fflag_check_weight(get_column(source, desc, tuple,
+												FFLAG_COLUMN_VARIANT_WEIGHT, flag),
+									 name, NULL, flag);
+}
+
+/* Reads a flag's variants, in no particular order. */
+void
+fflag_read_variants(fflag_source *source, fflag_string flag_id,
+					Snapshot snapshot, fflag_variant_sink sink, void *arg)
+{
+	Relation	rel = open_unless_empty(source, FFLAG_VARIANTS);
+	search		s;
+	HeapTuple	tuple;
+
+	if (rel == NULL)
+		return;
+	s = begin_search(source, FFLAG_VARIANTS, rel, 1, &flag_id, snapshot);
+	while (HeapTupleIsValid(tuple = get_next(&s)))
+	{
+		fflag_variant_row row;
+
+		CHECK_FOR_INTERRUPTS();
+		fflag_parse_variant(source, RelationGetDescr(rel), tuple, flag_id, &row);
+		if (!sink(&row, arg))
+			break;
+	}
+	end_search(&s);
+	table_close(rel, AccessShareLock);
+}
+
+/* The payload of a flag's variant, a jsonb; null if there is none. */
+Datum
+fflag_read_payload(fflag_source *source, fflag_string flag_id, fflag_string name,
+				   Snapshot snapshot, bool *isnull)
+{
+	fflag_string keys[] = {flag_id, name};
+	Datum		payload = (Datum) 0;
+	Relation	rel = open_unless_empty(source, FFLAG_VARIANTS);
+	search		s;
+	HeapTuple	tuple;
+
+	*isnull = true;
+	if (rel == NULL)
+		return payload;
+	s = begin_search(source, FFLAG_VARIANTS, rel, 2, keys, snapshot);
+	if (HeapTupleIsValid(tuple = get_next(&s)))
+		payload = heap_getattr(tuple, source->attnums[FFLAG_COLUMN_VARIANT_PAYLOAD],
+							   RelationGetDescr(rel), isnull);
+	if (!*isnull)
+		payload = PointerGetDatum(PG_DETOAST_DATUM_COPY(payload));
+	end_search(&s);
+	table_close(rel, AccessShareLock);
+	return payload;
 }

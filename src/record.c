@@ -79,8 +79,12 @@ row_in_sql(Relation rel)
 static bool
 describe(fflag_recording *r, Relation rel, const NameData *columns)
 {
-	static const fflag_column of_flag[] = {FFLAG_COLUMN_NAME, FFLAG_COLUMN_ID};
-	static const fflag_column of_user[] = {FFLAG_COLUMN_FLAG_ID, FFLAG_COLUMN_USER_ID};
+	static const fflag_column of[][2] = {
+		[FFLAG_RECORD_FLAG] = {FFLAG_COLUMN_ID, FFLAG_COLUMN_NAME},
+		[FFLAG_RECORD_USER] = {FFLAG_COLUMN_FLAG_ID, FFLAG_COLUMN_USER_ID},
+		[FFLAG_RECORD_DENIED] = {FFLAG_COLUMN_DENIED_FLAG_ID, FFLAG_COLUMN_DENIED_USER_ID},
+		[FFLAG_RECORD_VARIANT] = {FFLAG_COLUMN_VARIANT_FLAG_ID, FFLAG_COLUMN_VARIANT_NAME}
+	};
 	const char *found[2] = {NULL, NULL};
 	Oid			type;
 
@@ -91,7 +95,7 @@ describe(fflag_recording *r, Relation rel, const NameData *columns)
 		return true;
 	for (int i = 0; i < 2; i++)
 	{
-		fflag_column c = r->kind == FFLAG_RECORD_FLAG ? of_flag[i] : of_user[i];
+		fflag_column c = of[r->kind][i];
 		const char *name = columns ? NameStr(columns[c]) : fflag_column_name(c);
 
 		if (fflag_find_column(rel, name, &type) == InvalidAttrNumber ||
@@ -99,16 +103,11 @@ describe(fflag_recording *r, Relation rel, const NameData *columns)
 			return false;
 		found[i] = pstrdup(quote_identifier(name));
 	}
-	if (r->kind == FFLAG_RECORD_FLAG)
-	{
-		r->name = found[0];
-		r->flag_id = found[1];
-	}
+	r->flag_id = found[0];
+	if (r->kind == FFLAG_RECORD_FLAG || r->kind == FFLAG_RECORD_VARIANT)
+		r->name = found[1];
 	else
-	{
-		r->flag_id = found[0];
 		r->user_id = found[1];
-	}
 
 	/* not for everybody: of what was restored, as-of tells no change */
 	if (!r->attached && has_privs_of_role(GetOuterUserId(), r->relowner) &&

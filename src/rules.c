@@ -4,9 +4,9 @@
  *
  * This file alone says who gets a feature; it is the contract with the Python
  * package feature-flag-infra 0.2.0, whose answers it must give.  It is a pure
- * function.  Looking at an allowlist may be costly, so the rules do not take
- * it for granted: asked without it, they answer FFLAG_RULE_UNDECIDED where
- * it matters, and the caller asks again.
+ * function.  Looking at a list or at another flag may be costly, so the rules do
+ * not take it for granted: asked without it, they answer FFLAG_RULE_UNDECIDED
+ * where it matters, and the caller asks again.
  *
  * Copyright (c) 2026, fflag contributors
  */
@@ -113,7 +113,7 @@ fflag_set_time(fflag_flag *flag, const fflag_terms *terms, int64_t now)
  */
 fflag_decision
 fflag_decide(const fflag_flag *flag, const fflag_subject *user,
-			 fflag_listed listed, bool default_value)
+			 fflag_standing standing, bool default_value)
 {
 	/* whatever the tables say, also of a name that no flag has */
 	if (flag->overridden)
@@ -130,14 +130,22 @@ fflag_decide(const fflag_flag *flag, const fflag_subject *user,
 	if (!flag->enabled)
 		return decision(false, FFLAG_RULE_DISABLED + flag->phase);
 
+	if (flag->restricted && standing < FFLAG_STANDING_ADMITTED)
+	{
+		if (standing == FFLAG_STANDING_UNKNOWN)
+			return decision(false, FFLAG_RULE_UNDECIDED);
+		return decision(false, standing == FFLAG_STANDING_UNMET ?
+						FFLAG_RULE_PREREQUISITE : FFLAG_RULE_DENIED);
+	}
+
 	if (flag->rollout >= FFLAG_BUCKETS)
 		return decision(true, FFLAG_RULE_FULL_ROLLOUT);
 
 	if (user->somebody)
 	{
-		if (listed == FFLAG_LISTED_UNKNOWN)
+		if (standing < FFLAG_STANDING_UNLISTED)
 			return decision(false, FFLAG_RULE_UNDECIDED);
-		if (listed == FFLAG_LISTED_YES)
+		if (standing == FFLAG_STANDING_LISTED)
 			return decision(true, FFLAG_RULE_ALLOWLIST);
 	}
 
@@ -152,6 +160,50 @@ fflag_decide(const fflag_flag *flag, const fflag_subject *user,
 	return decision(user->bucket < flag->rollout, FFLAG_RULE_ROLLOUT);
 }
 
+/*
+ * Divides the buckets among variants, which are in the order of their names: that
+ * of number i ends before limits[i], where the next one begins.  It is the first
+ * whose running sum of weights exceeds bucket * sum / FFLAG_BUCKETS.  Weights are
+ * above 0, and their sum is less than 2^63.
+ */
+void
+fflag_set_variant_limits(int count, const int64_t *weights, int *limits)
+{
+	uint64_t	sum = 0;
+	uint64_t	running = 0;
+	bool		rest;
+
+	for (int i = 0; i < count; i++)
+		sum += weights[i];
+	for (int i = 0; i < count - 1; i++)
+	{
+		running += weights[i];
+		limits[i] = share_of(FFLAG_BUCKETS, running, sum, &rest);
+		limits[i] += rest;
+	}
+	if (count > 0)
+		limits[count - 1] = FFLAG_BUCKETS;
+}
+
+/* The number of the variant to which a bucket belongs; count is above 0. */
+int
+fflag_choose_variant(int count, const int *limits, int bucket)
+{
+	int			first = 0;
+	int			last = count - 1;
+
+	while (first < last)
+	{
+		int			middle = first + (last - first) / 2;
+
+		if (bucket < limits[middle])
+			last = middle;
+		else
+			first = middle + 1;
+	}
+	return first;
+}
+
 /* The name in fflag_explain() of a rule other than FFLAG_RULE_UNDECIDED. */
 const char *
 fflag_rule_name(fflag_rule rule)
@@ -163,6 +215,8 @@ fflag_rule_name(fflag_rule rule)
 		[FFLAG_RULE_DISABLED] = "disabled",
 		[FFLAG_RULE_NOT_STARTED] = "not_started",
 		[FFLAG_RULE_ENDED] = "ended",
+		[FFLAG_RULE_PREREQUISITE] = "prerequisite",
+		[FFLAG_RULE_DENIED] = "denied",
 		[FFLAG_RULE_FULL_ROLLOUT] = "full_rollout",
 		[FFLAG_RULE_ALLOWLIST] = "allowlist",
 		[FFLAG_RULE_NO_ROLLOUT] = "no_rollout",
@@ -188,6 +242,8 @@ fflag_rule_reason(fflag_rule rule)
 		[FFLAG_RULE_DISABLED] = "DISABLED",
 		[FFLAG_RULE_NOT_STARTED] = "DISABLED",
 		[FFLAG_RULE_ENDED] = "DISABLED",
+		[FFLAG_RULE_PREREQUISITE] = "TARGETING_MATCH",
+		[FFLAG_RULE_DENIED] = "TARGETING_MATCH",
 		[FFLAG_RULE_FULL_ROLLOUT] = "STATIC",
 		[FFLAG_RULE_ALLOWLIST] = "TARGETING_MATCH",
 		[FFLAG_RULE_NO_ROLLOUT] = "DEFAULT",

@@ -41,13 +41,14 @@ typedef struct fflag_flag
 	bool		known;
 	bool		enabled;		/* and on by its terms */
 	bool		staff_only;
+	bool		restricted;		/* it requires another, or users are denied */
 	fflag_phase phase;			/* if it is not enabled by its terms alone,
 								 * why */
 	int			rollout;		/* thousandths of a percent, 0 to 100000 */
 	fflag_string utf8_name;
 } fflag_flag;
 
-/* And of a user.  With FFLAG_LISTED_UNKNOWN id and bucket are not read. */
+/* And of a user.  Before it is known who is listed, id and bucket are not read. */
 typedef struct fflag_subject
 {
 	bool		somebody;		/* false: user_id was NULL */
@@ -56,13 +57,19 @@ typedef struct fflag_subject
 	fflag_string utf8_id;		/* canonical text; read only if bucket is -1 */
 } fflag_subject;
 
-/* Is the user on the flag's allowlist? */
-typedef enum fflag_listed
+/*
+ * What has been looked up so far of a user and a flag.  A flag that is not
+ * restricted admits everybody.
+ */
+typedef enum fflag_standing
 {
-	FFLAG_LISTED_UNKNOWN,		/* not looked up yet */
-	FFLAG_LISTED_NO,
-	FFLAG_LISTED_YES
-} fflag_listed;
+	FFLAG_STANDING_UNKNOWN,		/* nothing yet */
+	FFLAG_STANDING_UNMET,		/* does not get what the flag requires */
+	FFLAG_STANDING_DENIED,		/* is on the denylist */
+	FFLAG_STANDING_ADMITTED,	/* neither; and the allowlist is not known yet */
+	FFLAG_STANDING_UNLISTED,	/* neither, nor on the allowlist */
+	FFLAG_STANDING_LISTED
+} fflag_standing;
 
 /* The rule that decided, in the order in which they are tried. */
 typedef enum fflag_rule
@@ -73,12 +80,14 @@ typedef enum fflag_rule
 	FFLAG_RULE_DISABLED,
 	FFLAG_RULE_NOT_STARTED,
 	FFLAG_RULE_ENDED,
+	FFLAG_RULE_PREREQUISITE,
+	FFLAG_RULE_DENIED,
 	FFLAG_RULE_FULL_ROLLOUT,
 	FFLAG_RULE_ALLOWLIST,
 	FFLAG_RULE_NO_ROLLOUT,
 	FFLAG_RULE_NO_USER,
 	FFLAG_RULE_ROLLOUT,
-	FFLAG_RULE_UNDECIDED		/* ask again, with id and allowlist looked up */
+	FFLAG_RULE_UNDECIDED		/* ask again, with more looked up */
 } fflag_rule;
 
 typedef struct fflag_decision
@@ -90,7 +99,10 @@ typedef struct fflag_decision
 extern void fflag_set_time(fflag_flag *flag, const fflag_terms *terms, int64_t now);
 extern fflag_decision fflag_decide(const fflag_flag *flag,
 								   const fflag_subject *user,
-								   fflag_listed listed, bool default_value);
+								   fflag_standing standing, bool default_value);
+extern void fflag_set_variant_limits(int count, const int64_t *weights,
+									 int *limits);
+extern int	fflag_choose_variant(int count, const int *limits, int bucket);
 extern const char *fflag_rule_name(fflag_rule rule);
 extern const char *fflag_rule_reason(fflag_rule rule);
 

@@ -14,6 +14,7 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
 #include "nodes/pathnodes.h"
 #include "nodes/supportnodes.h"
@@ -48,13 +49,16 @@ get_flag(FunctionCallInfo fcinfo, List *args)
 	return fflag_cache_find(fcinfo->flinfo->fn_oid, ((Const *) name)->constvalue);
 }
 
-/* What the rules say of a user of whom nothing is known but that they are not staff. */
+/*
+ * What the rules say of a user of whom nothing is known but that they are not
+ * staff, if the flag admits them.
+ */
 static fflag_decision
 decide_for_anybody(const fflag_entry *entry)
 {
 	fflag_subject anybody = {.somebody = true,.bucket = 0};
 
-	return fflag_decide(&entry->flag, &anybody, FFLAG_LISTED_UNKNOWN, false);
+	return fflag_decide(&entry->flag, &anybody, FFLAG_STANDING_ADMITTED, false);
 }
 
 /* The share of rows for which an argument, NULL if there is none, is true. */
@@ -69,26 +73,45 @@ share_true(SupportRequestSelectivity *req, int n)
 							  req->sjinfo);
 }
 
+/* The share of so many users who are on a list, if all who are on it are among them. */
+static Selectivity
+share_listed(const fflag_entry *entry, fflag_table_id which, double users)
+{
+	fflag_allowlist *list = fflag_cache_list(entry, which);
+	double		listed = list == NULL ? 0 : fflag_estimate_listed(list);
+
+	if (listed <= 0)
+		return 0;
+	return listed < users ? listed / users : 0.5;
+}
+
 /*
  * The share of so many users to whom the rules give the feature, if none of them
- * is staff.  All who are listed are taken to be among them.
+ * is staff.  Who gets a flag and who gets what it requires are taken to be
+ * independent of each other.
  */
 static Selectivity
 share_enabled(const fflag_entry *entry, double users)
 {
-	Selectivity rollout = (double) entry->flag.rollout / FFLAG_BUCKETS;
-	fflag_decision decision = decide_for_anybody(entry);
-	fflag_allowlist *list;
-	double		listed;
+	Selectivity share = 1;
 
-	/* the rules say which of them decides; the numbers follow from that */
-	if (decision.rule != FFLAG_RULE_UNDECIDED)
-		return decision.enabled ? 1 : 0;
-	list = fflag_cache_list(entry);
-	listed = list == NULL ? 0 : fflag_estimate_listed(list);
-	if (listed > 0)
-		listed = listed < users ? listed / users : 0.5;
-	return rollout + (1 - rollout) * listed;
+	for (; entry != NULL && share > 0; entry = fflag_cache_required(entry))
+	{
+		Selectivity rollout = (double) entry->flag.rollout / FFLAG_BUCKETS;
+		fflag_decision decision = decide_for_anybody(entry);
+
+		/* the rules say which of them decides; the numbers follow from that */
+		CHECK_FOR_INTERRUPTS();
+		if (decision.rule == FFLAG_RULE_UNDECIDED)
+			share *= rollout + (1 - rollout) * share_listed(entry, FFLAG_USERS, users);
+		else if (!decision.enabled)
+			share = 0;
+		if (decision.rule < FFLAG_RULE_PREREQUISITE)
+			break;				/* nothing else matters */
+		if (entry->flag.restricted)
+			share *= 1 - share_listed(entry, FFLAG_DENIED, users);
+	}
+	return share;
 }
 
 /*
@@ -117,6 +140,7 @@ count_users(SupportRequestSelectivity *req)
 	return rows;
 }
 
+/* The share of rows that pass. */
 static Selectivity
 estimate_selectivity(SupportRequestSelectivity *req, const fflag_entry *entry)
 {
@@ -155,6 +179,34 @@ count_elements(PlannerInfo *root, Node *array)
 	return fflag_estimate_array_length(root, array);
 }
 
+/* Does it take a hash to decide for most users? */
+static bool
+needs_hash(const fflag_entry *entry)
+{
+	fflag_subject anybody = {.somebody = true,.bucket = 0};
+	fflag_rule	rule = FFLAG_RULE_UNDECIDED;
+
+	for (; entry != NULL && rule != FFLAG_RULE_ROLLOUT &&
+		 rule >= FFLAG_RULE_PREREQUISITE; entry = fflag_cache_required(entry))
+	{
+		CHECK_FOR_INTERRUPTS();
+		rule = fflag_decide(&entry->flag, &anybody, FFLAG_STANDING_UNLISTED,
+							false).rule;
+	}
+	return rule == FFLAG_RULE_ROLLOUT;
+}
+
+/* Messages about any of the flags that the answer rests on invalidate the plan. */
+static void
+add_dependencies(PlannerGlobal *glob, const fflag_entry *entry)
+{
+	for (; entry != NULL; entry = fflag_cache_required(entry))
+	{
+		CHECK_FOR_INTERRUPTS();
+		fflag_cache_add_dependency(glob, entry);
+	}
+}
+
 /* fflag_support(internal) returns internal, see supportnodes.h */
 PG_FUNCTION_INFO_V1(fflag_support);
 
@@ -171,7 +223,7 @@ fflag_support(PG_FUNCTION_ARGS)
 		if (entry == NULL)
 			PG_RETURN_POINTER(NULL);
 		/* first, because the arguments may ask for flags, too */
-		fflag_cache_add_dependency(req->root->glob, entry);
+		add_dependencies(req->root->glob, entry);
 		req->selectivity = estimate_selectivity(req, entry);
 		CLAMP_PROBABILITY(req->selectivity);
 		PG_RETURN_POINTER(req);
@@ -187,12 +239,9 @@ fflag_support(PG_FUNCTION_ARGS)
 			entry = get_flag(fcinfo, ((FuncExpr *) req->node)->args);
 		if (entry != NULL)
 		{
-			fflag_subject anybody = {.somebody = true,.bucket = 0};
-
-			hashes = fflag_decide(&entry->flag, &anybody, FFLAG_LISTED_NO,
-								  false).rule == FFLAG_RULE_ROLLOUT;
+			hashes = needs_hash(entry);
 			if (req->root != NULL)
-				fflag_cache_add_dependency(req->root->glob, entry);
+				add_dependencies(req->root->glob, entry);
 		}
 		req->startup = 0;
 		req->per_tuple = cpu_operator_cost *
@@ -223,7 +272,7 @@ fflag_select_support(PG_FUNCTION_ARGS)
 		PG_RETURN_POINTER(NULL);
 	users = count_elements(req->root, lsecond(args));
 	req->rows = users * share_enabled(entry, users);
-	fflag_cache_add_dependency(req->root->glob, entry);
+	add_dependencies(req->root->glob, entry);
 	PG_RETURN_POINTER(req);
 }
 

@@ -13,8 +13,9 @@
  * writes to our own tables while flags are read from others.
  *
  * fflag_check() keeps updated_at and refuses bad rows with an error that names
- * the flag; fflag_check_user() does the latter for allowlists.  The tables' CHECK
- * constraints say the same, but know only ASCII's invisible characters; rows that
+ * the flag; fflag_check_user() does the latter for lists, fflag_check_variant() for
+ * variants, and fflag_check_required() tells which flags require one that is to be
+ * deleted.  The tables' constraints say the same, but know only ASCII's invisible characters; rows that
  * come by replication meet only those and keep their updated_at.
  *
  * Copyright (c) 2026, fflag contributors
@@ -43,6 +44,7 @@
 #include "history.h"
 #include "id.h"
 #include "layout.h"
+#include "spi.h"
 #include "writer.h"
 
 static TriggerData *
@@ -175,14 +177,32 @@ get_time(const TriggerData *data, HeapTuple tuple, const char *column,
 	return !isnull;
 }
 
-/* Refuses a schedule or a ramp that makes no sense. */
+/* A bigint; false as above. */
+static bool
+get_bigint(const TriggerData *data, HeapTuple tuple, const char *column, int64 *value)
+{
+	TupleDesc	desc = RelationGetDescr(data->tg_relation);
+	int			attnum = SPI_fnumber(desc, column);
+	bool		isnull = true;
+
+	if (attnum > 0 && SPI_gettypeid(desc, attnum) == INT8OID)
+		*value = DatumGetInt64(SPI_getbinval(tuple, desc, attnum, &isnull));
+	return !isnull;
+}
+
+/* Refuses a schedule, a ramp or a requirement that makes no sense. */
 static void
 check_terms(const TriggerData *data, HeapTuple tuple, const char *flag)
 {
 	TimestampTz starts_at;
 	TimestampTz ends_at;
+	int64		id;
+	int64		requires;
 	int			set;
 
+	if (get_bigint(data, tuple, "id", &id) &&
+		get_bigint(data, tuple, "requires", &requires))
+		fflag_check_requires(id, requires, flag);
 	if (get_time(data, tuple, "starts_at", &starts_at) &&
 		get_time(data, tuple, "ends_at", &ends_at))
 		fflag_check_schedule(starts_at, ends_at, flag);
@@ -250,10 +270,88 @@ fflag_check_user(PG_FUNCTION_ARGS)
 		Datum		value = SPI_getbinval(tuple, desc, user_id, &isnull);
 
 		if (!isnull)
-			fflag_check_user_id(toast_raw_datum_size(value) - VARHDRSZ, NULL,
-								get_value(data, tuple, "flag_id"));
+			fflag_check_user_id(toast_raw_datum_size(value) - VARHDRSZ,
+								data->tg_trigger->tgnargs > 0 ? data->tg_trigger->tgargs[0] : "allowlist",
+								NULL, get_value(data, tuple, "flag_id"));
 	}
 	return PointerGetDatum(tuple);
+}
+
+PG_FUNCTION_INFO_V1(fflag_check_variant);
+
+Datum
+fflag_check_variant(PG_FUNCTION_ARGS)
+{
+	TriggerData *data = get_trigger_data(fcinfo, "fflag_check_variant");
+	HeapTuple	tuple = new_tuple(data);
+	char	   *name = get_value(data, tuple, "name");
+	char	   *weight = get_value(data, tuple, "weight");
+
+	/* nulls are left to the columns' constraints */
+	if (name != NULL)
+		fflag_check_variant_name(name);
+	if (name != NULL && weight != NULL)
+		fflag_check_weight(DirectFunctionCall3(numeric_in, CStringGetDatum(weight),
+											   ObjectIdGetDatum(InvalidOid),
+											   Int32GetDatum(-1)),
+						   name, NULL, get_value(data, tuple, "flag_id"));
+	return PointerGetDatum(tuple);
+}
+
+/* The name of a flag that requires the one with this id; NULL if none does. */
+static char *
+find_requiring(Relation rel, Datum id)
+{
+	fflag_command command = {.user = rel->rd_rel->relowner};
+	char	   *name = NULL;
+
+	fflag_add_parameter(&command, INT8OID, id);
+	command.sql = psprintf("SELECT name FROM %s WHERE requires OPERATOR(pg_catalog.=) $1 LIMIT 1",
+						   fflag_relation_name(RelationGetRelid(rel)));
+	SPI_connect();
+	if (fflag_run_kept(&command) > 0)
+		name = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+	if (name != NULL)
+		name = strcpy(SPI_palloc(strlen(name) + 1), name);
+	SPI_finish();
+	return name;
+}
+
+/*
+ * Called after the statement, for each row that it has deleted or given another
+ * id: it may have dealt with the flags that required it as well.
+ */
+PG_FUNCTION_INFO_V1(fflag_check_required);
+
+Datum
+fflag_check_required(PG_FUNCTION_ARGS)
+{
+	TriggerData *data = (TriggerData *) fcinfo->context;
+	char	   *requiring;
+	int64		id;
+	int64		new_id;
+
+	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_AFTER(data->tg_event) ||
+		!TRIGGER_FIRED_FOR_ROW(data->tg_event) ||
+		!fflag_is_own(RelationRelationId, RelationGetRelid(data->tg_relation)))
+		ereport(ERROR,
+				errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				errmsg("function \"fflag_check_required\" was not called by an AFTER ROW trigger of table \"%s\"",
+					   FFLAG_FLAGS_TABLE),
+				errhint("It belongs to the tables of extension \"fflag\"."));
+	if (!get_bigint(data, data->tg_trigtuple, "id", &id) ||
+		(TRIGGER_FIRED_BY_UPDATE(data->tg_event) &&
+		 get_bigint(data, data->tg_newtuple, "id", &new_id) && new_id == id))
+		PG_RETURN_POINTER(NULL);
+	requiring = find_requiring(data->tg_relation, Int64GetDatum(id));
+	if (requiring != NULL)
+		ereport(ERROR,
+				errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
+				errmsg("flag \"%s\" is required by flag \"%s\"",
+					   get_value(data, data->tg_trigtuple, "name"), requiring),
+				errhint("Delete both with one statement, or let the latter require none: fflag_require(%s, NULL).",
+						quote_literal_cstr(requiring)));
+	PG_RETURN_POINTER(NULL);
 }
 
 PG_FUNCTION_INFO_V1(fflag_check_attachment);

@@ -264,18 +264,19 @@ answers_all_alike(const fflag_entry *entry, bool *answer)
 		fflag_subject subject = {.somebody = i / 2,.is_staff = i % 2};
 		fflag_decision decision;
 
-		decision = fflag_decide(&flag, &subject, FFLAG_LISTED_UNKNOWN,
+		decision = fflag_decide(&flag, &subject, FFLAG_STANDING_ADMITTED,
 								false);
 		if (decision.rule == FFLAG_RULE_UNDECIDED)
 		{
-			fflag_allowlist *list = fflag_cache_list(entry);
+			fflag_allowlist *list = fflag_cache_list(entry, FFLAG_USERS);
 
 			if (list != NULL && fflag_allowlist_count(list) > 0)
 				return false;
-			decision = fflag_decide(&flag, &subject, FFLAG_LISTED_NO,
+			decision = fflag_decide(&flag, &subject, FFLAG_STANDING_UNLISTED,
 									false);
 		}
 		if (decision.rule == FFLAG_RULE_ROLLOUT ||
+			(flag.restricted && decision.rule == FFLAG_RULE_FULL_ROLLOUT) ||
 			decision.rule == FFLAG_RULE_NO_USER ||
 			(i > 0 && decision.enabled != *answer))
 			return false;

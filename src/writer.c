@@ -57,12 +57,12 @@ typedef struct writing_statement
 
 /*
  * Which markers this transaction has announced, in a subtransaction that is
- * still open or has become part of its parent.  There are three triggers, and
- * two more when tables are attached; two of the five have MOST_PARTS markers
+ * still open or has become part of its parent.  There are five triggers, and
+ * two more when tables are attached; three of the seven have MOST_PARTS markers
  * besides.  A marker that finds no room here is announced again.
  */
 #define MOST_PARTS 8
-#define MARKERS 24
+#define MARKERS 32
 
 static struct
 {

@@ -90,6 +90,9 @@ DROP FUNCTION try;
 -- an id that is no bigint any more is not taken for one
 ALTER EXTENSION fflag DROP SEQUENCE feature_flag_id_seq;
 ALTER TABLE feature_flag_user DROP CONSTRAINT feature_flag_user_flag_id_fkey;
+ALTER TABLE feature_flag_denied_user DROP CONSTRAINT feature_flag_denied_user_flag_id_fkey;
+ALTER TABLE feature_flag_variant DROP CONSTRAINT feature_flag_variant_flag_id_fkey;
+ALTER TABLE feature_flag DROP requires;
 ALTER TABLE feature_flag ALTER id DROP IDENTITY;
 ALTER TABLE feature_flag ALTER id TYPE text;
 SELECT fflag_allow('checkout', 1);

@@ -194,7 +194,7 @@ DROP ROLE regress_fflag_ops;
 --
 -- Flags that can go
 --
-TRUNCATE feature_flag, feature_flag_user;
+TRUNCATE feature_flag, feature_flag_user, feature_flag_denied_user, feature_flag_variant;
 INSERT INTO feature_flag (name, enabled, staff_only, rollout_percentage, updated_at)
 SELECT name, enabled, staff_only, percentage, now() - interval '45 days 1 hour'
 FROM (VALUES

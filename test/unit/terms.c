@@ -81,7 +81,7 @@ rule_at(fflag_flag *flag, const fflag_terms *terms, int64_t now)
 	fflag_subject user = {.somebody = true};
 
 	fflag_set_time(flag, terms, now);
-	return fflag_decide(flag, &user, FFLAG_LISTED_UNKNOWN, false).rule;
+	return fflag_decide(flag, &user, FFLAG_STANDING_UNKNOWN, false).rule;
 }
 
 static void

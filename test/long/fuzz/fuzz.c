@@ -337,11 +337,14 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (size < 300)
 		test_batch(name, name_len, user, user_len, 1 + data[5] % 40);
 
-	/* the rules, with each answer to the question whether the user is listed */
-	for (int listed = FFLAG_LISTED_UNKNOWN; listed <= FFLAG_LISTED_YES; listed++)
+	/*
+	 * the rules, with each answer to the questions what the user's standing
+	 * is
+	 */
+	for (int standing = FFLAG_STANDING_UNKNOWN; standing <= FFLAG_STANDING_LISTED; standing++)
 	{
 		/* the id is not there before the allowlist was looked up, or at all */
-		int			unread = listed == FFLAG_LISTED_UNKNOWN || (data[5] & 1);
+		int			unread = standing < FFLAG_STANDING_UNLISTED || (data[5] & 1);
 		int			rollout = data[3] << 16 | data[4] << 8 | data[5];
 		fflag_flag	flag = {
 			.overridden = (data[5] & 6) == 6,
@@ -349,6 +352,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			.known = data[2] & 1,
 			.enabled = (data[2] & 2) != 0,
 			.staff_only = (data[2] & 4) != 0,
+			.restricted = (data[5] & 16) != 0,
 			.rollout = rollout % (FFLAG_BUCKETS + 1),
 			.utf8_name = {name, name_len}
 		};
@@ -361,16 +365,22 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		int			default_value = (data[2] & 32) != 0;
 		fflag_decision got;
 		int			want;
-		int			open_question;
+		int			asks_standing;
+		int			refused;
+		int			asks_allowlist;
 
 		/* near the user's bucket, where a mistake by one shows */
 		if (data[2] & 64)
 			flag.rollout = bucket + (data[2] >> 7);
 
-		got = fflag_decide(&flag, &subject, (fflag_listed) listed, default_value);
-		open_question = !flag.overridden && flag.known && !flag.staff_only && flag.enabled &&
+		got = fflag_decide(&flag, &subject, (fflag_standing) standing, default_value);
+		asks_standing = !flag.overridden && flag.known && !flag.staff_only && flag.enabled;
+		refused = asks_standing && flag.restricted &&
+			(standing == FFLAG_STANDING_UNMET || standing == FFLAG_STANDING_DENIED);
+		asks_allowlist = asks_standing && !refused &&
 			flag.rollout < FFLAG_BUCKETS && subject.somebody;
-		if (listed == FFLAG_LISTED_UNKNOWN && open_question)
+		if ((asks_standing && flag.restricted && standing == FFLAG_STANDING_UNKNOWN) ||
+			(asks_allowlist && standing < FFLAG_STANDING_UNLISTED))
 		{
 			must(got.rule == FFLAG_RULE_UNDECIDED, "undecided");
 			continue;
@@ -378,18 +388,23 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		want = flag.overridden ? flag.forced :
 			!flag.known ? default_value :
 			flag.staff_only ? subject.somebody && subject.is_staff :
-			flag.enabled && (flag.rollout == FFLAG_BUCKETS ||
-							 (subject.somebody &&
-							  (listed == FFLAG_LISTED_YES || bucket < flag.rollout)));
+			flag.enabled && !refused &&
+			(flag.rollout == FFLAG_BUCKETS ||
+			 (subject.somebody &&
+			  (standing == FFLAG_STANDING_LISTED || bucket < flag.rollout)));
 		must(got.enabled == want, "answer");
 		must(got.rule != FFLAG_RULE_UNDECIDED, "decided");
 		must((got.rule == FFLAG_RULE_OVERRIDE) == flag.overridden, "override");
 		must((got.rule == FFLAG_RULE_UNKNOWN_FLAG) ==
 			 (!flag.overridden && !flag.known), "unknown flag");
+		must((got.rule == FFLAG_RULE_PREREQUISITE) ==
+			 (refused && standing == FFLAG_STANDING_UNMET), "prerequisite");
+		must((got.rule == FFLAG_RULE_DENIED) ==
+			 (refused && standing == FFLAG_STANDING_DENIED), "denied");
 		must((got.rule == FFLAG_RULE_ALLOWLIST) ==
-			 (open_question && listed == FFLAG_LISTED_YES), "allowlist");
+			 (asks_allowlist && standing == FFLAG_STANDING_LISTED), "allowlist");
 		must((got.rule == FFLAG_RULE_ROLLOUT) ==
-			 (open_question && listed == FFLAG_LISTED_NO && flag.rollout > 0),
+			 (asks_allowlist && standing == FFLAG_STANDING_UNLISTED && flag.rollout > 0),
 			 "rollout");
 		must(strlen(fflag_rule_name(got.rule)) > 0, "name of the rule");
 		must(strlen(fflag_rule_reason(got.rule)) > 0, "reason");

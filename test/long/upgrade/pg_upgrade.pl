@@ -58,7 +58,7 @@ sub fill
 		q{INSERT INTO app.featureflag SELECT id, name, enabled, staff_only, rollout_percentage FROM flags.feature_flag},
 		q{INSERT INTO app.featureflag_users (featureflag_id, user_id) SELECT flag_id, user_id::int FROM flags.feature_flag_user WHERE user_id ~ '^[0-9]+$'},
 		q{ALTER TABLE app.featureflag ALTER COLUMN id RESTART WITH 100},
-		'TRUNCATE flags.feature_flag, flags.feature_flag_user',
+		'TRUNCATE flags.feature_flag CASCADE',
 		q{SELECT flags.fflag_attach('app.featureflag', 'app.featureflag_users')});
 	$session->do($_) for (q{CREATE TABLE users (id bigint, is_staff boolean NOT NULL,
 			bucket int GENERATED ALWAYS AS (flags.fflag_bucket('fine', id)) STORED)},

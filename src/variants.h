@@ -1,0 +1,46 @@
+/*
+ * variants.h
+ *		A flag's variants, and which of them a user has.
+ *
+ * Copyright (c) 2026, fflag contributors
+ */
+#ifndef FFLAG_VARIANTS_H
+#define FFLAG_VARIANTS_H
+
+#include "utils/palloc.h"
+
+#include "fflag_string.h"
+#include "read.h"
+
+/* What the table says, while it is being read. */
+typedef struct fflag_variant_rows
+{
+	fflag_variant_row *rows;	/* in the context of the first of them */
+	int			count;
+	int			room;
+} fflag_variant_rows;
+
+typedef struct fflag_payload
+{
+	bool		known;			/* has it been read? */
+	struct varlena *value;		/* a jsonb, or NULL */
+} fflag_payload;
+
+/* The variants of a flag, in the order of the rules. */
+typedef struct fflag_variants
+{
+	int			count;
+	int		   *limits;			/* see fflag_set_variant_limits() */
+	fflag_string *names;
+	fflag_payload *payloads;	/* cache.c reads them on demand */
+	fflag_string utf8_seed;		/* what stands for the flag's name in the hash */
+} fflag_variants;
+
+extern bool fflag_collect_variant(const fflag_variant_row *row, void *rows);
+extern fflag_variants *fflag_make_variants(const fflag_variant_rows *rows,
+										   fflag_string utf8_name,
+										   MemoryContext cxt);
+extern int	fflag_find_variant(const fflag_variants *variants, fflag_string name);
+extern int	fflag_variant_of(const fflag_variants *variants, fflag_string utf8_id);
+
+#endif							/* FFLAG_VARIANTS_H */
