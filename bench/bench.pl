@@ -179,15 +179,16 @@ sub bytes_held { return ($db->selectrow_array('SELECT bytes FROM fflag_cache()')
 # on, stands for; against an empty list at the same percentage.
 sub list_case
 {
-	my ($n, $what, $entry, $id, $percentage, $reach) = @_;
+	my ($n, $what, $entry, $id, $percentage, $reach, $table) = @_;
 	my $flag = "list of $n$what";
+	$table //= 'feature_flag_user';
 	return if $n > $longest_list || $flag !~ /$only/;
 	progress("listing $n users");
 	$db->do("SELECT fflag_register('$flag', true, $percentage)");
 	$db->do('SET session_replication_role = replica');    # not a check of the foreign key for each
-	$db->do("INSERT INTO feature_flag_user (flag_id, user_id) SELECT f.id, $entry FROM feature_flag f, generate_series(0, $n - 1) AS n WHERE f.name = '$flag'");
+	$db->do("INSERT INTO $table (flag_id, user_id) SELECT f.id, $entry FROM feature_flag f, generate_series(0, $n - 1) AS n WHERE f.name = '$flag'");
 	$db->do('RESET session_replication_role');
-	$db->do('VACUUM ANALYZE feature_flag_user');
+	$db->do("VACUUM ANALYZE $table");
 	my $empty = $percentage == 0 ? 'list 0 at 0%' : 'list 0';
 	my $query = scan("fflag_enabled('$flag', $id)");
 	my $reference = scan("fflag_enabled('$empty', $id)");
@@ -207,7 +208,28 @@ list_case($_, ' texts', "'user ' || $listed_from + n", 'tid', 10, 1.30) for (100
 list_case(1_000_000, ', all scanned users on it', 'n + 1', 'id', 0, 2.0);
 list_case(3_000_000, ', every third id', '3 * n + 1', 'id', 0, 2.5);
 list_case(10_000_000, ', every third id', '3 * n + 1', 'id', 10, 1.30);
-$db->do('TRUNCATE feature_flag_user');
+list_case(1_000_000, ' denied', "$listed_from + n", 'id', 10, 1.30, 'feature_flag_denied_user');
+list_case(1_000_000, ' denied texts', "'user ' || $listed_from + n", 'tid', 10, 2.0, 'feature_flag_denied_user');
+$db->do('TRUNCATE feature_flag_user, feature_flag_denied_user');
+
+# ---- requirements, variants
+
+$db->do($_) for (
+	q{SELECT fflag_register('third', true, 30), fflag_register('second', true, 60), fflag_register('first', true, 90)},
+	q{SELECT fflag_register('requires second', true, 60), fflag_register('requires first', true, 90)},
+	q{SELECT fflag_require('requires second', 'third'), fflag_require('requires first', 'requires second')},
+	q{SELECT fflag_register('divided', true, 99), fflag_variants('divided', '{"blue": 2, "green": 0.5, "red": 1}')});
+case('chain of three requirements', scan(q{fflag_enabled('requires first', id)}), 'three calls, AND',
+	scan(q{fflag_enabled('first', id) AND fflag_enabled('second', id) AND fflag_enabled('third', id)}), 1.10, 1, $per_row);
+
+# limits as the rules have them: 2 / 3.5 and 2.5 / 3.5 of the buckets, rounded up
+my $variant = q{SELECT count(fflag_variant('divided', id)) FROM users};
+my $by_hand = q{CASE WHEN fflag_enabled('divided', id) THEN CASE WHEN fflag_bucket('divided#variant', id) < 57143 THEN 'blue'
+	WHEN fflag_bucket('divided#variant', id) < 71429 THEN 'green' ELSE 'red' END END};
+($wrong) = $db->selectrow_array(scan("fflag_variant('divided', id) IS DISTINCT FROM $by_hand"));
+die "the variants differ: $wrong users\n" if $wrong;
+case('variant of 99%', $variant, '10%, bigint', $ten, 2.2, 1, $per_row);
+case('variant of 99%', $variant, 'CASE over fflag_bucket by hand', "SELECT count($by_hand) FROM users", 1.10, 1, $per_row);
 
 # ---- names from a column, all flags of a user, batches
 
@@ -343,7 +365,26 @@ for (['a writer is open', $stay_open], ['ten entries a second come to another li
 		case("$name, while $what", beside($measure, $advance, $writer), 'while other transactions run', beside($measure, $advance), $reach);
 	}
 }
-$db->do('TRUNCATE feature_flag_user');
+$db->do('TRUNCATE feature_flag_user, feature_flag_denied_user');
+
+# ---- requirements, variants
+
+$db->do($_) for (
+	q{SELECT fflag_register('third', true, 30), fflag_register('second', true, 60), fflag_register('first', true, 90)},
+	q{SELECT fflag_register('requires second', true, 60), fflag_register('requires first', true, 90)},
+	q{SELECT fflag_require('requires second', 'third'), fflag_require('requires first', 'requires second')},
+	q{SELECT fflag_register('divided', true, 99), fflag_variants('divided', '{"blue": 2, "green": 0.5, "red": 1}')});
+case('chain of three requirements', scan(q{fflag_enabled('requires first', id)}), 'three calls, AND',
+	scan(q{fflag_enabled('first', id) AND fflag_enabled('second', id) AND fflag_enabled('third', id)}), 1.10, 1, $per_row);
+
+# limits as the rules have them: 2 / 3.5 and 2.5 / 3.5 of the buckets, rounded up
+my $variant = q{SELECT count(fflag_variant('divided', id)) FROM users};
+my $by_hand = q{CASE WHEN fflag_enabled('divided', id) THEN CASE WHEN fflag_bucket('divided#variant', id) < 57143 THEN 'blue'
+	WHEN fflag_bucket('divided#variant', id) < 71429 THEN 'green' ELSE 'red' END END};
+($wrong) = $db->selectrow_array(scan("fflag_variant('divided', id) IS DISTINCT FROM $by_hand"));
+die "the variants differ: $wrong users\n" if $wrong;
+case('variant of 99%', $variant, '10%, bigint', $ten, 2.2, 1, $per_row);
+case('variant of 99%', $variant, 'CASE over fflag_bucket by hand', "SELECT count($by_hand) FROM users", 1.10, 1, $per_row);
 
 # ---- what the history costs those who change flags
 

@@ -39,6 +39,7 @@ flag off|fflag_enabled_bigint|fflag_enabled('off', id, is_staff)
 flag full|fflag_enabled_bigint|fflag_enabled('full', id, is_staff)
 flag staff|fflag_enabled_bigint|fflag_enabled('staff', id, is_staff)
 flag unknown|fflag_enabled_bigint|fflag_enabled('unknown', id, is_staff)
+variant of 99%|fflag_variant_bigint|fflag_variant('divided', id, is_staff) = 'blue'
 CASES
 
 # A hundred statements, or more, after whatever others do in between.
