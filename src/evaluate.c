@@ -258,6 +258,18 @@ fflag_variant_name(const fflag_variants *variants, fflag_decision decision,
 	return result;
 }
 
+/* The same for a flag of the cache, whose variants are looked up only if it matters. */
+static NullableDatum
+variant_name(const fflag_entry *entry, fflag_decision decision, NullableDatum id,
+			 user_type type)
+{
+	static const fflag_variants unasked = {0};
+	bool		matters = decision.enabled && !id.isnull;
+
+	return fflag_variant_name(matters ? fflag_cache_variants(entry) : &unasked,
+							  decision, id, type);
+}
+
 /*
  * The variant of the flag named by argument 0 for the user of argument 1: its
  * number, -1 if none.  Argument 2 is is_staff.
@@ -377,8 +389,7 @@ fflag_explain(FunctionCallInfo fcinfo, user_type type)
 	decision = evaluate(fcinfo, type, entry);
 	return fflag_explanation(fcinfo, fcinfo->args[0], fcinfo->args[1], type,
 							 &entry->flag, decision,
-							 fflag_variant_name(fflag_cache_variants(entry), decision,
-												fcinfo->args[1], type));
+							 variant_name(entry, decision, fcinfo->args[1], type));
 }
 
 OVERLOADS(fflag_explain,
@@ -416,8 +427,7 @@ fflag_flags(FunctionCallInfo fcinfo, user_type type)
 		decision = evaluate_entry(entries[i], user, type,
 								  !PG_ARGISNULL(1) && PG_GETARG_BOOL(1), false);
 		values[1] = BoolGetDatum(decision.enabled);
-		variant = fflag_variant_name(fflag_cache_variants(entries[i]), decision,
-									 user, type);
+		variant = variant_name(entries[i], decision, user, type);
 		values[2] = variant.value;
 		nulls[2] = variant.isnull;
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);

@@ -328,6 +328,8 @@ fflag_is_commit_under_way(Snapshot snapshot, const Oid *tables, int count)
 		return true;
 	for (int i = 0; i < count; i++)
 	{
+		if (!OidIsValid(tables[i]))
+			continue;
 		SET_LOCKTAG_RELATION(lock, MyDatabaseId, tables[i]);
 		if (is_locked(&lock))
 			return true;
