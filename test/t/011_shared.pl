@@ -57,7 +57,7 @@ $control->do(q{ALTER TABLE feature_flag REPLICA IDENTITY FULL});
 is(error_of($control, q{UPDATE feature_flag SET enabled = enabled}), 'no error', 'with REPLICA IDENTITY FULL they can');
 
 my $columns = 'id, name, enabled, staff_only, rollout_percentage';
-$control->do("CREATE PUBLICATION mail FOR TABLE feature_flag ($columns), feature_flag_user (flag_id, user_id)");
+$control->do("CREATE PUBLICATION mail FOR TABLE feature_flag ($columns), feature_flag_user (flag_id, user_id), feature_flag_denied_user, feature_flag_variant");
 like(error_of($control, q{UPDATE feature_flag SET enabled = enabled}), qr/cannot update table "feature_flag"/,
 	'a column list does not go with REPLICA IDENTITY FULL');
 $control->do($identity);
@@ -175,12 +175,12 @@ is(answers('shop', 'shop.two'), 'full_rollout', 'beside those of the publisher')
 
 # ---- a column list that leaves out what evaluation needs
 
-$control->do(q{ALTER PUBLICATION mail SET TABLE feature_flag (id, name, enabled), feature_flag_user});
+$control->do(q{ALTER PUBLICATION mail SET TABLE feature_flag (id, name, enabled), feature_flag_user, feature_flag_denied_user, feature_flag_variant});
 $control->do(q{SELECT fflag_register('mail.three', true, 100), fflag_register('mail.four', true, 50, true)});
 apply();
 is(answers('mail', 'mail.three'), 'no_rollout', 'percentage not in the list: the default of the subscriber, 0');
 is(answers('mail', 'mail.four'), 'no_rollout', 'staff_only not in the list: the default of the subscriber, false');
-$control->do(q{ALTER PUBLICATION mail SET TABLE feature_flag (id, enabled, staff_only, rollout_percentage), feature_flag_user});
+$control->do(q{ALTER PUBLICATION mail SET TABLE feature_flag (id, enabled, staff_only, rollout_percentage), feature_flag_user, feature_flag_denied_user, feature_flag_variant});
 like(error_of($control, q{UPDATE feature_flag SET enabled = true}), qr/cannot update table "feature_flag"/, 'replica identity not in the list: reported');
 $log = -s $mail->logfile;
 $control->do(q{SELECT fflag_register('mail.five', true)});
@@ -189,7 +189,7 @@ pass('name not in the list: reported in the log');
 
 # what its tables lack, a subscriber gets by a fresh start
 $mail->safe_psql('postgres', 'DROP SUBSCRIPTION mail; TRUNCATE feature_flag CASCADE');
-$control->do("ALTER PUBLICATION mail SET TABLE feature_flag ($columns), feature_flag_user");
+$control->do("ALTER PUBLICATION mail SET TABLE feature_flag ($columns), feature_flag_user, feature_flag_denied_user, feature_flag_variant");
 $mail->safe_psql('postgres', sprintf q{CREATE SUBSCRIPTION mail CONNECTION '%s dbname=postgres' PUBLICATION mail}, $publisher->connstr);
 $mail->wait_for_subscription_sync($publisher, 'mail');
 is(answers('mail', 'mail.three'), 'full_rollout', 'a fresh start: percentage');
