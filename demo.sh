@@ -56,18 +56,28 @@ run "CREATE TABLE users AS
   SELECT id::bigint, 'user ' || id AS name, id % 1000 = 0 AS is_staff
   FROM generate_series(1, 100000) AS id;"
 
-title 'A flag goes from 0% to 100% in a week, by itself'
+title 'A flag goes from 0% to 100% in two minutes, by itself; here in fast motion'
 run "SELECT fflag_register('new_checkout', enabled => true,
   rollout_percentage => 0);"
-run "SELECT fflag_ramp('new_checkout', 100, '7 days');"
+run "SELECT fflag_ramp('new_checkout', 100, '2 minutes');"
 printf '\n%s    SELECT count(*) FROM users WHERE fflag_enabled(%snew_checkout%s, id);%s\n\n' "$dim" "'" "'" "$reset"
-for day in 0 1 2 3 4 5 6 7; do
-	in=$(value "SELECT count(*) FROM users WHERE fflag_enabled('new_checkout', id)")
-	printf '    day %s  %s %6d users\n' "$day" "$(bar "$in")" "$in"
-	# a day goes by: the ramp has begun a day earlier
-	value "UPDATE feature_flag SET ramp_starts_at = ramp_starts_at - interval '1 day',
-		ramp_ends_at = ramp_ends_at - interval '1 day' WHERE name = 'new_checkout'"
+for second in 0 15 30 45 60 75 90 105 120; do
+	# so much time has gone by: the ramp has begun so much earlier
+	in=$(value "UPDATE feature_flag SET ramp_starts_at = now() - interval '$second s',
+			ramp_ends_at = now() + interval '2 minutes' - interval '$second s'
+		WHERE name = 'new_checkout';
+		SELECT count(*) FROM users WHERE fflag_enabled('new_checkout', id)")
+	printf '    after %3d s  %s %6d users\n' "$second" "$(bar "$in")" "$in"
 done
+
+title 'Those who get it get one of its variants, by weight'
+run "SELECT fflag_variants('new_checkout',
+  '{\"one page\": 3, \"two pages\": 2, \"three pages\": 1}');"
+printf '\n%s    SELECT fflag_variant(%snew_checkout%s, id), count(*) FROM users GROUP BY 1;%s\n\n' "$dim" "'" "'" "$reset"
+value "SELECT fflag_variant('new_checkout', id), count(*) FROM users GROUP BY 1 ORDER BY 2 DESC" |
+	while IFS='|' read -r variant in; do
+		printf '    %-11s  %s %6d users\n' "$variant" "$(bar "$in")" "$in"
+	done
 
 title 'A flag for staff only'
 run "INSERT INTO feature_flag (name, staff_only) VALUES ('cost_prices', true);"
@@ -80,12 +90,18 @@ run "SELECT fflag_register('beta_search', true, 0),
   fflag_allow('beta_search', 42, 4711);"
 run "SELECT id, name FROM users WHERE fflag_enabled('beta_search', id);"
 
-title 'Why?'
+title 'A flag that requires another one, and a denylist'
+run "SELECT fflag_register('express', enabled => true),
+  fflag_require('express', 'new_checkout'),
+  fflag_deny('express', 43, 44);"
 run "SELECT fflag_rollout('new_checkout', 50);"
+run "SELECT count(*) FROM users WHERE fflag_enabled('express', id);"
+
+title 'Why?'
 run "SELECT u.id, flag, e.enabled, e.rule, e.bucket,
-    e.rollout_percentage AS percent
+    e.rollout_percentage AS percent, e.variant
   FROM (VALUES (42), (43)) AS u (id),
-    unnest('{beta_search,new_checkout,cost_prices,typo}'::text[]) AS flag,
+    unnest('{new_checkout,express,beta_search,cost_prices,typo}'::text[]) AS flag,
     fflag_explain(flag, u.id) AS e;"
 
 title 'Flags in a view and in a row-level security policy'
