@@ -17,6 +17,7 @@
 #include "executor/spi.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
@@ -560,10 +561,20 @@ parse_weights(Jsonb *weights, const char *flag, Datum *names, Datum *numbers)
 }
 
 /*
- * fflag_variants(name, weights) returns void
- *
- * Rows are touched in the order of their names, as in edit_list().
+ * Lets one session after the other replace the variants of a flag: each is to find
+ * what the last one has left, and rows in whichever order are no deadlock then.
  */
+static void
+lock_variants(FunctionCallInfo fcinfo, int64 flag_id)
+{
+	Oid			schema = fflag_extension_schema(fcinfo->flinfo->fn_oid);
+
+	PreventCommandIfReadOnly("fflag_variants()");
+	LockDatabaseObject(get_relname_relid(FFLAG_VARIANTS_TABLE, schema),
+					   (Oid) flag_id, 0, ShareUpdateExclusiveLock);
+}
+
+/* fflag_variants(name, weights) returns void */
 PG_FUNCTION_INFO_V1(fflag_variants);
 
 Datum
@@ -577,6 +588,7 @@ fflag_variants (PG_FUNCTION_ARGS)
 				  DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum("{}"))) :
 				  PG_GETARG_JSONB_P(1), name, &values[1], &values[2]);
 	values[0] = get_flag_id(fcinfo, PG_GETARG_DATUM(0));
+	lock_variants(fcinfo, DatumGetInt64(values[0]));
 	run_on_table(fcinfo,
 				 "DELETE FROM %s WHERE flag_id OPERATOR(pg_catalog.=) $1"
 				 " AND name OPERATOR(pg_catalog.<>) ALL ($2)",
