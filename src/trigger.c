@@ -298,7 +298,10 @@ fflag_check_variant(PG_FUNCTION_ARGS)
 	return PointerGetDatum(tuple);
 }
 
-/* The name of a flag that requires the one with this id; NULL if none does. */
+/*
+ * The name of a flag that requires the one with this id; NULL if none does, or if
+ * another flag has got the id, as the foreign key has it.
+ */
 static char *
 find_requiring(Relation rel, Datum id)
 {
@@ -306,7 +309,8 @@ find_requiring(Relation rel, Datum id)
 	char	   *name = NULL;
 
 	fflag_add_parameter(&command, INT8OID, id);
-	command.sql = psprintf("SELECT name FROM %s WHERE requires OPERATOR(pg_catalog.=) $1 LIMIT 1",
+	command.sql = psprintf("SELECT name FROM %1$s WHERE requires OPERATOR(pg_catalog.=) $1"
+						   " AND NOT EXISTS (SELECT FROM %1$s WHERE id OPERATOR(pg_catalog.=) $1) LIMIT 1",
 						   fflag_relation_name(RelationGetRelid(rel)));
 	SPI_connect();
 	if (fflag_run_kept(&command) > 0)
