@@ -10,6 +10,7 @@
  */
 #include "postgres.h"
 
+#include "mb/pg_wchar.h"
 #include "utils/memutils.h"
 
 #include "bucket.h"
@@ -89,8 +90,9 @@ fflag_make_variants(const fflag_variant_rows *rows, fflag_string utf8_name,
 		if (sum > PG_INT64_MAX)
 			ereport(ERROR,
 					errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-					errmsg("weight of variant \"%.*s\" and of others of the same flag are too large together",
-						   (int) rows->rows[i].name.len, rows->rows[i].name.data),
+					errmsg("weights of the variants of flag \"%s\" are too large together",
+						   pg_any_to_server(pnstrdup(utf8_name.data, utf8_name.len),
+											utf8_name.len, PG_UTF8)),
 					errdetail("Their sum is more than " INT64_FORMAT ".",
 							  PG_INT64_MAX / FFLAG_WEIGHT_PARTS),
 					errhint("Divide all weights by the same number."));
