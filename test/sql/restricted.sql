@@ -1,0 +1,140 @@
+--
+-- Prerequisites and denylists in the order of the rules, and variants: every kind of
+-- flag and user, against the rules in plain SQL
+--
+CREATE EXTENSION fflag;
+
+-- 0 to 99999; NULL for nobody
+CREATE FUNCTION plain_bucket(name text, user_id text) RETURNS int LANGUAGE sql IMMUTABLE AS $$
+	SELECT (h % 100) * 1000 + div(h, 100) % 1000
+	FROM (SELECT sum(get_byte(digest, i) * 256::numeric ^ (15 - i)) AS h
+		FROM decode(md5(convert_to(name || ':' || user_id, 'UTF8')), 'hex') AS digest, generate_series(0, 15) AS i) AS hash
+$$;
+CREATE FUNCTION plain_percentage(flag feature_flag) RETURNS numeric LANGUAGE sql STABLE AS
+	$$SELECT CASE WHEN now() >= flag.ramp_ends_at THEN flag.ramp_to ELSE flag.rollout_percentage END$$;
+CREATE FUNCTION plain_rule(flag feature_flag, id text, is_staff boolean, OUT enabled boolean, OUT rule text) LANGUAGE plpgsql STABLE AS $$
+BEGIN
+	rule := CASE
+		WHEN current_setting('fflag.override', true) ~ ('"' || flag.name || '"=') THEN 'override'
+		WHEN flag.staff_only THEN 'staff_only'
+		WHEN NOT flag.enabled THEN 'disabled'
+		WHEN now() < flag.starts_at THEN 'not_started'
+		WHEN now() >= flag.ends_at THEN 'ended'
+		WHEN EXISTS (SELECT FROM feature_flag f WHERE f.id = flag.requires AND NOT (plain_rule(f, plain_rule.id, plain_rule.is_staff)).enabled) THEN 'prerequisite'
+		WHEN EXISTS (SELECT FROM feature_flag_denied_user d WHERE d.flag_id = flag.id AND d.user_id = plain_rule.id) THEN 'denied'
+		WHEN plain_percentage(flag) >= 100 THEN 'full_rollout'
+		WHEN EXISTS (SELECT FROM feature_flag_user u WHERE u.flag_id = flag.id AND u.user_id = plain_rule.id) THEN 'allowlist'
+		WHEN plain_percentage(flag) <= 0 THEN 'no_rollout'
+		WHEN plain_rule.id IS NULL THEN 'no_user'
+		ELSE 'rollout' END;
+	enabled := CASE rule
+		WHEN 'override' THEN current_setting('fflag.override') ~ ('"' || flag.name || '"=on')
+		WHEN 'staff_only' THEN id IS NOT NULL AND coalesce(is_staff, false)
+		WHEN 'rollout' THEN plain_bucket(flag.name, id) < plain_percentage(flag) * 1000
+		ELSE rule IN ('full_rollout', 'allowlist') END;
+END $$;
+CREATE FUNCTION plain_variant(flag feature_flag, id text) RETURNS text LANGUAGE sql STABLE AS $$
+	SELECT name FROM (SELECT name, sum(weight) OVER (ORDER BY name COLLATE "C") AS running, sum(weight) OVER () AS total
+		FROM feature_flag_variant WHERE flag_id = flag.id) AS v
+	WHERE running * 100000 > plain_bucket(flag.name || '#variant', id) * total ORDER BY running LIMIT 1
+$$;
+
+-- flags to be required: each kind that the rules tell apart, and chains
+INSERT INTO feature_flag (id, name, enabled, staff_only, rollout_percentage, starts_at, requires) VALUES
+	(1, 'on', true, false, 100, NULL, NULL), (2, 'off', false, false, 100, NULL, NULL),
+	(3, 'half', true, false, 50, NULL, NULL), (4, 'staff', false, true, 0, NULL, NULL),
+	(5, 'denies', true, false, 100, NULL, NULL), (6, 'later', true, false, 100, now() + interval '1 day', NULL),
+	(7, 'lists', true, false, 0, NULL, NULL), (8, 'two of them', true, false, 50, NULL, 5),
+	(9, 'staff, but off', true, true, 0, NULL, 2), (10, 'chain', true, false, 100, NULL, 8),
+	(11, 'ramp', true, false, 100, NULL, 1), (12, 'named', true, false, 100, NULL, 2);
+UPDATE feature_flag SET ramp_to = 30, ramp_starts_at = now() - interval '2 days', ramp_ends_at = now() - interval '1 day' WHERE name = 'ramp';
+INSERT INTO feature_flag (id, name, enabled, staff_only, rollout_percentage, starts_at, ends_at, requires)
+SELECT 100 + row_number() OVER (), format('%s, %s, %s, %s', kind, percentage, denies, coalesce(requires, 0)), kind <> 'disabled', kind = 'staff', percentage,
+	CASE WHEN kind = 'not started' THEN now() + interval '1 day' END, CASE WHEN kind = 'ended' THEN now() END, requires
+FROM unnest('{plain,staff,disabled,not started,ended}'::text[]) AS kind, unnest('{0,10,50.5,100}'::numeric[]) AS percentage,
+	unnest('{nobody,somebody}'::text[]) AS denies, (SELECT NULL::int AS requires UNION ALL SELECT generate_series(1, 12)) AS r
+WHERE kind = 'plain' OR (percentage = 100 AND denies = 'somebody');
+
+CREATE TABLE subject AS
+	SELECT n, n::text AS id, 'bigint' AS type FROM generate_series(1, 8) AS n
+	UNION ALL SELECT n, md5(n::text)::uuid::text, 'uuid' FROM generate_series(1, 8) AS n
+	UNION ALL SELECT n, 'user ' || n, 'text' FROM generate_series(1, 8) AS n
+	UNION ALL SELECT 0, NULL, type FROM (VALUES ('bigint'), ('uuid'), ('text')) AS t (type);
+INSERT INTO feature_flag_user (flag_id, user_id)
+	SELECT f.id, s.id FROM feature_flag f, subject s WHERE s.n BETWEEN 1 AND 4;
+INSERT INTO feature_flag_denied_user (flag_id, user_id)
+	SELECT f.id, s.id FROM feature_flag f, subject s WHERE s.n IN (2, 3, 6) AND f.name ~ 'denies|somebody';
+INSERT INTO feature_flag_variant (flag_id, name, weight)
+	SELECT f.id, v.name, v.weight FROM feature_flag f, (VALUES ('b', 1), ('a', 2.5), ('B', 0.000001)) AS v (name, weight) WHERE f.id % 3 > 0;
+
+CREATE VIEW comparison AS
+SELECT f.name, s.n, s.type, s.id, staff, plain.*, CASE WHEN plain.enabled THEN plain_variant(f, s.id) END AS plain_variant,
+	CASE type
+		WHEN 'bigint' THEN fflag_enabled(f.name, s.id::bigint, staff)
+		WHEN 'uuid' THEN fflag_enabled(f.name, s.id::uuid, staff)
+		ELSE fflag_enabled(f.name, s.id, staff)
+	END AS answer,
+	CASE type
+		WHEN 'bigint' THEN fflag_variant(f.name, s.id::bigint, staff)
+		WHEN 'uuid' THEN fflag_variant(f.name, s.id::uuid, staff)
+		ELSE fflag_variant(f.name, s.id, staff)
+	END AS variant,
+	explained.enabled AS explained, explained.rule AS explained_rule, explained.variant AS explained_variant
+FROM feature_flag f
+	CROSS JOIN subject s
+	CROSS JOIN (VALUES (false), (true), (NULL)) AS staff (staff)
+	CROSS JOIN LATERAL plain_rule(f, s.id, staff) AS plain
+	CROSS JOIN LATERAL (SELECT * FROM fflag_explain(f.name, s.id::bigint, staff) WHERE type = 'bigint'
+		UNION ALL SELECT * FROM fflag_explain(f.name, s.id::uuid, staff) WHERE type = 'uuid'
+		UNION ALL SELECT * FROM fflag_explain(f.name, s.id, staff) WHERE type = 'text') AS explained;
+CREATE TEMP TABLE result AS TABLE comparison;
+SELECT rule, count(*) AS answers, count(*) FILTER (WHERE enabled) AS enabled, count(plain_variant) AS with_variant,
+	count(*) FILTER (WHERE answer IS DISTINCT FROM enabled) AS wrong,
+	count(*) FILTER (WHERE variant IS DISTINCT FROM plain_variant) AS wrong_variant,
+	count(*) FILTER (WHERE (explained, explained_rule, explained_variant) IS DISTINCT FROM (enabled, rule, plain_variant)) AS wrongly_explained
+FROM result GROUP BY rule ORDER BY rule;
+SELECT plain_variant, count(*) FROM result GROUP BY plain_variant ORDER BY plain_variant;
+
+-- how many each required flag refuses
+SELECT r.name AS required, count(*) FILTER (WHERE rule = 'prerequisite') AS refused, count(*) FILTER (WHERE rule <> 'prerequisite') AS not_refused
+FROM result JOIN feature_flag f USING (name) JOIN feature_flag r ON r.id = f.requires WHERE f.name LIKE 'plain%' GROUP BY r.id ORDER BY r.id;
+
+-- the answer to all flags at once is the same
+SELECT count(*) AS answers, count(*) FILTER (WHERE (flags.enabled, flags.variant) IS DISTINCT FROM (r.enabled, r.plain_variant)) AS wrong
+FROM result r, (SELECT s.n, s.type, staff, f.* FROM subject s, (VALUES (false), (true)) AS staff (staff),
+		LATERAL (SELECT * FROM fflag_flags(s.id::bigint, staff) WHERE type = 'bigint' UNION ALL SELECT * FROM fflag_flags(s.id::uuid, staff) WHERE type = 'uuid'
+			UNION ALL SELECT * FROM fflag_flags(s.id, staff) WHERE type = 'text') AS f) AS flags
+WHERE (r.name, r.n, r.type, r.staff) = (flags.name, flags.n, flags.type, flags.staff);
+
+-- and in arrays
+SELECT type, count(*) AS answers, count(*) FILTER (WHERE got IS DISTINCT FROM said) AS wrong
+FROM (SELECT name, type, array_agg(enabled ORDER BY n, staff) AS enabled, array_agg(staff ORDER BY n, staff) AS staff,
+		array_agg(CASE type WHEN 'bigint' THEN id::bigint END ORDER BY n, staff) AS bigints,
+		array_agg(CASE type WHEN 'uuid' THEN id::uuid END ORDER BY n, staff) AS uuids, array_agg(id ORDER BY n, staff) AS texts
+	FROM result GROUP BY name, type) AS arrays,
+	unnest(enabled, CASE type WHEN 'bigint' THEN fflag_enabled_all(name, bigints, staff) WHEN 'uuid' THEN fflag_enabled_all(name, uuids, staff)
+		ELSE fflag_enabled_all(name, texts, staff) END) AS u (said, got)
+GROUP BY type ORDER BY type;
+SELECT count(*) AS arrays, count(*) FILTER (WHERE enabled IS DISTINCT FROM fflag_enabled(name, ids)) AS wrong,
+	count(*) FILTER (WHERE got IS DISTINCT FROM ARRAY(SELECT fflag_select(name, ids))) AS wrongly_selected
+FROM (SELECT name, array_agg(id ORDER BY type, n) AS ids, array_agg(enabled ORDER BY type, n) AS enabled,
+		coalesce(array_agg(id ORDER BY type, n) FILTER (WHERE enabled), '{}') AS got
+	FROM result WHERE NOT staff GROUP BY name) AS arrays;
+
+-- and without the cache
+SET fflag.cache = off;
+SELECT count(*) AS answers, count(*) FILTER (WHERE (answer, variant, explained_rule) IS DISTINCT FROM (enabled, plain_variant, rule)) AS wrong
+FROM comparison WHERE n % 5 = 0;
+RESET fflag.cache;
+
+-- an override counts for those who require the flag too
+SET fflag.override = '"off"=on, "on"=off, "half"=on, "chain"=off, "denies"=on, "nowhere"=on';
+SELECT count(*) AS answers, count(*) FILTER (WHERE (answer, variant, explained_rule) IS DISTINCT FROM (enabled, plain_variant, rule)) AS wrong,
+	count(*) FILTER (WHERE enabled) AS enabled
+FROM comparison;
+RESET fflag.override;
+
+DROP VIEW comparison;
+DROP TABLE subject;
+DROP FUNCTION plain_bucket, plain_percentage, plain_rule, plain_variant;
+DROP EXTENSION fflag;
