@@ -6,8 +6,8 @@
  * The first bytes of an input are the flag and how to divide the rest into name
  * and user id.  What is compared with is written differently on purpose: an MD5
  * of one message in memory, straight from RFC 1321, a division of the 128-bit
- * number digit by digit, the rules as a sentence of conditions, and a list of
- * integers as a sorted array.
+ * number digit by digit, the rules as a sentence of conditions, variants in numbers
+ * of 128 bits, and a list of integers as a sorted array.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -280,6 +280,52 @@ test_integers(const uint8_t *data, size_t size)
 		free(p.piece[i]);
 }
 
+/*
+ * Records of the input are the weights of variants.  Each bucket between two limits
+ * belongs to the first whose running sum exceeds bucket * sum / FFLAG_BUCKETS.
+ */
+static void
+test_variants(const uint8_t *data, size_t size, int bucket)
+{
+	enum
+	{
+		RECORD = 8, MOST = 100
+	};
+	int64_t		weights[MOST];
+	int			limits[MOST];
+	int			count = 0;
+	__int128	sum = 0;
+	__int128	running = 0;
+	int			want = 0;
+
+	for (; size >= RECORD && count < MOST; data += RECORD, size -= RECORD)
+	{
+		int64_t		weight;
+
+		memcpy(&weight, data, sizeof(weight));
+		/* of any size, and all together no larger than may be */
+		weight = (weight & INT64_MAX) >> data[RECORD - 1] % 63;
+		if (weight > 0 && sum + weight <= INT64_MAX)
+		{
+			weights[count++] = weight;
+			sum += weight;
+		}
+	}
+	fflag_set_variant_limits(count, weights, limits);
+	if (count == 0)
+		return;
+	while ((running += weights[want]) * FFLAG_BUCKETS <= bucket * sum)
+		want++;
+	must(fflag_choose_variant(count, limits, bucket) == want, "variant of a bucket");
+	running = 0;
+	for (int i = 0; i < count; i++)
+	{
+		running += weights[i];
+		must(limits[i] * sum >= running * FFLAG_BUCKETS &&
+			 (limits[i] - 1) * sum < running * FFLAG_BUCKETS, "where a variant ends");
+	}
+}
+
 int
 LLVMFuzzerInitialize(int *argc, char ***argv)
 {
@@ -334,6 +380,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	test_text(user, user_len);
 	if (size < 300)
 		test_integers(data + HEAD, size);
+	test_variants(data + HEAD, size, bucket);
 	if (size < 300)
 		test_batch(name, name_len, user, user_len, 1 + data[5] % 40);
 
