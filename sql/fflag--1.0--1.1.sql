@@ -470,18 +470,18 @@ CREATE INDEX feature_flag_history_tables_idx
 ALTER TABLE @extschema@.feature_flag_history REPLICA IDENTITY FULL;
 
 COMMENT ON TABLE @extschema@.feature_flag_history IS
-'what was changed: one row for each flag, listed user or attachment that a statement changed; see fflag_history';
+'what was changed: one row for each flag, user on a list, variant or attachment that a statement changed; see fflag_history';
 COMMENT ON COLUMN @extschema@.feature_flag_history.change IS 'the transaction, a row of feature_flag_change';
 COMMENT ON COLUMN @extschema@.feature_flag_history.sequence IS 'order of the statements in the transaction';
-COMMENT ON COLUMN @extschema@.feature_flag_history.kind IS 'flag, user (listed), tables (which are attached), or gap: earlier changes may be missing';
+COMMENT ON COLUMN @extschema@.feature_flag_history.kind IS 'flag, user (listed), denied (user), variant, tables (which are attached), or gap: earlier changes may be missing';
 COMMENT ON COLUMN @extschema@.feature_flag_history.attached IS 'in an attached table, or in the extension''s own';
 COMMENT ON COLUMN @extschema@.feature_flag_history.operation IS 'insert, update, delete, truncate, or detach';
-COMMENT ON COLUMN @extschema@.feature_flag_history.name IS 'name of the flag; to rename is to change two names';
+COMMENT ON COLUMN @extschema@.feature_flag_history.name IS 'name of the flag, or of the variant; to rename is to change two names';
 COMMENT ON COLUMN @extschema@.feature_flag_history.flag_id IS 'id of the flag, as text';
-COMMENT ON COLUMN @extschema@.feature_flag_history.user_id IS 'the listed user';
+COMMENT ON COLUMN @extschema@.feature_flag_history.user_id IS 'the listed or denied user';
 COMMENT ON COLUMN @extschema@.feature_flag_history.since IS 'of an inserted row that says it is older than its transaction, when it says it was created; a restored one is such';
 COMMENT ON COLUMN @extschema@.feature_flag_history.old_row IS 'the row before the change, NULL if there was none';
-COMMENT ON COLUMN @extschema@.feature_flag_history.new_row IS 'the row after the change, for people; not kept of listed users';
+COMMENT ON COLUMN @extschema@.feature_flag_history.new_row IS 'the row after the change, for people; not kept of users on lists';
 
 SELECT pg_catalog.pg_extension_config_dump('feature_flag_change', '');
 SELECT pg_catalog.pg_extension_config_dump('feature_flag_history', '');

@@ -48,11 +48,16 @@ static const char *const listing =
 "  name AS old_name, CASE WHEN renames THEN coalesce(new_name, name) ELSE name END AS name,"
 "  old_row, CASE WHEN renames THEN coalesce(renamed_row, new_row) ELSE new_row END AS new_row"
 "  FROM paired WHERE NOT (renames AND other_name IS NOT NULL)),"
-" listed AS (SELECT change, sequence, moment, attached, flag_id,"
-"  CASE WHEN old_row IS NULL THEN 'user listed' WHEN new_row IS NULL THEN 'user unlisted' ELSE 'user updated' END AS what,"
-"  CASE WHEN count(*) = 1 THEN min(user_id) END AS user_id, count(*) AS users"
-"  FROM h WHERE kind = 'user'"
-"  GROUP BY change, sequence, moment, attached, flag_id, what, CASE WHEN $2 THEN user_id END),"
+/* what knows a flag's id only: users on its lists, and its variants */
+" listed AS (SELECT change, sequence, moment, attached, flag_id, CASE kind WHEN 'user'"
+"   THEN CASE WHEN old_row IS NULL THEN 'user listed' WHEN new_row IS NULL THEN 'user unlisted' ELSE 'user updated' END"
+"   ELSE CASE WHEN old_row IS NULL THEN 'user denied' WHEN new_row IS NULL THEN 'user undenied' ELSE 'denied user updated' END END AS what,"
+"  CASE WHEN count(*) = 1 THEN min(user_id) END AS user_id, count(*) AS users, NULL::jsonb AS old_row, NULL::jsonb AS new_row"
+"  FROM h WHERE kind IN ('user', 'denied')"
+"  GROUP BY change, sequence, moment, attached, flag_id, what, CASE WHEN $2 THEN user_id END"
+" UNION ALL SELECT change, sequence, moment, attached, flag_id,"
+"  CASE WHEN old_row IS NULL THEN 'variant created' WHEN new_row IS NULL THEN 'variant deleted' ELSE 'variant updated' END,"
+"  NULL, NULL, old_row, new_row FROM h WHERE kind = 'variant'),"
 /* what a flag was called before the first change of it, and after each */
 " event AS (SELECT sequence, moment, attached, flag_id,"
 "  CASE WHEN row_number() OVER same = 1 AND old_row IS NOT NULL THEN old_name END AS first_name,"
@@ -61,28 +66,28 @@ static const char *const listing =
 "  FROM flag WINDOW same AS (PARTITION BY attached, flag_id ORDER BY moment, sequence, old_row IS NULL)),"
 " counted AS (SELECT *, count(*) FILTER (WHERE what IS NULL)"
 "  OVER (PARTITION BY attached, flag_id ORDER BY moment, sequence, what IS NOT NULL) AS n"
-"  FROM (SELECT change, sequence, moment, attached, flag_id, what, user_id, users, NULL AS first_name, NULL AS name FROM listed"
-"   UNION ALL SELECT NULL, sequence, moment, attached, flag_id, NULL, NULL, NULL, first_name, name FROM event) AS u),"
-" named AS (SELECT change, sequence, moment, attached, flag_id, what, user_id, users,"
+"  FROM (SELECT *, NULL AS first_name, NULL AS name FROM listed"
+"   UNION ALL SELECT NULL, sequence, moment, attached, flag_id, NULL, NULL, NULL, NULL, NULL, first_name, name FROM event) AS u),"
+" named AS (SELECT change, sequence, moment, attached, flag_id, what, user_id, users, old_row, new_row,"
 "  CASE WHEN n = 0 THEN max(first_name) OVER (PARTITION BY attached, flag_id)"
 "   ELSE max(name) OVER (PARTITION BY attached, flag_id, n) END AS name FROM counted),"
 " line AS (SELECT change, sequence, moment, what, name, NULL::text AS user_id, NULL::bigint AS users, old_row, new_row"
 "  FROM flag WHERE $1 IS NULL OR $1 IN (old_name, name)"
-" UNION ALL SELECT l.change, l.sequence, l.moment, l.what, coalesce(l.name, today.name), l.user_id, l.users, NULL, NULL"
+" UNION ALL SELECT l.change, l.sequence, l.moment, l.what, coalesce(l.name, today.name), l.user_id, l.users, l.old_row, l.new_row"
 "  FROM named AS l LEFT JOIN today ON today.id = l.flag_id AND today.attached = l.attached"
 "  WHERE l.what IS NOT NULL AND ($1 IS NULL OR coalesce(l.name, today.name) = $1)"
 " UNION ALL SELECT change, sequence, moment, CASE WHEN kind = 'gap' THEN 'history interrupted'"
 "   WHEN old_row IS NULL THEN 'tables attached' WHEN new_row IS NULL THEN 'tables detached' ELSE 'attachment updated' END,"
 "  NULL, NULL, NULL, old_row, new_row FROM h WHERE kind IN ('tables', 'gap') AND $1 IS NULL)"
-/* the owner may have given columns other types */
+/* the owner may have given columns other types; a variant's values have its name */
 " SELECT c.at::timestamptz, c.session_role::text, c.role::text, c.application_name::text, nullif(c.actor::text, ''),"
 "  l.what::text, l.name::text, l.user_id::text, l.users::bigint,"
 "  (SELECT jsonb_object_agg(e.key, e.value) FROM jsonb_each(l.old_row) AS e"
-"   WHERE e.key <> 'updated_at' AND coalesce(l.new_row -> e.key, 'null') <> e.value),"
+"   WHERE e.key <> 'updated_at' AND coalesce(l.new_row -> e.key, 'null') <> e.value OR l.what ^@ 'variant' AND e.key = 'name'),"
 "  (SELECT jsonb_object_agg(e.key, e.value) FROM jsonb_each(l.new_row) AS e"
-"   WHERE e.key <> 'updated_at' AND coalesce(l.old_row -> e.key, 'null') <> e.value)"
+"   WHERE e.key <> 'updated_at' AND coalesce(l.old_row -> e.key, 'null') <> e.value OR l.what ^@ 'variant' AND e.key = 'name')"
 " FROM line AS l JOIN c ON c.id = l.change"
-" ORDER BY l.moment DESC, l.sequence DESC, l.name, l.what, l.user_id";
+" ORDER BY l.moment DESC, l.sequence DESC, l.name, l.what, l.user_id, coalesce(l.new_row, l.old_row) ->> 'name' COLLATE \"C\"";
 
 #define HISTORY_COLUMNS 11
 
