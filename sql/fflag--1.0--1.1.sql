@@ -594,29 +594,29 @@ COMMENT ON FUNCTION @extschema@.fflag_history(pg_catalog.text, boolean) IS
 CREATE FUNCTION @extschema@.fflag_explain_at(at timestamp with time zone, name pg_catalog.text, user_id bigint,
 	is_staff boolean DEFAULT false, default_value boolean DEFAULT false,
 	OUT enabled boolean, OUT rule pg_catalog.text, OUT reason pg_catalog.text,
-	OUT bucket integer, OUT rollout_percentage numeric)
+	OUT bucket integer, OUT rollout_percentage numeric, OUT variant pg_catalog.text)
 LANGUAGE c STABLE PARALLEL RESTRICTED
 AS 'MODULE_PATHNAME', 'fflag_explain_at_bigint';
 COMMENT ON FUNCTION @extschema@.fflag_explain_at(timestamp with time zone, pg_catalog.text, bigint, boolean, boolean) IS
-'the answer of fflag_enabled at that moment, and why';
+'the answer of fflag_enabled at that moment, and why; and the variant';
 
 CREATE FUNCTION @extschema@.fflag_explain_at(at timestamp with time zone, name pg_catalog.text, user_id uuid,
 	is_staff boolean DEFAULT false, default_value boolean DEFAULT false,
 	OUT enabled boolean, OUT rule pg_catalog.text, OUT reason pg_catalog.text,
-	OUT bucket integer, OUT rollout_percentage numeric)
+	OUT bucket integer, OUT rollout_percentage numeric, OUT variant pg_catalog.text)
 LANGUAGE c STABLE PARALLEL RESTRICTED
 AS 'MODULE_PATHNAME', 'fflag_explain_at_uuid';
 COMMENT ON FUNCTION @extschema@.fflag_explain_at(timestamp with time zone, pg_catalog.text, uuid, boolean, boolean) IS
-'the answer of fflag_enabled at that moment, and why';
+'the answer of fflag_enabled at that moment, and why; and the variant';
 
 CREATE FUNCTION @extschema@.fflag_explain_at(at timestamp with time zone, name pg_catalog.text, user_id pg_catalog.text DEFAULT NULL,
 	is_staff boolean DEFAULT false, default_value boolean DEFAULT false,
 	OUT enabled boolean, OUT rule pg_catalog.text, OUT reason pg_catalog.text,
-	OUT bucket integer, OUT rollout_percentage numeric)
+	OUT bucket integer, OUT rollout_percentage numeric, OUT variant pg_catalog.text)
 LANGUAGE c STABLE PARALLEL RESTRICTED
 AS 'MODULE_PATHNAME', 'fflag_explain_at_text';
 COMMENT ON FUNCTION @extschema@.fflag_explain_at(timestamp with time zone, pg_catalog.text, pg_catalog.text, boolean, boolean) IS
-'the answer of fflag_enabled at that moment, and why';
+'the answer of fflag_enabled at that moment, and why; and the variant';
 
 CREATE FUNCTION @extschema@.fflag_prune_history(before timestamp with time zone)
 RETURNS bigint

@@ -2,9 +2,9 @@
  * as_of.c
  *		fflag_explain_at(): what a user got at some moment, and why.
  *
- * What a flag, or an entry of an allowlist, was at that moment is the old image
- * of the first change after it, or today's row if there is none; both are read
- * under the snapshot of the statement that asks.  The rules are those of
+ * What a flag, an entry of a list, or a variant was at that moment is the old
+ * image of the first change after it, or today's row if there is none; both are
+ * read under the snapshot of the statement that asks.  The rules are those of
  * rules.c, which know nothing of all this.
  *
  * Tables that were attached and are not any more have no rows of today; all
@@ -199,13 +199,15 @@ add_period(as_of *q, fflag_command *command)
 
 /*
  * A query for what is known of the changes of one thing after the moment, in
- * order.  The key says of which, in terms of a row h of the history.
+ * order.  The key says of which, in terms of a row h of the history.  If it is
+ * of several things, which differ by their names, the query is for the first
+ * change of each.
  *
  * A row that a restore has inserted hides what this database has recorded of the
  * same thing before: that was of something else.
  */
 static char *
-changes(as_of *q, const char *columns, const char *key)
+changes(as_of *q, const char *columns, const char *key, bool by_name)
 {
 	char	   *events;
 	char	   *hidden = "";
@@ -218,16 +220,18 @@ changes(as_of *q, const char *columns, const char *key)
 					  q->history, q->change, key);
 	if (q->restored)
 	{
-		restored = psprintf("WITH restored AS MATERIALIZED (SELECT hc.origin, hc.at, h.sequence %s"
+		restored = psprintf("WITH restored AS MATERIALIZED (SELECT hc.origin, h.name, hc.at, h.sequence %s"
 							" AND h.since IS NOT NULL AND h.since OPERATOR(pg_catalog.<) %s) ",
 							events, fflag_restored_before(q->change, "hc"));
-		hidden = " AND NOT EXISTS (SELECT FROM restored AS r WHERE r.origin " EQUAL " hc.origin"
-			" AND ROW(r.at, r.sequence) OPERATOR(pg_catalog.>=) ROW(hc.at, h.sequence))";
+		hidden = psprintf(" AND NOT EXISTS (SELECT FROM restored AS r WHERE r.origin " EQUAL " hc.origin%s"
+						  " AND ROW(r.at, r.sequence) OPERATOR(pg_catalog.>=) ROW(hc.at, h.sequence))",
+						  by_name ? " AND r.name " EQUAL " h.name" : "");
 	}
-	return psprintf("%sSELECT %s %s AND hc.at OPERATOR(pg_catalog.>) $1"
+	return psprintf("%sSELECT %s%s %s AND hc.at OPERATOR(pg_catalog.>) $1"
 					" AND ROW(hc.at, h.sequence) OPERATOR(pg_catalog.<=) ROW($2, $3)%s"
-					" ORDER BY hc.at, h.sequence, h.old_row IS NULL",
-					restored, columns, events, hidden);
+					" ORDER BY %s hc.at, h.sequence, h.old_row IS NULL",
+					restored, by_name ? "DISTINCT ON (h.name) " : "", columns, events,
+					hidden, by_name ? "h.name," : "");
 }
 
 /* Refuses if changes after the moment may be missing; tells of the last such. */
@@ -274,7 +278,7 @@ find_tables(as_of *q)
 						 fflag_column_name(i));
 	add_period(q, &command);
 	command.sql = changes(q, columns.data,
-						  "(h.kind " EQUAL " '" FFLAG_KIND_TABLES "' OR h.kind " EQUAL " '" FFLAG_KIND_GAP "')");
+						  "(h.kind " EQUAL " '" FFLAG_KIND_TABLES "' OR h.kind " EQUAL " '" FFLAG_KIND_GAP "')", false);
 	count = fflag_run_kept(&command);
 
 	for (uint64 i = 0; q->open && i < count; i++)
@@ -331,31 +335,27 @@ find_tables(as_of *q)
 	}
 	else if (q->open)
 		q->source = fflag_locate(q->schema, q->snapshot);
-	if (q->open)
-	{
-		check_recorded(q, q->source.tables[FFLAG_FLAGS].relid);
-		check_recorded(q, q->source.tables[FFLAG_USERS].relid);
-	}
+	for (int i = FFLAG_FLAGS; q->open && i <= (q->attached ? FFLAG_USERS : FFLAG_VARIANTS); i++)
+		check_recorded(q, q->source.tables[i].relid);
 }
 
-/* The flag of this name as it was; false if there was none. */
-static bool
-read_flag_at(as_of *q, Datum name, fflag_row *row)
+/*
+ * Adds to a query the columns of old images that evaluation needs of a table, as
+ * columns from the second on.  The result is a source for what the query returns.
+ */
+static fflag_source
+select_image(as_of *q, fflag_table_id which, StringInfo columns)
 {
-	fflag_command command = {.user = q->owner,.read_only = true};
 	fflag_source image = {.attached = q->attached};
-	StringInfoData columns;
-	bool		isnull;
 	int			n = 1;
 
-	initStringInfo(&columns);
-	appendStringInfoString(&columns, "h.old_row IS NULL");
 	for (fflag_column c = 0; c < (q->attached ? FFLAG_COLUMNS : FFLAG_OWN_COLUMNS); c++)
 	{
 		const char *column = c < FFLAG_COLUMNS ? NameStr(q->columns[c]) : fflag_column_name(c);
 		char	   *value;
 
-		if (fflag_column_table(c) != FFLAG_FLAGS)
+		/* payloads may be large, and decide nothing */
+		if (fflag_column_table(c) != which || c == FFLAG_COLUMN_VARIANT_PAYLOAD)
 			continue;
 		namestrcpy(&image.columns[c], column);
 		image.attnums[c] = ++n;
@@ -368,92 +368,268 @@ read_flag_at(as_of *q, Datum name, fflag_row *row)
 		if (c == FFLAG_COLUMN_ROLLOUT && q->attached)
 			value = psprintf("CASE WHEN pg_catalog.scale(%s) " EQUAL " 0 THEN greatest(0, least(100, %s)) ELSE %s END",
 							 value, value, value);
-		appendStringInfo(&columns, ", %s", value);
+		appendStringInfo(columns, ", %s", value);
 	}
-	add_period(q, &command);
-	fflag_add_parameter(&command, BOOLOID, BoolGetDatum(q->attached));
-	fflag_add_parameter(&command, TEXTOID, name);
-	command.sql = psprintf("%s LIMIT 1",
-						   changes(q, columns.data,
-								   "h.kind " EQUAL " '" FFLAG_KIND_FLAG "' AND h.attached " EQUAL " $4"
-								   " AND pg_catalog.\"left\"(h.name, 100) " EQUAL " pg_catalog.\"left\"($5, 100)"
-								   " AND h.name " EQUAL " $5"));
-	if (fflag_run_kept(&command) == 0)
-		return q->open &&
-			fflag_read_flag(&q->source, fflag_string_of_text(DatumGetTextPP(name)),
-							q->snapshot, row);
-	if (DatumGetBool(result(1, &isnull)))
-		return false;
-	fflag_parse_row(&image, SPI_tuptable->tupdesc, SPI_tuptable->vals[0], row);
-	return true;
+	return image;
 }
 
-/* Was the user on the flag's allowlist?  Both ids are canonical texts. */
+static void
+add_text(fflag_command *command, fflag_string s)
+{
+	fflag_add_parameter(command, TEXTOID,
+						PointerGetDatum(cstring_to_text_with_len(s.data, s.len)));
+}
+
+/* The key of what is not in a list, in the history's index on ids. */
+#define OF_FLAG \
+	" AND h.attached " EQUAL " $4" \
+	" AND pg_catalog.\"left\"(h.flag_id, 100) " EQUAL " pg_catalog.\"left\"($5, 100)" \
+	" AND pg_catalog.\"left\"(h.user_id, 100) IS NULL AND h.flag_id " EQUAL " $5"
+
+/*
+ * The flag of this name, or id, as it was; one that is not known if there was none.
+ * Changes are recorded by name, and a flag that is renamed changes two.  Both have
+ * its id; the one with the old row comes first.
+ */
+static void
+read_flag_at(as_of *q, bool by_id, fflag_string key, fflag_row *row)
+{
+	fflag_command command = {.user = q->owner,.read_only = true};
+	fflag_source image;
+	StringInfoData columns;
+	bool		isnull;
+
+	memset(row, 0, sizeof(*row));
+	initStringInfo(&columns);
+	appendStringInfoString(&columns, "h.old_row IS NULL");
+	image = select_image(q, FFLAG_FLAGS, &columns);
+	add_period(q, &command);
+	fflag_add_parameter(&command, BOOLOID, BoolGetDatum(q->attached));
+	add_text(&command, key);
+	command.sql = psprintf("%s LIMIT 1",
+						   changes(q, columns.data, by_id ?
+								   "h.kind " EQUAL " '" FFLAG_KIND_FLAG "'" OF_FLAG :
+								   "h.kind " EQUAL " '" FFLAG_KIND_FLAG "' AND h.attached " EQUAL " $4"
+								   " AND pg_catalog.\"left\"(h.name, 100) " EQUAL " pg_catalog.\"left\"($5, 100)"
+								   " AND h.name " EQUAL " $5", false));
+	if (fflag_run_kept(&command) > 0)
+	{
+		if (!DatumGetBool(result(1, &isnull)))
+			fflag_parse_row(&image, SPI_tuptable->tupdesc, SPI_tuptable->vals[0], row);
+	}
+	else if (q->open && by_id)
+		fflag_read_flag_by_id(&q->source, key, q->snapshot, row);
+	else if (q->open)
+		fflag_read_flag(&q->source, key, q->snapshot, row);
+
+	/* whoever is denied today says nothing of then */
+	row->flag.restricted = !q->attached;
+	if (row->has_terms)
+		fflag_set_time(&row->flag, &row->terms, q->at);
+}
+
+/* Refuses if a table may have two rows of the same key. */
+static void
+check_unique(as_of *q, fflag_table_id which)
+{
+	fflag_column key = q->source.tables[which].key;
+
+	if (!q->open || fflag_has_unique_key(&q->source, which))
+		return;
+	ereport(ERROR,
+			errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			errmsg("table %s may %s twice",
+				   fflag_relation_name(q->source.tables[which].relid),
+				   which == FFLAG_VARIANTS ? "have a variant" : "list a user"),
+			errdetail("Then the history does not tell what was there."),
+			errhint("Create a unique index on columns \"%s\" and \"%s\".",
+					NameStr(q->source.columns[key]),
+					NameStr(q->source.columns[key + 1])));
+}
+
+/*
+ * Was the user on the flag's list of the table FFLAG_USERS or FFLAG_DENIED?  Both
+ * ids are canonical texts.
+ */
 static bool
-read_listed_at(as_of *q, fflag_string flag_id, fflag_string user)
+read_listed_at(as_of *q, fflag_table_id which, fflag_string flag_id, fflag_string user)
 {
 	fflag_command command = {.user = q->owner,.read_only = true};
 	bool		isnull;
 
-	if (q->open && !fflag_lists_once(&q->source))
-		ereport(ERROR,
-				errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				errmsg("table %s may list a user twice",
-					   fflag_relation_name(q->source.tables[FFLAG_USERS].relid)),
-				errdetail("Then the history does not tell whether the user was listed."),
-				errhint("Create a unique index on columns \"%s\" and \"%s\".",
-						NameStr(q->columns[FFLAG_COLUMN_FLAG_ID]),
-						NameStr(q->columns[FFLAG_COLUMN_USER_ID])));
+	check_unique(q, which);
 	add_period(q, &command);
 	fflag_add_parameter(&command, BOOLOID, BoolGetDatum(q->attached));
+	add_text(&command, flag_id);
+	add_text(&command, user);
 	fflag_add_parameter(&command, TEXTOID,
-						PointerGetDatum(cstring_to_text_with_len(flag_id.data, flag_id.len)));
-	fflag_add_parameter(&command, TEXTOID,
-						PointerGetDatum(cstring_to_text_with_len(user.data, user.len)));
+						CStringGetTextDatum(which == FFLAG_DENIED ? FFLAG_KIND_DENIED : FFLAG_KIND_USER));
 	command.sql = psprintf("%s LIMIT 1",
 						   changes(q, "h.old_row IS NOT NULL",
-								   "h.kind " EQUAL " '" FFLAG_KIND_USER "' AND h.attached " EQUAL " $4"
+								   "h.kind " EQUAL " $7 AND h.attached " EQUAL " $4"
 								   " AND pg_catalog.\"left\"(h.flag_id, 100) " EQUAL " pg_catalog.\"left\"($5, 100)"
 								   " AND pg_catalog.\"left\"(h.user_id, 100) " EQUAL " pg_catalog.\"left\"($6, 100)"
-								   " AND h.flag_id " EQUAL " $5 AND h.user_id " EQUAL " $6"));
+								   " AND h.flag_id " EQUAL " $5 AND h.user_id " EQUAL " $6", false));
 	if (fflag_run_kept(&command) == 0)
 		return q->open &&
-			fflag_read_listed(&q->source, FFLAG_USERS, flag_id, user, q->snapshot);
+			fflag_read_listed(&q->source, which, flag_id, user, q->snapshot);
 	return DatumGetBool(result(1, &isnull));
 }
 
+/* What read_variants_at() collects. */
+typedef struct variants_then
+{
+	fflag_variant_rows rows;
+	fflag_string *changed;		/* names that have changed since */
+	int			n_changed;
+} variants_then;
+
+/* A fflag_variant_sink: of today's variants, those that were there then. */
+static bool
+collect_unchanged(const fflag_variant_row *row, void *arg)
+{
+	variants_then *then = arg;
+
+	for (int i = 0; i < then->n_changed; i++)
+	{
+		if (fflag_string_equal(then->changed[i], row->name))
+			return true;
+	}
+	return fflag_collect_variant(row, &then->rows);
+}
+
+/* The variants that a flag of our own had. */
+static fflag_variants *
+read_variants_at(as_of *q, const fflag_row *flag)
+{
+	fflag_command command = {.user = q->owner,.read_only = true};
+	fflag_source image;
+	variants_then then = {0};
+	StringInfoData columns;
+	uint64		count;
+	bool		isnull;
+
+	check_unique(q, FFLAG_VARIANTS);
+	initStringInfo(&columns);
+	appendStringInfoString(&columns, "h.old_row IS NULL");
+	image = select_image(q, FFLAG_VARIANTS, &columns);
+	appendStringInfoString(&columns, ", h.name");
+	add_period(q, &command);
+	fflag_add_parameter(&command, BOOLOID, BoolGetDatum(q->attached));
+	add_text(&command, flag->id);
+	command.sql = changes(q, columns.data, "h.kind " EQUAL " '" FFLAG_KIND_VARIANT "'" OF_FLAG, true);
+	count = fflag_run_kept(&command);
+
+	then.changed = palloc_array(fflag_string, count);
+	for (uint64 i = 0; i < count; i++)
+	{
+		HeapTuple	tuple = SPI_tuptable->vals[i];
+		TupleDesc	desc = SPI_tuptable->tupdesc;
+		Datum		name = SPI_getbinval(tuple, desc, desc->natts, &isnull);
+		fflag_variant_row row;
+
+		then.changed[then.n_changed++] = fflag_string_of_text(DatumGetTextPP(name));
+		if (DatumGetBool(SPI_getbinval(tuple, desc, 1, &isnull)))
+			continue;
+		fflag_parse_variant(&image, desc, tuple, flag->id, &row);
+		fflag_collect_variant(&row, &then.rows);
+	}
+	fflag_read_variants(&q->source, flag->id, q->snapshot, collect_unchanged, &then);
+	return fflag_make_variants(&then.rows, flag->flag.utf8_name, CurrentMemoryContext);
+}
+
 /*
- * Decides as the rules would have done then.  Of the flag, only what does not
- * point anywhere is left in *flag.
+ * Decides for a flag whatever it required, as evaluate.c does.  The user is read
+ * only of somebody, a canonical text.
+ */
+static fflag_decision
+decide_alone(as_of *q, const fflag_row *row, const fflag_subject *subject,
+			 fflag_string user, bool default_value)
+{
+	fflag_standing standing = FFLAG_STANDING_UNKNOWN;
+	fflag_decision decision = fflag_decide(&row->flag, subject, standing, default_value);
+
+	if (decision.rule == FFLAG_RULE_UNDECIDED && row->flag.restricted)
+	{
+		standing = subject->somebody && read_listed_at(q, FFLAG_DENIED, row->id, user) ?
+			FFLAG_STANDING_DENIED : FFLAG_STANDING_ADMITTED;
+		decision = fflag_decide(&row->flag, subject, standing, default_value);
+	}
+	if (decision.rule == FFLAG_RULE_UNDECIDED)
+	{
+		standing = read_listed_at(q, FFLAG_USERS, row->id, user) ?
+			FFLAG_STANDING_LISTED : FFLAG_STANDING_UNLISTED;
+		decision = fflag_decide(&row->flag, subject, standing, default_value);
+	}
+	return decision;
+}
+
+/*
+ * Did the user get the flag of this id, what that required, and so on?  It ends,
+ * for ids get smaller along the way, and keeps no memory.
+ */
+static bool
+met_requirements(as_of *q, fflag_string id, const fflag_subject *subject,
+				 fflag_string user)
+{
+	char		room[FFLAG_ID_ROOM];
+	fflag_decision decision;
+
+	do
+	{
+		fflag_row	row;
+
+		CHECK_FOR_INTERRUPTS();
+		SPI_connect();
+		read_flag_at(q, true, id, &row);
+		decision = decide_alone(q, &row, subject, user, false);
+		id = fflag_string_make(room, row.requires.len);
+		if (id.len > 0)
+			memcpy(room, row.requires.data, id.len);
+		SPI_finish();
+	} while (decision.enabled && decision.rule >= FFLAG_RULE_PREREQUISITE && id.len > 0);
+	return decision.enabled;
+}
+
+/*
+ * Decides as the rules would have done then, and tells the variant's name, a
+ * text.  Of the flag, only what does not point anywhere is left in *flag.
  */
 static fflag_decision
 decide_at(as_of *q, NullableDatum name, NullableDatum id, user_type type,
-		  bool is_staff, bool default_value, fflag_flag *flag)
+		  bool is_staff, bool default_value, fflag_flag *flag, NullableDatum *variant)
 {
 	fflag_row	row = {0};
 	fflag_subject subject = {.somebody = !id.isnull,.is_staff = is_staff,.bucket = -1};
 	fflag_decision decision;
+	fflag_string user = {0};
+	char		room[FFLAG_ID_ROOM];
 
 	q->owner = fflag_locate_history(q->schema, &q->history, &q->change);
 	q->snapshot = fflag_active_snapshot();
 	check_moment(q);
 	fflag_check_stamped(q->schema);
 	find_tables(q);
-	if (!name.isnull && !read_flag_at(q, name.value, &row))
-		row.flag.known = false;
-	if (row.flag.known && row.has_terms)
-		fflag_set_time(&row.flag, &row.terms, q->at);
+	if (!name.isnull)
+		read_flag_at(q, false, fflag_string_of_text(DatumGetTextPP(name.value)), &row);
+	if (subject.somebody)
+	{
+		user = user_to_text(id.value, type, room);
+		subject.utf8_id = fflag_to_utf8(user);
+	}
 
 	decision = fflag_decide(&row.flag, &subject, FFLAG_STANDING_UNKNOWN, default_value);
-	if (decision.rule == FFLAG_RULE_UNDECIDED)
-	{
-		char		room[FFLAG_ID_ROOM];
-		fflag_string user = user_to_text(id.value, type, room);
+	if (decision.rule == FFLAG_RULE_UNDECIDED && row.requires.len > 0 &&
+		!met_requirements(q, row.requires, &subject, user))
+		decision = fflag_decide(&row.flag, &subject, FFLAG_STANDING_UNMET, default_value);
+	else
+		decision = decide_alone(q, &row, &subject, user, default_value);
 
-		subject.utf8_id = fflag_to_utf8(user);
-		decision = fflag_decide(&row.flag, &subject,
-								read_listed_at(q, row.id, user) ? FFLAG_STANDING_LISTED : FFLAG_STANDING_UNLISTED,
-								default_value);
+	if (row.flag.known && !q->attached && decision.enabled && subject.somebody)
+	{
+		*variant = fflag_variant_name(read_variants_at(q, &row), decision, id, type);
+		if (!variant->isnull)
+			variant->value = SPI_datumTransfer(variant->value, false, -1);
 	}
 	*flag = row.flag;
 	flag->utf8_name = fflag_string_make(NULL, 0);
@@ -462,7 +638,7 @@ decide_at(as_of *q, NullableDatum name, NullableDatum id, user_type type,
 
 /*
  * fflag_explain_at(at, name, user_id, is_staff, default_value)
- * returns (enabled, rule, reason, bucket, rollout_percentage)
+ * returns (enabled, rule, reason, bucket, rollout_percentage, variant)
  */
 static Datum
 fflag_explain_at(FunctionCallInfo fcinfo, user_type type)
@@ -481,7 +657,7 @@ fflag_explain_at(FunctionCallInfo fcinfo, user_type type)
 	SPI_connect();
 	decision = decide_at(&q, fcinfo->args[1], fcinfo->args[2], type,
 						 !PG_ARGISNULL(3) && PG_GETARG_BOOL(3),
-						 !PG_ARGISNULL(4) && PG_GETARG_BOOL(4), &flag);
+						 !PG_ARGISNULL(4) && PG_GETARG_BOOL(4), &flag, &variant);
 	SPI_finish();
 	return fflag_explanation(fcinfo, fcinfo->args[1], fcinfo->args[2], type,
 							 &flag, decision, variant);

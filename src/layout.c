@@ -357,11 +357,12 @@ fflag_open_table(fflag_source *source, fflag_table_id which)
 	return rel;
 }
 
-/* Does a unique index keep a user from being listed twice for a flag? */
+/* Does a unique index keep a table of the source from two rows of the same key? */
 bool
-fflag_lists_once(fflag_source *source)
+fflag_has_unique_key(fflag_source *source, fflag_table_id which)
 {
-	Relation	rel = fflag_open_table(source, FFLAG_USERS);
+	Relation	rel = fflag_open_table(source, which);
+	fflag_column key = source->tables[which].key;
 	AttrNumber	attnums[2];
 	Oid			types[2];
 	bool		unique = false;
@@ -370,7 +371,7 @@ fflag_lists_once(fflag_source *source)
 	{
 		for (int i = 0; i < 2; i++)
 		{
-			fflag_column c = i == first ? FFLAG_COLUMN_FLAG_ID : FFLAG_COLUMN_USER_ID;
+			fflag_column c = i == first ? key : key + 1;
 
 			attnums[i] = source->attnums[c];
 			types[i] = source->types[c];

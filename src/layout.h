@@ -100,7 +100,7 @@ extern Oid	fflag_find_index(Relation rel, int nkeys, const AttrNumber *attnums,
 extern const char *fflag_column_name(fflag_column column);
 extern fflag_table_id fflag_column_table(fflag_column column);
 extern Oid	fflag_column_type(fflag_column column);
-extern bool fflag_lists_once(fflag_source *source);
+extern bool fflag_has_unique_key(fflag_source *source, fflag_table_id which);
 extern int64 fflag_estimate_rows(Oid relid);
 extern BlockNumber fflag_count_blocks(Oid relid);
 
