@@ -1,127 +1,35 @@
-"""A person's way through the admin in a real browser.
-
-With FFLAG_SCREENSHOTS=folder the two pictures of docs/ are left there.
-"""
+"""A person's way through the admin of feature-flag-infra, whose flags are attached."""
 import os
-import shutil
-import signal
-import socket
-import subprocess
-import sys
-import tempfile
-import time
-import unittest
-from contextlib import closing, contextmanager, suppress
 
-import psycopg
-from django.contrib.auth.models import User
-from django.db import connection
-from django.test import TransactionTestCase
 from feature_flag_infra.django.models import FeatureFlag
-from selenium import webdriver
-from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.support.ui import WebDriverWait
+
+from .person import PEOPLE, PersonTest
 
 FLAG = "new_checkout"
-# root's bucket under the flag is 30, theirs are 72, 9, 18 and 26
-PEOPLE = {"root": 1, "alice": 2, "bob": 6, "carol": 8, "dave": 10}
+# root's bucket under the flag is 30, the others' are 72, 9, 18 and 26
 
 
-def stop(process):
-    """Ends the leader of a process group, and whatever is left of the group."""
-    for number in signal.SIGTERM, signal.SIGKILL:
-        try:
-            os.killpg(process.pid, number)
-            process.wait(10)
-        except (ProcessLookupError, subprocess.TimeoutExpired):
-            pass
-
-
-@contextmanager
-def server(folder):
-    """Runs runserver, over the tests' database; gives its address."""
-    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
-        port = listener.getsockname()[1]
-    with open(f"{folder}/runserver.log", "w+") as log:
-        process = subprocess.Popen(
-            [sys.executable, "manage.py", "runserver", "--noreload", f"127.0.0.1:{port}"],
-            env=os.environ | {"PGDATABASE": connection.settings_dict["NAME"]},
-            stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
-        try:
-            for _ in range(300):
-                with suppress(ConnectionRefusedError):
-                    socket.create_connection(("127.0.0.1", port)).close()
-                    break
-                time.sleep(0.1)
-            else:
-                log.seek(0)
-                raise RuntimeError(f"runserver does not answer: {log.read()}")
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            stop(process)
-
-
-@contextmanager
-def chromium(folder):
-    options = webdriver.ChromeOptions()
-    options.binary_location = shutil.which("chromium")
-    for argument in (
-            "headless", "no-sandbox", "disable-gpu", "disable-dev-shm-usage", "disable-quic", "no-first-run",
-            "disable-background-networking", "disable-component-update", "disable-sync",
-            f"user-data-dir={folder}/profile", "window-size=1280,990", "lang=en"):
-        options.add_argument(f"--{argument}")
-    service = webdriver.ChromeService(
-        shutil.which("chromedriver"), env=os.environ | {"HOME": folder, "TMPDIR": folder},
-        popen_kw={"start_new_session": True})
-    try:
-        browser = webdriver.Chrome(options, service)
-        yield browser
-        browser.quit()
-    finally:
-        if service.process is not None:
-            stop(service.process)
-
-
-@contextmanager
-def open_sessions():
-    """One that is between transactions and prepares its statement, one that stays in a transaction."""
-    parameters = connection.get_connection_params() | {"cursor_factory": psycopg.Cursor}
-    with (closing(psycopg.connect(**parameters | {"autocommit": True, "prepare_threshold": 0})) as between,
-          closing(psycopg.connect(**parameters | {"autocommit": False})) as within):
-        yield between, within
-
-
-@unittest.skipUnless(shutil.which("chromium") and shutil.which("chromedriver"), "no chromium and chromedriver")
-class AdminTest(TransactionTestCase):
-    maxDiff = None
+class AdminTest(PersonTest):
+    flags = "feature_flag_infra/featureflag"
+    flag = FLAG
 
     def setUp(self):
-        # SIGTERM unwinds like Ctrl-C: nothing is left running
-        self.addCleanup(signal.signal, signal.SIGTERM, signal.signal(signal.SIGTERM, signal.default_int_handler))
-        for name, number in PEOPLE.items():
-            User.objects.create_user(name, id=number, password="sesame" if name == "root" else None,
-                                     is_staff=name == "root", is_superuser=name == "root")
+        super().setUp()
         FeatureFlag.objects.create(name="beta_search", staff_only=True, description="Search as you type")
         FeatureFlag.objects.create(name="dark_mode", enabled=True, rollout_percentage=100)
         FeatureFlag.objects.create(name=FLAG, description="One page instead of three")
 
     def test_way_through(self):
         """Each save in the admin is seen by the next statement of sessions that were open all along."""
-        with (tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, open_sessions() as self.sessions,
-              server(folder) as self.url, chromium(folder) as self.browser):
+        with self.at_browser():
             self.way_through()
 
     def way_through(self):
         self.assert_answers(dict.fromkeys(PEOPLE, "(f,disabled)"))
 
-        self.browser.get(f"{self.url}/admin/")
-        self.type("#id_username", "root")
-        self.type("#id_password", "sesame")
-        self.find("input[type=submit]").click()
-        self.find("#user-tools")
-
+        self.log_in()
         self.open_flag()
         self.find("#id_enabled").click()
         self.save()
@@ -190,36 +98,3 @@ class AdminTest(TransactionTestCase):
         self.assertEqual(created[:2], ("", "flag created"))
         self.assertEqual({role for _, _, role, _, _ in rows}, {os.environ["PGUSER"]})
         self.assertEqual(field.find_elements(By.CSS_SELECTOR, "input, textarea, select, a"), [])
-
-    # ---- what a person does
-
-    def wait(self, condition):
-        return WebDriverWait(self.browser, 20, ignored_exceptions=[StaleElementReferenceException]).until(
-            lambda _: condition(), f"at {self.browser.current_url}")
-
-    def find(self, selector):
-        """The first element that is to be seen, once there is one."""
-        return self.wait(lambda: next(
-            (e for e in self.browser.find_elements(By.CSS_SELECTOR, selector) if e.is_displayed()), None))
-
-    def type(self, selector, text):
-        field = self.find(selector)
-        field.clear()
-        field.send_keys(text)
-
-    def open_list(self):
-        self.browser.get(f"{self.url}/admin/feature_flag_infra/featureflag/")
-
-    def open_flag(self):
-        self.open_list()
-        self.browser.find_element(By.LINK_TEXT, FLAG).click()
-        self.find("#id_rollout_percentage")
-
-    def save(self):
-        self.find("input[name=_save]").click()
-        self.find(".messagelist .success")
-
-    def screenshot(self, name, height):
-        if "FFLAG_SCREENSHOTS" in os.environ:
-            self.browser.set_window_size(1280, height)
-            self.browser.save_screenshot(os.path.join(os.environ["FFLAG_SCREENSHOTS"], name))

@@ -1,18 +1,37 @@
 """A project without the package: the models and the admin of docs/django.md over the extension's own tables."""
+import json
 from decimal import Decimal
+from unittest.mock import patch
 
 from django.contrib.auth.models import User
 from django.db import DatabaseError, connection, transaction
+from django.db.models import DO_NOTHING, F, RestrictedError
 from django.test import RequestFactory, TestCase
 
-from flags.models import Flag
+from flags import queries
+from flags.functions import FlagVariant
+from flags.models import Flag, Variant
 from shop.actor import Middleware
+from shop.functions import FlagEnabled
 
 
 def ask(query, *parameters):
     with connection.cursor() as cursor:
         cursor.execute(query, parameters)
         return cursor.fetchone()[0]
+
+
+def inline(flag=None, *variants):
+    """The fields of the inline form: a variant is (name, weight, payload), with "DELETE" behind it to delete it."""
+    old = {variant.name: variant.pk for variant in flag.variants.all()} if flag else {}
+    # the formset wants the old ones first, in their order
+    fields = {"variants-TOTAL_FORMS": len(variants), "variants-INITIAL_FORMS": sum(name in old for name, *_ in variants)}
+    for number, (name, weight, payload, *delete) in enumerate(sorted(variants, key=lambda v: v[0] not in old)):
+        form = f"variants-{number}-"
+        fields |= {f"{form}flag": flag.pk if flag else "", f"{form}id": old.get(name, ""), f"{form}name": name,
+                   f"{form}weight": weight, f"{form}payload": json.dumps(payload)}
+        fields |= {f"{form}DELETE": "on"} if delete else {}
+    return fields
 
 
 class Admin(TestCase):
@@ -24,8 +43,15 @@ class Admin(TestCase):
         self.client.force_login(self.admin)
 
     def post(self, url, **fields):
-        response = self.client.post(url, fields)
+        response = self.client.post(url, inline() | fields)
         self.assertEqual(response.status_code, 302, getattr(response, "context_data", {}).get("errors"))
+
+    def refused(self, url, message, **fields):
+        """What the form does not mind and the database does is said on the next page."""
+        response = self.client.post(url, inline() | fields, follow=True)
+        self.assertEqual(response.redirect_chain, [(url, 302)])
+        self.assertIn(message, "".join(map(str, response.context["messages"])))
+        self.assertContains(response, '<li class="error">')
 
     def enabled(self, user_id):
         return ask("SELECT fflag_enabled('new_checkout', %s)", user_id)
@@ -43,7 +69,7 @@ class Admin(TestCase):
         for user_id in (42, "alice@example.com", "Bob Smith"):
             self.assertIs(self.enabled(user_id), True)
         self.assertEqual(ask("SELECT rollout_percentage FROM feature_flag"), Decimal("12.5"))
-        self.assertContains(self.client.get(change), "42\r\nBob Smith\r\nalice@example.com")
+        self.assertContains(self.client.get(change), ">\n42\nBob Smith\nalice@example.com</textarea>")
 
         # who changed what, with the middleware's actor
         for line in ("<td>user listed</td><td>3 users</td>", "<td>flag updated</td><td>description:  → x, rollout_percentage: 0 → 12.5</td>"):
@@ -58,6 +84,13 @@ class Admin(TestCase):
         self.assertIs(self.enabled(43), True)
         self.assertEqual(flag.allowlist, ["43"])
 
+        self.post(change, **page, allowlist="43", denylist=" 44 \r\n\r\n43")
+        self.assertEqual(ask("SELECT rule FROM fflag_explain('new_checkout', 43)"), "denied")
+        self.assertEqual(flag.denylist, ["43", "44"])
+        self.assertContains(self.client.get(change), ">\n43\n44</textarea>")
+        self.post(change, **page, allowlist="43", denylist="44")
+        self.assertIs(self.enabled(43), True)
+
         Flag.objects.create(name="dark_mode")
         for query, names in (
             ("", {"new_checkout", "dark_mode"}),
@@ -67,7 +100,7 @@ class Admin(TestCase):
             response = self.client.get(f"/admin/flags/flag/{query}")
             self.assertEqual({flag.name for flag in response.context["cl"].queryset}, names)
 
-        response = self.client.post(change, {**page, "rollout_percentage": "101"})
+        response = self.client.post(change, inline() | page | {"rollout_percentage": "101"})
         self.assertContains(response, "less than or equal to 100")
         self.post(f"/admin/flags/flag/{flag.pk}/delete/", post="yes")
         self.assertIs(self.enabled(43), False)
@@ -100,11 +133,121 @@ class Admin(TestCase):
             (ramp | {"ramp_to": "101"}, "less than or equal to 100"),
         ):
             with self.subTest(error=error):
-                self.assertContains(self.client.post(change, fields), error)
+                self.assertContains(self.client.post(change, inline() | fields), error)
         with connection.cursor() as cursor:
             cursor.execute("SELECT fflag_rollout('new_checkout', 0), fflag_schedule('new_checkout', NULL, NULL)")
         flag.refresh_from_db()
         self.assertEqual({flag.starts_at, flag.ends_at, flag.ramp_to, flag.ramp_starts_at, flag.ramp_ends_at}, {None})
+
+    def test_requires(self):
+        """a flag that requires another: an older one, which is not deleted alone"""
+        payments, wallet, newer = (Flag.objects.create(name=name, enabled=True, rollout_percentage=100)
+                                   for name in ("payments", "wallet", "newer"))
+        change = f"/admin/flags/flag/{wallet.pk}/change/"
+        page = {"name": "wallet", "enabled": "on", "rollout_percentage": "100"}
+        self.post(change, **page, requires=payments.pk)
+        self.assertEqual(ask("SELECT rule FROM fflag_explain('wallet', 42)"), "full_rollout")
+        Flag.objects.filter(pk=payments.pk).update(enabled=False)
+        self.assertEqual(ask("SELECT rule FROM fflag_explain('wallet', 42)"), "prerequisite")
+        self.assertContains(self.client.get("/admin/flags/flag/"), '<td class="field-requires nowrap">payments</td>')
+        for other in (wallet, newer):
+            response = self.client.post(change, inline() | page | {"requires": other.pk})
+            self.assertContains(response, "Select a valid choice")
+        with self.assertRaises(DatabaseError), transaction.atomic():
+            Flag.objects.filter(pk=wallet.pk).update(requires=newer)
+
+        with self.assertRaises(RestrictedError):
+            payments.delete()
+        for url, fields in (
+            (f"/admin/flags/flag/{payments.pk}/delete/", {}),
+            ("/admin/flags/flag/", {"action": "delete_selected", "_selected_action": [payments.pk]}),
+        ):
+            for response in (self.client.post(url, fields), self.client.post(url, fields | {"post": "yes"})):
+                self.assertContains(response, "would require deleting the following protected related objects")
+        # as if another session had come in between: Django knows of no flag that requires this one
+        with patch.object(Flag._meta.get_field("requires").remote_field, "on_delete", DO_NOTHING):
+            self.refused(f"/admin/flags/flag/{payments.pk}/delete/", 'flag "payments" is required by flag "wallet"', post="yes")
+        self.assertEqual(Flag.objects.count(), 3)
+        self.post("/admin/flags/flag/", action="delete_selected", _selected_action=[payments.pk, wallet.pk], post="yes")
+        self.assertEqual(Flag.objects.get(), newer)
+
+    def test_chain(self):
+        """all flags of a long chain are deleted at once"""
+        for number in range(250):
+            Flag.objects.create(name=f"f{number}", requires=Flag.objects.last())
+        Flag.objects.all().delete()
+        self.assertFalse(Flag.objects.exists())
+
+    def test_variants(self):
+        """variants with weights and payloads; those of other flags stay as they are"""
+        other = Flag.objects.create(name="other")
+        other.variants.create(name="red", weight=7)
+        page = {"name": "button", "enabled": "on", "rollout_percentage": "100"}
+        self.post("/admin/flags/flag/add/", **page, **inline(None, ("red", "1", None), ("blue", "0.5", {"color": "#00c"})))
+        flag = Flag.objects.get(name="button")
+        change = f"/admin/flags/flag/{flag.pk}/change/"
+
+        def rows():
+            return [(v.name, v.weight, v.payload) for v in flag.variants.order_by("name")]
+
+        self.assertEqual(rows(), [("blue", Decimal("0.5"), {"color": "#00c"}), ("red", 1, None)])
+        self.assertEqual({ask("SELECT fflag_variant('button', %s)", n) for n in range(100)}, {"red", "blue"})
+        self.assertEqual(ask("SELECT count(*) FROM feature_flag_variant WHERE payload IS NULL"), 2)
+
+        self.post(change, **page, **inline(flag, ("red", "1", {"size": 2}), ("blue", "0.5", {"color": "#00c"}, "DELETE"), ("a b", "3", None)))
+        self.assertEqual(rows(), [("a b", 3, None), ("red", 1, {"size": 2})])
+        fields = inline(flag, ("red", "2.5", {"size": 2}), ("a b", "3", None))
+        self.post(change, **page, **{name: "green" if value == "red" else value for name, value in fields.items()})
+        self.assertEqual(rows(), [("a b", 3, None), ("green", Decimal("2.5"), {"size": 2})])
+        self.post(change, **page, **inline(flag, ("green", "2.5", {"size": 2}, "DELETE"), ("a b", "3", None)))
+        self.assertEqual({ask("SELECT fflag_variant('button', %s)", n) for n in range(100)}, {"a b"})
+        self.assertEqual(ask("SELECT fflag_variant('button', 1)"), "a b")
+
+        for variants, error in (
+            ([("red", "0", None)], "greater than or equal to 0.000001"),
+            ([("red", "-1", None)], "greater than or equal to 0.000001"),
+            ([("red", "1000000001", None)], "less than or equal to 1000000000"),
+            ([("red", "0.0000001", None)], "no more than 6 decimal places"),
+            ([("", "2", None)], "This field is required"),
+            ([("red", "1", None), ("red", "2", None)], "Please correct the duplicate"),
+        ):
+            with self.subTest(error=error):
+                self.assertContains(self.client.post(change, page | inline(flag, *variants)), error)
+        self.refused(change, 'variant name "r\u200b" has an invisible character', **page, **inline(flag, ("r\u200b", "1", None)))
+        self.assertEqual(rows(), [("a b", 3, None)])
+        self.assertEqual([(v.name, v.weight) for v in other.variants.all()], [("red", 7)])
+        other.variants.all().delete()
+        self.assertEqual(Variant.objects.get().name, "a b")
+        self.post(f"/admin/flags/flag/{flag.pk}/delete/", post="yes")
+        self.assertFalse(Variant.objects.exists())
+
+    def test_refused(self):
+        """the database's errors are messages, and nothing is stored"""
+        add, page = "/admin/flags/flag/add/", {"enabled": "on", "rollout_percentage": "0"}
+        self.refused(add, 'flag name "f\u200b" has an invisible character', **page, name="f\u200b")
+        self.refused(add, "HINT:  Put user ids of at most 2048 bytes on allowlists.", **page, name="f", allowlist="x" * 2049)
+        self.refused(add, "too long for the denylist", **page, name="f", allowlist="y", denylist="x" * 2049)
+        self.assertFalse(Flag.objects.exists())
+        self.assertEqual(ask("SELECT count(*) FROM feature_flag_user"), 0)
+
+    def test_querysets(self):
+        """FlagVariant: a value, a condition, and counted"""
+        User.objects.bulk_create(User(username=f"u{n}") for n in range(100))
+        flag = Flag.objects.create(name="button", enabled=True, rollout_percentage=50)
+        self.assertEqual(list(queries.users_by_button()), [{"button": None, "users": 101}])
+        flag.variants.create(name="green", weight=Decimal("1.5"))
+        flag.variants.create(name="blue")
+        expected = {None: 0, "blue": 0, "green": 0}
+        for user in queries.buttons():
+            self.assertEqual(user.button, ask("SELECT coalesce(fflag_variant('button', %s), 'blue')", user.pk))
+            expected[ask("SELECT fflag_variant('button', %s)", user.pk)] += 1
+        self.assertNotIn(0, expected.values())
+        self.assertEqual({row["button"]: row["users"] for row in queries.users_by_button()}, expected)
+        green = FlagVariant("button", F("pk"))
+        self.assertEqual(User.objects.alias(green=green).filter(green="green").count(), expected["green"])
+        self.assertEqual(User.objects.filter(FlagEnabled("button", F("pk"))).count(), expected["blue"] + expected["green"])
+        self.assertEqual(Flag.objects.annotate(variant=FlagVariant(F("name"), 7)).get().variant,
+                         ask("SELECT fflag_variant('button', 7)"))
 
     def test_functions(self):
         """fflag's functions, with the middleware's actor"""

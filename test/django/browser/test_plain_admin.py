@@ -1,0 +1,143 @@
+"""A person's way through the admin over the extension's own tables: prerequisite, denylist, variants."""
+import hashlib
+
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import Select
+
+from flags.models import Flag
+
+from .person import PEOPLE, PersonTest
+
+
+def variant(user_id, variants):
+    """As the design has it, variants being names and weights in the order of the names."""
+    h = int(hashlib.md5(f"button#variant:{user_id}".encode()).hexdigest(), 16)
+    bucket = h % 100 * 1000 + h // 100 % 1000
+    total = sum(weight for _, weight in variants)
+    return next(name for number, (name, _) in enumerate(variants)
+                if sum(weight for _, weight in variants[:number + 1]) * 100000 > bucket * total)
+
+
+class PlainAdminTest(PersonTest):
+    flags = "flags/flag"
+    flag = "button"
+
+    def setUp(self):
+        super().setUp()
+        self.addCleanup(Flag.objects.all().delete)
+        Flag.objects.create(name="payments", enabled=True, rollout_percentage=100)
+        Flag.objects.create(name="button", enabled=True, rollout_percentage=100)
+        Flag.objects.create(name="later", enabled=True, rollout_percentage=100)
+
+    def test_way_through(self):
+        """Prerequisite, denylist and variants: each save is seen by the next statement of sessions that were open."""
+        with self.at_browser():
+            self.log_in()
+            self.requirement()
+            self.denylist()
+            self.variants()
+            self.refusals()
+            self.deletion()
+
+    def requirement(self):
+        self.assert_answers("(t,full_rollout,)")
+        self.open_flag()
+        choices = Select(self.find("#id_requires"))
+        self.assertEqual([option.text for option in choices.options][1:], ["payments"])  # not itself, none that is newer
+        choices.select_by_visible_text("payments")
+        self.save()
+        self.assert_answers("(t,full_rollout,)")
+        self.switch("payments")
+        self.assert_answers("(f,prerequisite,)")
+        self.switch("payments")
+        self.assert_answers("(t,full_rollout,)")
+
+    def denylist(self):
+        self.open_flag()
+        self.type("#id_denylist", f"{PEOPLE['alice']}\n{PEOPLE['bob']}\n")
+        self.type("#id_allowlist", f"{PEOPLE['alice']}")
+        self.save()
+        self.assert_answers("(t,full_rollout,)", alice="(f,denied,)", bob="(f,denied,)")
+        self.open_flag()
+        self.assertEqual(self.find("#id_denylist").get_attribute("value"), "2\n6")
+        self.type("#id_denylist", f"{PEOPLE['bob']}")
+        self.save()
+        self.assert_answers("(t,full_rollout,)", bob="(f,denied,)")
+
+    def variants(self):
+        self.open_flag()
+        for number, (name, weight) in enumerate({"green": "2.5", "blue": "1"}.items()):
+            self.find(".add-row a").click()
+            self.type(f"#id_variants-{number}-name", name)
+            self.type(f"#id_variants-{number}-weight", weight)
+        self.type("#id_variants-0-payload", '{"color": "#0c0"}')
+        self.save()
+        self.assert_variants(("blue", 1), ("green", 2.5))
+        self.open_flag()
+        weights = {self.find(f"#id_variants-{n}-name").get_attribute("value"): f"#id_variants-{n}-weight" for n in range(2)}
+        self.type(weights["blue"], "0")
+        self.find("input[name=_save]").click()
+        self.assertIn("greater than or equal to 0.000001", self.find(".errorlist").text)
+        self.type(weights["blue"], "1000")
+        self.save()
+        self.assert_variants(("blue", 1000), ("green", 2.5))
+        self.open_flag()
+        self.find(weights["blue"].replace("weight", "DELETE")).click()
+        self.save()
+        self.assert_variants(("green", 2.5))
+        for session in self.sessions:
+            color, = session.execute("SELECT fflag_variant_payload('button', 1) ->> 'color'").fetchone()
+            self.assertEqual(color, "#0c0")
+
+    def refusals(self):
+        """What only the database minds is a message."""
+        self.open_flag()
+        self.find(".add-row a").click()
+        self.type("#id_variants-1-name", "gr\N{ZERO WIDTH SPACE}een")
+        self.find("input[name=_save]").click()
+        self.assertIn("has an invisible character", self.find(".messagelist .error").text)
+        self.assertEqual(self.find("#id_variants-0-name").get_attribute("value"), "green")
+        self.assert_variants(("green", 2.5))
+
+    def deletion(self):
+        self.open_flag("payments")
+        self.find(".deletelink").click()
+        content = self.find("#content")
+        self.assertIn("would require deleting the following protected related objects", content.text)
+        self.assertEqual(content.find_elements(By.CSS_SELECTOR, "input[type=submit]"), [])
+        self.open_flag()
+        Select(self.find("#id_requires")).select_by_index(0)
+        self.save()
+        for name in ("payments", "button"):
+            self.open_flag(name)
+            self.find(".deletelink").click()
+            self.find("input[type=submit][value^=Yes]").click()
+            self.find(".messagelist .success")
+        self.assert_answers("(f,unknown_flag,)")
+
+    # ---- what fflag says
+
+    def assert_answers(self, answer, **others):
+        """Compares everybody's answer, the rule that decided, and the variant, in all sessions."""
+        for session in self.sessions:
+            # from no table: to lock one lets messages of changes in
+            answers = session.execute(
+                """
+                SELECT name, (fflag_enabled('button', id), rule, variant)::text
+                FROM unnest(%(names)s::text[], %(ids)s::bigint[]) AS u (name, id), fflag_explain('button', id)
+                """, {"names": [*PEOPLE], "ids": [*PEOPLE.values()]}).fetchall()
+            self.assertEqual(dict(answers), dict.fromkeys(PEOPLE, answer) | others)
+
+    def assert_variants(self, *variants):
+        expected = {name: f"(t,full_rollout,{variant(number, variants)})" for name, number in PEOPLE.items()}
+        self.assert_answers("", **expected | {"bob": "(f,denied,)"})
+
+    # ---- what a person does
+
+    def switch(self, name):
+        """Clicks on "enabled" in the list, and saves."""
+        self.open_list()
+        row = next(row for row in self.browser.find_elements(By.CSS_SELECTOR, "#result_list tbody tr")
+                   if row.find_element(By.CSS_SELECTOR, ".field-name").text == name)
+        row.find_element(By.CSS_SELECTOR, ".field-enabled input").click()
+        self.save()

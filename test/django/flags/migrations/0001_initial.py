@@ -1,6 +1,0 @@
-from django.contrib.postgres.operations import CreateExtension
-from django.db import migrations
-
-
-class Migration(migrations.Migration):
-    operations = [CreateExtension("fflag")]
