@@ -17,7 +17,6 @@
 #include "executor/spi.h"
 #include "funcapi.h"
 #include "miscadmin.h"
-#include "storage/lmgr.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
@@ -563,15 +562,20 @@ parse_weights(Jsonb *weights, const char *flag, Datum *names, Datum *numbers)
 /*
  * Lets one session after the other replace the variants of a flag: each is to find
  * what the last one has left, and rows in whichever order are no deadlock then.
+ * This locks the flag's row, which takes the UPDATE privilege.  A lock of another
+ * kind would not, but the server has room for only so many.
  */
 static void
-lock_variants(FunctionCallInfo fcinfo, int64 flag_id)
+lock_flag(FunctionCallInfo fcinfo, Datum flag_id)
 {
 	Oid			schema = fflag_extension_schema(fcinfo->flinfo->fn_oid);
+	Oid			types[] = {INT8OID};
 
-	PreventCommandIfReadOnly("fflag_variants()");
-	LockDatabaseObject(get_relname_relid(FFLAG_VARIANTS_TABLE, schema),
-					   (Oid) flag_id, 0, ShareUpdateExclusiveLock);
+	if (pg_class_aclcheck(get_relname_relid(FFLAG_FLAGS_TABLE, schema),
+						  GetUserId(), ACL_UPDATE) == ACLCHECK_OK)
+		run_on_table(fcinfo,
+					 "SELECT FROM %s WHERE id OPERATOR(pg_catalog.=) $1 FOR NO KEY UPDATE",
+					 FFLAG_FLAGS_TABLE, 1, types, &flag_id, NULL);
 }
 
 /* fflag_variants(name, weights) returns void */
@@ -588,7 +592,7 @@ fflag_variants (PG_FUNCTION_ARGS)
 				  DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum("{}"))) :
 				  PG_GETARG_JSONB_P(1), name, &values[1], &values[2]);
 	values[0] = get_flag_id(fcinfo, PG_GETARG_DATUM(0));
-	lock_variants(fcinfo, DatumGetInt64(values[0]));
+	lock_flag(fcinfo, values[0]);
 	run_on_table(fcinfo,
 				 "DELETE FROM %s WHERE flag_id OPERATOR(pg_catalog.=) $1"
 				 " AND name OPERATOR(pg_catalog.<>) ALL ($2)",
