@@ -131,6 +131,72 @@ SELECT fflag_rollout('ten', 100);
 EXECUTE genetic;
 RESET geqo_threshold;
 
+-- What a flag requires and whom it denies count, and so does the time.  Who gets one
+-- flag and who gets another are taken to be independent of each other.
+RESET plan_cache_mode;
+SELECT fflag_rollout('ten', 10), fflag_enable('one'), fflag_rollout('one', 1);
+INSERT INTO feature_flag (name, enabled, rollout_percentage, requires) SELECT c.name, true, percentage, r.id
+	FROM (VALUES ('half of ten', 50, 'ten'), ('all of ten', 100, 'ten'), ('all of nobody', 100, 'off'), ('all of staff', 100, 'staff'),
+		('all of list', 100, 'long'), ('ramp', 0, NULL), ('later', 100, NULL), ('ended', 100, NULL), ('without many', 100, NULL), ('half of many', 50, NULL), ('staff only', 0, 'off')) AS c (name, percentage, required)
+		LEFT JOIN feature_flag r ON r.name = c.required;
+SELECT fflag_register('all of that', true, 100), fflag_require('all of that', 'all of ten');
+UPDATE feature_flag SET staff_only = true WHERE name = 'staff only';
+SELECT fflag_ramp('ramp', 100, '200 days', now() - interval '50 days'), fflag_schedule('later', now() + interval '1 day'), fflag_schedule('ended', NULL, now());
+SELECT fflag_deny('without many', VARIADIC ARRAY(SELECT generate_series(1, 9500))), fflag_deny('half of many', VARIADIC ARRAY(SELECT generate_series(1, 9000)));
+ANALYZE feature_flag_denied_user;
+SELECT condition, r.estimated, r.estimated BETWEEN 0.95 * r.actual AND 1.05 * r.actual AS right FROM (VALUES
+	($$fflag_enabled('half of ten', id)$$), ($$fflag_enabled('all of ten', id)$$), ($$fflag_enabled('all of that', id)$$), ($$fflag_enabled('all of nobody', id)$$),
+	($$fflag_enabled('all of staff', id)$$), ($$fflag_enabled('all of list', id)$$), ($$fflag_enabled('ramp', id)$$), ($$fflag_enabled('later', id)$$), ($$fflag_enabled('ended', id)$$),
+	($$fflag_enabled('without many', id)$$), ($$fflag_enabled('half of many', id)$$), ($$NOT fflag_enabled('half of many', id)$$), ($$fflag_enabled('staff only', id, true)$$)) AS c (condition), rows(condition) AS r;
+SELECT round(estimated, -2) AS estimated, actual FROM returned($$fflag_select('without many', ARRAY(SELECT id FROM account))$$);
+-- it costs a hash if what is required does
+CREATE FUNCTION cost(condition text) RETURNS numeric LANGUAGE plpgsql AS $$
+DECLARE
+	plan json;
+BEGIN
+	EXECUTE 'EXPLAIN (FORMAT json) SELECT FROM account WHERE ' || condition INTO plan;
+	RETURN plan->0->'Plan'->>'Total Cost';
+END $$;
+SELECT name, cost(format('fflag_enabled(%L, id)', name)) > cost($$fflag_enabled('full', id)$$) AS hash FROM unnest('{ten,all of ten,all of that,all of nobody,all of list,without many}'::text[]) AS name;
+
+-- Kept plans are made anew when anything of that changes: flag, list, denylist of any
+-- flag of the chain.  Few users are looked up one by one.
+CREATE FUNCTION plan_of(query text, OUT plan text, OUT buyers bigint) LANGUAGE plpgsql AS $$
+DECLARE
+	explained json;
+BEGIN
+	EXECUTE 'EXPLAIN (FORMAT json) EXECUTE ' || query INTO explained;
+	plan := explained->0->'Plan'->'Plans'->0->>'Node Type';
+	EXECUTE 'EXECUTE ' || query INTO buyers;
+END $$;
+TRUNCATE feature_flag_denied_user;
+INSERT INTO feature_flag (id, name, enabled, rollout_percentage, requires) VALUES (1001, 'root', true, 0, NULL), (1002, 'trunk', true, 100, 1001), (1003, 'leaf', true, 100, 1002);
+SELECT fflag_allow('root', 1, 2);
+SET plan_cache_mode = force_generic_plan;
+PREPARE chain AS SELECT count(*) FROM account JOIN purchase ON purchase.account = account.id WHERE fflag_enabled('leaf', account.id);
+SELECT * FROM plan_of('chain');
+SELECT fflag_allow('root', VARIADIC ARRAY(SELECT generate_series(3, 60000)));
+SELECT * FROM plan_of('chain');
+SELECT fflag_deny('trunk', VARIADIC ARRAY(SELECT generate_series(3, 100000)));
+ANALYZE feature_flag_denied_user;
+SELECT * FROM plan_of('chain');
+TRUNCATE feature_flag_denied_user;
+SELECT * FROM plan_of('chain');
+SELECT fflag_disable('trunk');
+SELECT * FROM plan_of('chain');
+SELECT fflag_require('leaf', NULL);
+SELECT * FROM plan_of('chain');
+SELECT fflag_require('leaf', 'root');
+DELETE FROM feature_flag_user WHERE flag_id = 1001;
+SELECT buyers FROM plan_of('chain');
+-- planned when nobody was in, fetched under the snapshot of then
+BEGIN;
+DECLARE c CURSOR FOR SELECT count(*) FROM account WHERE fflag_enabled('leaf', id);
+SELECT fflag_rollout('root', 100);
+FETCH c;
+SELECT count(*) FROM account WHERE fflag_enabled('leaf', id);
+COMMIT;
+
 DROP TABLE account, purchase;
-DROP FUNCTION rows, returned, entries_read;
+DROP FUNCTION rows, returned, entries_read, cost, plan_of;
 DROP EXTENSION fflag;
