@@ -59,6 +59,7 @@ $asker->do(q{
 sub one_of { return $_[ rand @_ ]; }
 sub flag { return 'flag ' . (1 + int rand 7); }
 sub user { return 1 + int rand 5; }
+sub variant { return one_of('red', 'green', 'blue'); }
 sub uuid { return sprintf 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a%02d', rand 6; }
 
 my @changes = (
@@ -72,7 +73,8 @@ my @changes = (
 	# two names change places; an id is used again
 	sub { sprintf q{WITH d AS (DELETE FROM feature_flag WHERE name = '%s' RETURNING *)
 		INSERT INTO feature_flag (id, name, enabled, rollout_percentage) SELECT id, '%s', true, 33 FROM d ON CONFLICT DO NOTHING}, flag(), flag() },
-	sub { sprintf q{UPDATE feature_flag f SET id = f.id + 1000 WHERE name = '%s' AND NOT EXISTS (SELECT FROM feature_flag_user WHERE flag_id = f.id)}, flag() },
+	sub { sprintf q{UPDATE feature_flag f SET id = f.id + 1000 WHERE name = '%s' AND NOT EXISTS (SELECT FROM feature_flag_user WHERE flag_id = f.id)
+		AND NOT EXISTS (SELECT FROM feature_flag_denied_user WHERE flag_id = f.id) AND NOT EXISTS (SELECT FROM feature_flag_variant WHERE flag_id = f.id)}, flag() },
 	sub { sprintf q{UPDATE feature_flag SET starts_at = %s, ends_at = %s WHERE name = '%s'}, one_of('NULL', q{clock_timestamp() + interval '1 s' * (random() - 0.5)}),
 		one_of('NULL', q{clock_timestamp() + interval '1 s' * (random() + 0.5)}), flag() },
 	sub { sprintf q{UPDATE feature_flag SET ramp_to = %s, ramp_starts_at = clock_timestamp() + interval '1 s' * (random() - 0.5),
@@ -85,6 +87,29 @@ my @changes = (
 	sub { sprintf q{MERGE INTO feature_flag f USING (VALUES ('%s'), ('%s')) AS v (name) ON f.name = v.name
 		WHEN MATCHED AND f.enabled THEN DELETE WHEN MATCHED THEN UPDATE SET enabled = true
 		WHEN NOT MATCHED THEN INSERT (name, enabled) VALUES (v.name, true)}, flag(), flag() },
+	# so that there is something to ask for
+	(sub { q{INSERT INTO feature_flag (name, enabled, rollout_percentage) SELECT 'flag ' || n, true, 100 FROM generate_series(1, 7) AS n
+		ON CONFLICT (name) DO UPDATE SET enabled = true} }) x 2,
+	(sub { sprintf q{INSERT INTO feature_flag_denied_user (flag_id, user_id) SELECT id, '%s' FROM feature_flag ON CONFLICT DO NOTHING}, user() }) x 2,
+	(sub { sprintf q{INSERT INTO feature_flag_variant (flag_id, name) SELECT id, '%s' FROM feature_flag ON CONFLICT DO NOTHING}, variant() }) x 3,
+	(sub { sprintf q{UPDATE feature_flag f SET requires = (SELECT max(id) FROM feature_flag r WHERE r.id < f.id) WHERE name <> '%s'}, flag() }) x 2,
+	(sub { sprintf q{UPDATE feature_flag f SET requires = r.id FROM feature_flag r WHERE f.name = '%s' AND r.name = '%s' AND r.id < f.id}, flag(), flag() }) x 3,
+	sub { sprintf q{SELECT fflag_require(f.name, r.name) FROM feature_flag f, feature_flag r WHERE f.name = '%s' AND r.name = '%s' AND r.id < f.id}, flag(), flag() },
+	(sub { sprintf q{UPDATE feature_flag SET requires = NULL WHERE name = '%s'}, flag() }) x 2,
+	# what is required is the same flag, whatever it is called
+	sub { sprintf q{UPDATE feature_flag f SET name = '%s' FROM feature_flag r WHERE r.name = '%s' AND f.id = r.requires}, flag(), flag() },
+	sub { sprintf q{WITH RECURSIVE t AS (SELECT id FROM feature_flag WHERE name = '%s' UNION SELECT f.id FROM feature_flag f JOIN t ON f.requires = t.id)
+		DELETE FROM feature_flag WHERE id IN (TABLE t)}, flag() },
+	(sub { sprintf q{INSERT INTO feature_flag_denied_user (flag_id, user_id) SELECT id, '%s' FROM feature_flag WHERE name = '%s' ON CONFLICT DO NOTHING}, user(), flag() }) x 2,
+	(sub { sprintf q{DELETE FROM feature_flag_denied_user WHERE user_id = '%s'}, user() }) x 2,
+	sub { sprintf q{UPDATE feature_flag_denied_user SET user_id = '%s' WHERE user_id = '%s'}, user(), user() },
+	(sub { sprintf q{SELECT fflag_variants(name, %s) FROM feature_flag WHERE name = '%s'}, one_of('NULL', map { sprintf q{'{"%s": %s, "%s": 0.5}'}, variant(), 1 + int rand 9, variant() } 1 .. 3), flag() }) x 3,
+	(sub { sprintf q{INSERT INTO feature_flag_variant (flag_id, name, weight) SELECT id, '%s', %s FROM feature_flag WHERE name = '%s'
+		ON CONFLICT (flag_id, name) DO UPDATE SET weight = EXCLUDED.weight, payload = '[]'}, variant(), 1 + int rand 9, flag() }) x 2,
+	sub { sprintf q{UPDATE feature_flag_variant SET name = '%s' WHERE name = '%s'}, variant(), variant() },
+	sub { sprintf q{UPDATE feature_flag_variant v SET flag_id = f.id FROM feature_flag f WHERE f.name = '%s' AND v.name = '%s'}, flag(), variant() },
+	sub { sprintf q{DELETE FROM feature_flag_variant WHERE name = '%s'}, variant() },
+	sub { one_of('TRUNCATE feature_flag_denied_user', 'TRUNCATE feature_flag_variant', 'TRUNCATE feature_flag_denied_user, feature_flag_variant') },
 	sub { one_of('TRUNCATE feature_flag_user', 'TRUNCATE feature_flag_user', 'TRUNCATE feature_flag CASCADE', 'TRUNCATE their_flag CASCADE', 'TRUNCATE uuid_user') },
 	(sub { sprintf q{SELECT CASE WHEN EXISTS (TABLE feature_flag_attachment) THEN fflag_detach()
 		WHEN %s THEN fflag_attach('their_flag', 'their_user', id => 'number', name => 'label', enabled => 'active', staff_only => 'staff',
@@ -189,7 +214,10 @@ sub settle
 	my $session = session($primary, dbname => $database);
 	$session->do($_) for 'SELECT fflag_detach() FROM feature_flag_attachment',
 		q{INSERT INTO feature_flag (name, enabled, rollout_percentage) SELECT name, true, 10 FROM subject WHERE name IS NOT NULL GROUP BY name ON CONFLICT DO NOTHING},
-		'INSERT INTO feature_flag_user SELECT id, n FROM feature_flag, generate_series(1, 3) AS n ON CONFLICT DO NOTHING';
+		'INSERT INTO feature_flag_user SELECT id, n FROM feature_flag, generate_series(1, 3) AS n ON CONFLICT DO NOTHING',
+		'INSERT INTO feature_flag_denied_user SELECT id, 3 FROM feature_flag WHERE id % 2 = 0 ON CONFLICT DO NOTHING',
+		'INSERT INTO feature_flag_variant (flag_id, name) SELECT id, v FROM feature_flag, unnest(ARRAY[name, \'red\']) AS v WHERE id % 3 <> 0 ON CONFLICT DO NOTHING',
+		q{UPDATE feature_flag AS f SET requires = (SELECT max(id) FROM feature_flag AS r WHERE r.id < f.id) WHERE name = 'flag 1' OR id % 7 = 0};
 	write_down() for 1 .. 8;
 	$session->disconnect;
 	return;
@@ -200,11 +228,13 @@ sub check
 	my ($node, $database, $what) = @_;
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 	my $session = session($node, dbname => $database);
-	my ($count, $wrong, $example) = $session->selectrow_array(q{
-		SELECT count(*), count(*) FILTER (WHERE e::text IS DISTINCT FROM answer),
+	my ($count, $new, $wrong, $example) = $session->selectrow_array(q{
+		SELECT count(*), count(*) FILTER (WHERE answer ~ '[a-z]\)$') || ' variants, ' || count(*) FILTER (WHERE answer ~ 'prerequisite') || ' prerequisites, '
+				|| count(*) FILTER (WHERE answer ~ 'denied') || ' denied',
+			count(*) FILTER (WHERE e::text IS DISTINCT FROM answer),
 			(array_agg(concat_ws(' ', q, 'but', e) ORDER BY at) FILTER (WHERE e::text IS DISTINCT FROM answer))[1]
 		FROM question AS q, LATERAL fflag_explain_at(q.at, q.name, q.user_id, q.is_staff, q.default_value) AS e});
-	cmp_ok($count, '>', 100, "$what: $count questions asked");
+	cmp_ok($count, '>', 100, "$what: $count questions asked: $new");
 	is($wrong, 0, "$what: none wrong") or diag $example;
 	# no matter which type asks
 	is(ask($session, q{SELECT count(*) FROM (SELECT * FROM question WHERE user_id ~ '^\d+$' ORDER BY random() LIMIT 100) AS q,
@@ -258,18 +288,24 @@ $subscriber->init;
 $subscriber->start;
 $subscriber->safe_psql('postgres', 'CREATE EXTENSION fflag');
 my ($publication) = code_blocks('docs/operations.md', 'sql history');
-$asker->do("CREATE PUBLICATION flags FOR TABLE feature_flag, feature_flag_user; $publication");
+$asker->do("CREATE PUBLICATION flags FOR TABLE feature_flag, feature_flag_user, feature_flag_denied_user, feature_flag_variant; $publication");
 $subscriber->safe_psql('postgres', sprintf q{CREATE SUBSCRIPTION flags CONNECTION '%s dbname=alone' PUBLICATION flags, history}, $primary->connstr);
 $subscriber->wait_for_subscription_sync($primary, 'flags');
 my $before = ask($asker, 'SELECT clock_timestamp()');
-$asker->do(q{SELECT fflag_disable('one'), fflag_allow('one', 2)});
+$asker->do(q{SELECT fflag_rollout('one', 100), fflag_register('two', true), fflag_require('two', 'one'), fflag_variants('two', '{"a": 1, "b": 2}'), fflag_deny('one', 2)});
+my $between = ask($asker, 'SELECT clock_timestamp()');
+$asker->do(q{SELECT fflag_undeny('one', 2), fflag_variants('two', '{"c": 1}')});
+my $late = ask($asker, 'SELECT clock_timestamp()');
+$asker->do(q{SELECT fflag_disable('one'), fflag_allow('one', 2), fflag_variants('two', NULL)});
 my $after = ask($asker, 'SELECT clock_timestamp()');
 $primary->wait_for_catchup('flags');
-for my $moment ($at, $before, $after)
+for my $moment ($at, $before, $between, $late, $after)
 {
-	my $question = "SELECT e::text FROM fflag_explain_at('$moment', 'one', 2) AS e";
+	my $question = "SELECT string_agg(e::text, ' ') FROM unnest('{one,two}'::text[]) AS f, unnest('{1,2}'::int[]) AS u, fflag_explain_at('$moment', f, u) AS e";
 	is($subscriber->safe_psql('postgres', $question), ask($asker, $question), 'subscriber: same answer');
 }
+like(ask($asker, "SELECT string_agg(e::text, ' ') FROM unnest('{$between,$late,$after}'::timestamptz[]) AS at, fflag_explain_at(at, 'two', 2) AS e"),
+	qr/prerequisite.*full_rollout.*,c\) \(f,prerequisite/, 'subscriber: answers of each kind');
 is($subscriber->safe_psql('postgres', 'SELECT count(*) FROM fflag_history()'), ask($asker, 'SELECT count(*) FROM fflag_history()'), 'subscriber: same history');
 $asker->do('SELECT fflag_prune_history(clock_timestamp())');
 $subscriber->safe_psql('postgres', 'DROP SUBSCRIPTION flags');
