@@ -33,7 +33,7 @@ EXTRA_CLEAN = results output_iso tmp_check log regression.diffs regression.out \
 demo: ## see it work
 test: ## all tests, in throwaway servers
 test-naive: ## break each rule of the cache in turn; tests must fail
-test-matrix: ## the tests on each PostgreSQL that Debian has
+test-matrix: ## the tests on PostgreSQL 15 to 19
 test-assert: ## the tests with assertions, valgrind, sanitizers
 test-upgrade: ## pg_upgrade, with flags in use
 test-faults: ## crashes, connection storms, cancels, no memory
