@@ -34,6 +34,7 @@
 
 #include "attachment.h"
 #include "catalog.h"
+#include "citus.h"
 #include "compat.h"
 #include "history.h"
 #include "id.h"
@@ -63,6 +64,7 @@ static void
 check_table(Oid relid)
 {
 	char	   *name = fflag_relation_name(relid);
+	Oid			known;
 	Relation	rel;
 
 	if (name == NULL)
@@ -81,6 +83,15 @@ check_table(Oid relid)
 				errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				errmsg("table %s is extension \"fflag\"'s own", name),
 				errhint("It is read while nothing is attached."));
+
+	known = fflag_find_known(relid);
+	if (known != relid)
+		ereport(ERROR,
+				errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				errmsg("table %s is a shard of Citus", name),
+				errhint("Attach table %s, whose shard is found on each node.",
+						fflag_relation_name(known)));
+	fflag_require_rows(relid);
 
 	rel = relation_open(relid, AccessShareLock);
 	if (IsSystemRelation(rel) || rel->rd_rel->relkind != RELKIND_RELATION)
@@ -409,14 +420,14 @@ fflag_attach(PG_FUNCTION_ARGS)
 	{
 		const char *argument = FFLAG_FLAGS + i == FFLAG_USERS ?
 		NameStr(wanted.columns[FFLAG_COLUMN_FLAG_ID]) : NULL;
+		Oid			rows = fflag_require_rows(wanted.oids[i]);
 		bool		recorded;
 
-		recorded = !OidIsValid(record) ||
-			fflag_is_recorded(wanted.oids[i], record);
+		recorded = !OidIsValid(record) || fflag_is_recorded(rows, record);
 		if (!attached && recorded &&
-			OidIsValid(fflag_find_marker(wanted.oids[i], function, argument)))
+			OidIsValid(fflag_find_marker(rows, function, argument)))
 			continue;
-		add_triggers(schema, wanted.oids[i], argument);
+		add_triggers(schema, rows, argument);
 		/* nobody knows what happened to them so far */
 		if (!attached && !recorded)
 			fflag_record_gap(schema, true);
@@ -454,13 +465,15 @@ fflag_detach(PG_FUNCTION_ARGS)
 				errhint("Flags are read from the extension's own tables."));
 	for (int i = 0; i < FFLAG_ATTACHED; i++)
 	{
-		relids[i] = fflag_find_attached(&attachment, i, function);
-		tables[i] = fflag_relation_name(relids[i]);
-		if (tables[i] != NULL && !pg_class_ownercheck(relids[i], GetUserId()))
+		Oid			known = fflag_find_attached(&attachment, i, function);
+
+		if (OidIsValid(known) && !pg_class_ownercheck(known, GetUserId()))
 			ereport(ERROR,
 					errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-					errmsg("must be owner of table %s", tables[i]),
+					errmsg("must be owner of table %s", fflag_relation_name(known)),
 					errhint("Let its owner, or a superuser, call this function."));
+		relids[i] = fflag_find_rows(known);
+		tables[i] = fflag_relation_name(relids[i]);
 	}
 
 	/*

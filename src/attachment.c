@@ -40,6 +40,7 @@
 
 #include "attachment.h"
 #include "catalog.h"
+#include "citus.h"
 #include "compat.h"
 
 /* Where a value is in the row. */
@@ -134,11 +135,12 @@ fflag_find_named(const fflag_attachment *attachment, int which)
 /*
  * Does the relation have a trigger that calls the function?  If always is
  * true, only an ENABLE ALWAYS trigger counts.  Looks into the catalog only and
- * takes no lock, because the relation may be anything.
+ * takes no lock on the relation, because it may be anything.
  */
 static bool
-has_trigger(Oid relid, Oid function, bool always)
+has_trigger(Oid table, Oid function, bool always)
 {
+	Oid			relid = fflag_find_rows(table);
 	Relation	triggers = table_open(TriggerRelationId, AccessShareLock);
 	bool		found = false;
 	ScanKeyData key;
@@ -162,7 +164,8 @@ has_trigger(Oid relid, Oid function, bool always)
 
 /*
  * One of the attached tables, or InvalidOid if none counts; see the top of
- * this file.  The function is fflag_invalidate().
+ * this file.  The function is fflag_invalidate().  What has the rows and the
+ * triggers may be another table, which fflag_find_rows() finds.
  *
  * If the row comes from another database, its OID may belong to anything here:
  * to one of our own tables, or to the other attached one.
@@ -260,11 +263,15 @@ fflag_warn_of_strays(const fflag_source *source, Oid function)
 	name = OidIsValid(relid) ? fflag_relation_name(relid) : NULL;
 	if (name != NULL && !fflag_read_attachment(rel, now, &attachment))
 	{
+		Oid			known = fflag_find_known(relid);
+
 		warned = true;
 		ereport(WARNING,
 				errmsg("table %s has a trigger of extension \"fflag\", but no tables are attached",
-					   name),
+					   fflag_relation_name(known)),
 				errdetail("Flags are read from the extension's own tables."),
+				known != relid ?
+				errhint("Attach the table again with fflag_attach().") :
 				errhint("Attach the table again with fflag_attach(), or DROP TRIGGER %s ON %s.",
 						quote_identifier(NameStr(trigger)), name));
 	}

@@ -171,8 +171,8 @@ mark_dirty(Datum arg, Oid relid)
 	{
 		bool		about_table;
 
-		about_table = relid == InvalidOid ||
-			relid == source.tables[i].relid || relid == source.tables[i].recorded;
+		about_table = relid == InvalidOid || relid == source.tables[i].relid ||
+			relid == source.tables[i].known || relid == source.tables[i].recorded;
 		if (!about_table && relid != source.tables[i].marker)
 			continue;
 		mark_table(i);
@@ -566,7 +566,7 @@ report_unknown(fflag_string name)
 	if (fflag_must_report(name))
 		fflag_report_unknown(fflag_unknown_setting == FFLAG_UNKNOWN_ERROR ? ERROR : WARNING,
 							 name, !source.attached ? NULL :
-							 fflag_relation_name(source.tables[FFLAG_FLAGS].relid));
+							 fflag_relation_name(source.tables[FFLAG_FLAGS].known));
 }
 
 /* The way of fflag_cache_get() for all but the most frequent case. */
@@ -809,8 +809,12 @@ fflag_cache_add_dependency(PlannerGlobal *glob, const fflag_entry *entry)
 		Oid			marker = source.tables[i].marker;
 
 		if (OidIsValid(source.tables[i].relid))
+		{
 			glob->relationOids = list_append_unique_oid(glob->relationOids,
 														source.tables[i].relid);
+			glob->relationOids = list_append_unique_oid(glob->relationOids,
+														source.tables[i].known);
+		}
 		if (OidIsValid(marker))
 			glob->relationOids = list_append_unique_oid(glob->relationOids, marker);
 		if (entry != NULL && OidIsValid(marker) && has_lists(i))

@@ -37,6 +37,7 @@
 
 #include "attachment.h"
 #include "catalog.h"
+#include "citus.h"
 #include "compat.h"
 #include "history.h"
 
@@ -98,6 +99,8 @@ locate_table(Oid schema, const char *name)
 				errcode(ERRCODE_UNDEFINED_TABLE),
 				errmsg("table \"%s\" of extension \"fflag\" does not exist", name),
 				errhint("If it was renamed or moved, put it back; otherwise create the extension anew."));
+	/* otherwise it might seem to be empty, or to be another */
+	fflag_refuse_shell(relid);
 	/* whoever may create tables in the schema could put another in its place */
 	if (!fflag_is_own(RelationRelationId, relid))
 		ereport(ERROR,
@@ -181,6 +184,9 @@ fflag_find_marker(Oid relid, Oid function, const char *argument)
 static void
 check_attached(Oid relid, const char *name, Oid named, Oid owner)
 {
+	/* the trigger may be missing because the rows are */
+	if (!OidIsValid(relid) && OidIsValid(named))
+		fflag_require_rows(named);
 	if (!OidIsValid(relid) && OidIsValid(named))
 		ereport(ERROR,
 				errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -221,10 +227,12 @@ read_attachment(fflag_source *source, Oid function, Snapshot snapshot)
 		{
 			fflag_table *table = &source->tables[FFLAG_FLAGS + i];
 
-			table->relid = fflag_find_attached(&attachment, i, function);
+			table->known = fflag_find_attached(&attachment, i, function);
 			table->recorded = attachment.oids[i];
-			check_attached(table->relid, attachment.names[i],
+			check_attached(table->known, attachment.names[i],
 						   fflag_find_named(&attachment, i), rel->rd_rel->relowner);
+			table->relid = fflag_require_rows(table->known);
+			table->known = fflag_find_known(table->relid);
 		}
 		for (int i = 0; i < FFLAG_COLUMNS; i++)
 			source->columns[i] = attachment.columns[i];
@@ -254,7 +262,7 @@ fflag_attached_name(Oid schema, Snapshot snapshot)
 		Oid			flags = fflag_find_attached(&attachment, 0,
 												fflag_trigger_function(schema));
 
-		name = OidIsValid(flags) ? fflag_relation_name(flags) : NULL;
+		name = OidIsValid(flags) ? fflag_relation_name(fflag_find_known(flags)) : NULL;
 	}
 	table_close(rel, AccessShareLock);
 	return name;
@@ -287,8 +295,8 @@ fflag_locate_own(Oid schema)
  * Where the flags are, as the snapshot sees it, and whether a cache of their
  * content can be kept up to date.  All of this may change.  A caller that
  * keeps the answer has to ask again after each relcache message about one of
- * the tables or about an OID that is recorded.  Throws if a table is missing,
- * cannot be read, or must not be read.
+ * the tables, what users know as one, or an OID that is recorded.  Throws if a
+ * table is missing, cannot be read, or must not be read.
  */
 fflag_source
 fflag_locate(Oid schema, Snapshot snapshot)
@@ -312,6 +320,8 @@ fflag_locate(Oid schema, Snapshot snapshot)
 
 		if (!OidIsValid(table->relid))
 			continue;
+		if (!OidIsValid(table->known))
+			table->known = table->relid;
 		table->marker = fflag_find_marker(table->relid, function,
 										  i == FFLAG_USERS || i == FFLAG_DENIED ?
 										  NameStr(source.columns[table->key]) : NULL);

@@ -40,7 +40,7 @@ static void
 check_not_attached(Oid schema)
 {
 	fflag_source source = fflag_locate(schema, fflag_active_snapshot());
-	Oid			flags = source.tables[FFLAG_FLAGS].relid;
+	Oid			flags = source.tables[FFLAG_FLAGS].known;
 
 	if (source.attached)
 		ereport(ERROR,

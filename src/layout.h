@@ -57,6 +57,8 @@ typedef struct fflag_table
 {
 	Oid			relid;			/* InvalidOid if there is none, as in attached
 								 * tables, or before 1.1 */
+	Oid			known;			/* what users know it as: relid, or the shell
+								 * that Citus has made of it */
 	Oid			recorded;		/* the OID in the row that attaches it,
 								 * perhaps not its own; 0 for our own tables */
 	Oid			marker;			/* the relid in messages of changed rows, see

@@ -26,6 +26,7 @@
 
 #include "attachment.h"
 #include "catalog.h"
+#include "citus.h"
 #include "history.h"
 #include "id.h"
 #include "layout.h"
@@ -169,7 +170,7 @@ record_detached(const fflag_recording *tables, const fflag_attachment *attachmen
 	for (int i = 0; i < FFLAG_ATTACHED; i++)
 	{
 		fflag_recording r = *tables;
-		Oid			relid = fflag_find_attached(attachment, i, function);
+		Oid			relid = fflag_find_rows(fflag_find_attached(attachment, i, function));
 		Relation	rel = NULL;
 
 		if (OidIsValid(relid))
@@ -275,8 +276,8 @@ find_table(fflag_recording *r, const TriggerData *data, bool *complete)
 		return false;
 	for (int i = 0; i < FFLAG_ATTACHED && r->kind == FFLAG_RECORD_NONE; i++)
 	{
-		if (relid == fflag_find_attached(&attachment, i,
-										 fflag_trigger_function(r->schema)))
+		if (relid == fflag_find_rows(fflag_find_attached(&attachment, i,
+														 fflag_trigger_function(r->schema))))
 			r->kind = i == 0 ? FFLAG_RECORD_FLAG : FFLAG_RECORD_USER;
 	}
 	r->attached = true;
