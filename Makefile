@@ -39,6 +39,7 @@ test-upgrade: ## pg_upgrade, with flags in use
 test-faults: ## crashes, connection storms, cancels, no memory
 test-fuzz: ## random input
 test-django: ## Django and feature-flag-infra
+test-citus: ## docs/citus.md, on a PostgreSQL that has Citus
 test-clean: ## remove the chroots and environments of the tests
 bench: ## ratios, into docs/benchmarks.md
 bench-django: ## a round trip in Django, into docs/django.md
@@ -49,7 +50,7 @@ help: ## this list
 
 COMMANDS := $(shell sed -n 's/^\([a-z-]*\): \#\# .*/\1/p' $(firstword $(MAKEFILE_LIST)))
 .PHONY: $(COMMANDS)
-demo test test-naive test-faults test-fuzz test-django bench bench-django:
+demo test test-naive test-faults test-fuzz test-django test-citus bench bench-django:
 	@REGRESS='$(ONLY)' test/run $(@:test-%=%)
 test-matrix test-assert test-upgrade test-clean:
 	@REGRESS='$(ONLY)' test/long/matrix $(@:test-%=%)

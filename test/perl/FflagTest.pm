@@ -14,7 +14,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(time);
 
-our @EXPORT = qw(session ask is_on is_off error_of no_crash watch_for versions catalog code_blocks statements);
+our @EXPORT = qw(session ask is_on is_off error_of no_crash watch_for versions catalog code_blocks statements run_block);
 
 # Opens a session.  Statements are sent as they are: prepared ones are spelled
 # out where a test is about them.
@@ -119,6 +119,57 @@ sub statements
 	}
 	die "no statement: $1\n" if substr($block, pos($block) // 0) =~ /(\S.*)/s;
 	return @statements;
+}
+
+# Booleans as psql prints them.
+sub row
+{
+	my ($statement) = @_;
+	my $row = $statement->fetchrow_arrayref or return;
+	my $types = $statement->{pg_type};
+	return join '|', map { !defined $row->[$_] ? '' : $types->[$_] eq 'bool' ? ($row->[$_] ? 't' : 'f') : $row->[$_] } 0 .. $#$row;
+}
+
+# The rows that a statement returns, or its error; undef if it returns nothing.
+sub result
+{
+	my ($session, $text) = @_;
+	my $statement = $session->prepare($text);
+	if (!eval { $statement->execute; 1 })
+	{
+		my ($message) = $session->errstr =~ /^ERROR:  (.*)/;
+		return [ 'ERROR ' . $session->state . ": $message" ];
+	}
+	return unless $statement->{NUM_OF_FIELDS};
+	my @rows;
+	while (defined(my $row = row($statement))) { push @rows, $row; }
+	return \@rows;
+}
+
+# Runs the statements of a block and compares what they return with what their "=>"
+# comments say; the others must not fail.  Returns how many it has compared.
+sub run_block
+{
+	my ($session, $page, $block) = @_;
+	my $compared = 0;
+	for (statements($block))
+	{
+		my ($text, @expected) = @$_;
+		(my $title = $text) =~ s/^\s*(--.*\n|\s)*//;
+		$title =~ s/\s+/ /g;
+		$title = "$page: " . substr($title, 0, 70);
+		my $result = result($session, $text);
+		if (@expected)
+		{
+			is_deeply($result, \@expected, $title) or diag explain $result;
+			$compared++;
+		}
+		else
+		{
+			unlike($result ? $result->[0] // '' : '', qr/^ERROR/, $title);
+		}
+	}
+	return $compared;
 }
 
 # The extension's version, and all that there are.
