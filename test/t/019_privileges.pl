@@ -106,7 +106,7 @@ $node->safe_psql('postgres', 'CREATE DATABASE page');
 $node->safe_psql('page', join '', 'CREATE EXTENSION fflag;', grep { /^CREATE ROLE (shop|flag_admin)/ } @blocks);
 my $page = session($node, dbname => 'page');
 my %granted = (shop => 'fflag_explain fflag_flags',
-	flag_admin => 'fflag_allow fflag_cache fflag_disable fflag_disallow fflag_enable fflag_ramp fflag_register fflag_rollout fflag_schedule');
+	flag_admin => 'fflag_allow fflag_cache fflag_deny fflag_disable fflag_disallow fflag_enable fflag_ramp fflag_register fflag_require fflag_rollout fflag_schedule fflag_undeny fflag_variants');
 for my $role (sort keys %granted)
 {
 	# functions that PUBLIC may not execute, by name; those with an overload that the role may not are marked
