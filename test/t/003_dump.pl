@@ -18,6 +18,8 @@ my $superuser = ask(session($node), 'SELECT current_user');
 my $content = q{
 	SELECT (SELECT string_agg(f::text, E'\n' ORDER BY f.id) FROM %1$sfeature_flag f)
 		|| (SELECT string_agg(u::text, E'\n' ORDER BY u.user_id) FROM %1$sfeature_flag_user u)
+		|| (SELECT string_agg(d::text, E'\n' ORDER BY d.user_id) FROM %1$sfeature_flag_denied_user d)
+		|| (SELECT string_agg(v::text, E'\n' ORDER BY v.name) FROM %1$sfeature_flag_variant v)
 };
 
 sub fill
@@ -28,7 +30,11 @@ sub fill
 	$session->do('CREATE EXTENSION fflag' . ($schema ? " SCHEMA $schema" : ''));
 	$session->do("SET search_path = $schema") if $schema;
 	$session->do(q{SELECT fflag_register('f', true, 10.5, false, E'it''s\n\ttext'), fflag_register('über', true, 0)});
-	$session->do(q{SELECT fflag_allow('f', 1, 2), fflag_allow('über', 'ä'), fflag_rollout('f', 99.999)});
+	$session->do(q{SELECT fflag_allow('f', 1, 2), fflag_allow('über', 'ä', 'ü'), fflag_deny('über', 'ü')});
+	$session->do(q{INSERT INTO feature_flag_variant (flag_id, name, weight, payload) SELECT id, v, length(v) / 8.0, '{"ä": "\t\\n"}' FROM feature_flag, unnest('{rot,blau}'::text[]) AS v});
+	# a row that lies before the one that it refers to
+	$session->do($_) for q{SELECT fflag_require('über', 'f')}, q{SELECT fflag_rollout('f', 99.999)};
+	is(ask($session, q{SELECT count(*) FROM feature_flag AS f JOIN feature_flag AS r ON f.requires = r.id WHERE f.ctid < r.ctid}), 1, 'rows in the wrong order');
 	my $before = ask($session, sprintf $content, '');
 	$session->disconnect;
 	return $before;
@@ -40,13 +46,17 @@ sub check
 	my $session = session($node, dbname => $db, user => $user);
 	$session->do("SET search_path = $schema") if $schema;
 	is(ask($session, sprintf $content, ''), $before, "$what: same rows");
-	is(ask($session, q{SELECT fflag_enabled('f', 1) AND fflag_enabled('über', 'ä') AND NOT fflag_enabled('über', 'ö')}),
+	is(ask($session, q{SELECT fflag_enabled('f', 1) AND fflag_enabled('über', 'ä') AND NOT fflag_enabled('über', 'ö') AND NOT fflag_enabled('über', 'ü')}),
 		1, "$what: same answers");
+	is(ask($session, q{SELECT fflag_variant_payload('über', 'ä') ->> 'ä'}), "\t\n", "$what: and variants");
+	$session->do(q{SELECT fflag_disable('f')});
+	is(ask($session, q{SELECT fflag_enabled('über', 'ä')}), 0, "$what: what a flag requires");
+	$session->do(q{SELECT fflag_enable('f')});
 	is(ask($session, q{SELECT fflag_register('new', true)}), 1, "$what: the identity goes on");
 	is(ask($session, q{SELECT fflag_enabled('new')}), 1, "$what: a change is seen");
 	is(ask($session, q{SELECT caching FROM fflag_cache()}), 1, "$what: and cached");
 	is(ask($session, q{SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'fflag_inv%' AND tgenabled = 'A'}),
-		3, "$what: triggers fire always");
+		5, "$what: triggers fire always");
 	$session->disconnect;
 	return;
 }
@@ -54,13 +64,13 @@ sub check
 $node->safe_psql('postgres', 'CREATE DATABASE original');
 my $before = fill('original', $superuser);
 
-for my $format ('plain', 'custom', 'directory')
+for my $format ('plain', 'custom', 'directory', 'inserts')
 {
 	my $file = "$dir/$format";
-	$node->command_ok([ 'pg_dump', "--format=$format", '-f', $file, 'original' ], "pg_dump $format");
+	$node->command_ok([ 'pg_dump', $format eq 'inserts' ? '--inserts' : "--format=$format", '-f', $file, 'original' ], "pg_dump $format");
 	$node->safe_psql('postgres', "CREATE DATABASE restored_$format TEMPLATE template0");
 	$node->command_ok(
-		$format eq 'plain'
+		$format =~ /plain|inserts/
 		? [ 'psql', '-Xq', '-v', 'ON_ERROR_STOP=1', '-f', $file, "restored_$format" ]
 		: [ 'pg_restore', '-e', '-d', "restored_$format", $file ],
 		"restore $format");
@@ -136,7 +146,7 @@ for my $how ([ '-Fp' ], ['-Fc'], [ '-Fc', '--jobs=4' ], [ '-Fc', '--clean', '--i
 	$node->safe_psql('attached_restored', q{SET session_replication_role = replica; DELETE FROM app.a_list});
 	is(ask($session, $on), 0, "$what: a change is seen");
 	$session->do('SELECT fflag_detach()');
-	is(ask($session, q{SELECT count(*) FROM pg_trigger WHERE tgname = 'fflag_invalidate'}), 3, "$what: detached");
+	is(ask($session, q{SELECT count(*) FROM pg_trigger WHERE tgname = 'fflag_invalidate'}), 5, "$what: detached");
 	$session->disconnect;
 }
 
@@ -202,7 +212,7 @@ $node->safe_psql('postgres', q{CREATE DATABASE granted OWNER regress_fflag_owner
 $before = fill('granted', $superuser, '');
 my @dump = ('pg_dump', '-U', 'regress_fflag_owner', '-Fc', '-f', "$dir/granted", 'granted');
 $node->command_fails_like(\@dump, qr/permission denied|may lack SELECT privilege/, 'without the grants: permission denied');
-$node->safe_psql('granted', q{GRANT SELECT ON feature_flag, feature_flag_user, feature_flag_id_seq, feature_flag_attachment, feature_flag_change, feature_flag_history TO regress_fflag_owner});
+$node->safe_psql('granted', (grep { /CREATE ROLE dumper/ } code_blocks($page, 'sql'))[0] . 'GRANT dumper TO regress_fflag_owner;');
 $node->command_ok(\@dump, 'pg_dump with the grants');
 $node->command_ok([ 'pg_restore', '-U', 'regress_fflag_owner', '--no-acl', '-e', '-d', 'granted_restored', "$dir/granted" ],
 	'pg_restore');
