@@ -57,13 +57,15 @@ $subscriber->safe_psql('postgres', 'CREATE EXTENSION fflag');
 # the tables have them.  The cursor to check, the function to call: all are
 # this one query.
 my $set_up = q{
+	CREATE FUNCTION plain_bucket(hashed text) RETURNS int LANGUAGE sql IMMUTABLE AS $$
+		SELECT h % 100 * 1000 + h / 100
+		FROM (SELECT (sum(get_byte(digest, i) * 256::numeric ^ (15 - i)) % 100000)::int AS h FROM decode(md5(hashed), 'hex') AS digest, generate_series(0, 15) AS i) AS hash $$;
 	CREATE TABLE subject AS
-		SELECT name, user_id, is_staff, default_value, (h % 100) * 1000 + h / 100 AS bucket
+		SELECT name, user_id, is_staff, default_value, plain_bucket(name || ':' || user_id) AS bucket, plain_bucket(name || '#variant:' || user_id) AS variant_bucket
 		FROM (SELECT 'flag ' || n AS name FROM generate_series(1, 12) AS n) AS names
 			CROSS JOIN (SELECT n::text AS user_id FROM generate_series(1, 8) AS n UNION ALL SELECT NULL) AS ids
-			CROSS JOIN (VALUES (false, false), (true, true)) AS args (is_staff, default_value)
-			CROSS JOIN LATERAL (SELECT (sum(get_byte(digest, i) * 256::numeric ^ (15 - i)) % 100000)::int AS h
-				FROM decode(md5(name || ':' || user_id), 'hex') AS digest, generate_series(0, 15) AS i) AS hash;
+			CROSS JOIN (VALUES (false, false), (true, true)) AS args (is_staff, default_value);
+	CREATE INDEX ON subject (name, user_id);
 	CREATE TABLE wide AS SELECT * FROM subject, generate_series(1, 10);
 	ALTER TABLE wide SET (parallel_workers = 2);
 	ANALYZE subject, wide;
@@ -72,11 +74,13 @@ my $set_up = q{
 	-- A transaction that does not see that others have renamed a flag, and then
 	-- takes its name for another, sees both: there is no one answer then.
 	CREATE VIEW flag AS SELECT *, count(*) OVER (PARTITION BY name) AS namesakes FROM (
-		SELECT id, name::text, enabled, staff_only, rollout_percentage, starts_at, ends_at, ramp_to, ramp_starts_at, ramp_ends_at FROM feature_flag WHERE NOT EXISTS (TABLE feature_flag_attachment) UNION ALL
-		SELECT id, name, active, staff_only, rollout_percentage, NULL, NULL, NULL, NULL, NULL FROM their_flag WHERE EXISTS (TABLE feature_flag_attachment)) AS f;
+		SELECT true AS own, id, name::text, enabled, staff_only, rollout_percentage, starts_at, ends_at, ramp_to, ramp_starts_at, ramp_ends_at, requires FROM feature_flag WHERE NOT EXISTS (TABLE feature_flag_attachment) UNION ALL
+		SELECT false, id, name, active, staff_only, rollout_percentage, NULL, NULL, NULL, NULL, NULL, NULL FROM their_flag WHERE EXISTS (TABLE feature_flag_attachment)) AS f;
 	CREATE VIEW listed AS
 		SELECT flag_id, user_id FROM feature_flag_user WHERE NOT EXISTS (TABLE feature_flag_attachment) UNION ALL
 		SELECT featureflag_id, user_id::text FROM their_user WHERE EXISTS (TABLE feature_flag_attachment);
+	CREATE VIEW own_flag AS SELECT true AS own, id, name::text, enabled, staff_only, rollout_percentage, starts_at, ends_at, ramp_to, ramp_starts_at, ramp_ends_at, requires,
+		(SELECT count(*) FROM feature_flag n WHERE n.name = f.name) AS namesakes FROM feature_flag f;
 	-- asked for in each row: one statement may fetch rows of a cursor that another has joined
 	CREATE FUNCTION percentage(f flag) RETURNS numeric LANGUAGE sql STABLE AS $$
 		SELECT CASE WHEN f.ramp_to IS NULL OR statement_timestamp() < f.ramp_starts_at THEN f.rollout_percentage
@@ -84,21 +88,45 @@ my $set_up = q{
 			WHEN f.ramp_to >= f.rollout_percentage THEN f.rollout_percentage + div((f.ramp_to - f.rollout_percentage) * 1000 * passed, whole) / 1000
 			ELSE f.rollout_percentage - div((f.rollout_percentage - f.ramp_to) * 1000 * passed + whole - 1, whole) / 1000 END
 		FROM (SELECT extract(epoch FROM statement_timestamp() - f.ramp_starts_at) * 1000000, extract(epoch FROM f.ramp_ends_at - f.ramp_starts_at) * 1000000) AS ramp (passed, whole) $$;
-	CREATE VIEW comparison AS
-		SELECT s.*, fflag_enabled(s.name, s.user_id, s.is_staff, s.default_value) AS answered,
-			CASE WHEN strpos(current_setting('fflag.override', true), '"' || s.name || '"=on') > 0 THEN true
-				WHEN strpos(current_setting('fflag.override', true), '"' || s.name || '"=off') > 0 THEN false
-				WHEN f.id IS NULL THEN s.default_value
-				WHEN f.staff_only THEN s.is_staff AND s.user_id IS NOT NULL
-				WHEN NOT f.enabled OR statement_timestamp() < f.starts_at OR statement_timestamp() >= f.ends_at THEN false
-				WHEN percentage(f) >= 100 THEN true
-				WHEN EXISTS (SELECT FROM listed u WHERE u.flag_id = f.id AND u.user_id = s.user_id) THEN true
-				WHEN percentage(f) <= 0 OR s.user_id IS NULL THEN false
-				ELSE s.bucket < percentage(f) * 1000
-			END AS said
+	-- NULL if a required flag is one of two with the same name
+	CREATE FUNCTION gets(f flag, id text, is_staff boolean, bucket int) RETURNS boolean LANGUAGE plpgsql STABLE PARALLEL SAFE SET max_parallel_workers_per_gather = 0 AS $$
+	DECLARE
+		r flag;
+		met boolean;
+		percentage numeric := f.rollout_percentage;
+	BEGIN
+		IF strpos(current_setting('fflag.override', true), '"' || f.name || '"=') > 0 THEN RETURN strpos(current_setting('fflag.override', true), '"' || f.name || '"=on') > 0; END IF;
+		IF f.staff_only THEN RETURN is_staff AND id IS NOT NULL; END IF;
+		IF NOT f.enabled OR statement_timestamp() < f.starts_at OR statement_timestamp() >= f.ends_at THEN RETURN false; END IF;
+		IF f.requires IS NOT NULL THEN
+			SELECT * INTO r FROM own_flag WHERE own_flag.id = f.requires;
+			IF r.id IS NULL THEN RETURN false; END IF;
+			IF r.namesakes > 1 THEN RETURN NULL; END IF;
+			met := gets(r, gets.id, gets.is_staff, (SELECT s.bucket FROM subject s WHERE s.name = r.name AND s.user_id = gets.id AND s.is_staff));
+			IF met IS NOT TRUE THEN RETURN met; END IF;
+		END IF;
+		IF f.own AND EXISTS (SELECT FROM feature_flag_denied_user d WHERE d.flag_id = f.id AND d.user_id = gets.id) THEN RETURN false; END IF;
+		IF f.ramp_to IS NOT NULL THEN percentage := percentage(f); END IF;
+		RETURN percentage >= 100 OR (percentage > 0 AND coalesce(bucket < percentage * 1000, false)) OR
+			EXISTS (SELECT FROM listed u WHERE u.flag_id = f.id AND u.user_id = gets.id);
+	END $$;
+	CREATE VIEW answer AS SELECT s.*, fflag_enabled(s.name, s.user_id, s.is_staff, s.default_value) AS answered
 		FROM subject s LEFT JOIN flag f ON f.name = s.name WHERE f.namesakes IS NULL OR f.namesakes = 1;
-	CREATE VIEW result AS SELECT count(*) AS answers, count(*) FILTER (WHERE answered IS DISTINCT FROM said) AS wrong,
-		min(name || ', ' || coalesce(user_id, 'nobody') || ', ' || is_staff || ': ' || answered) FILTER (WHERE answered IS DISTINCT FROM said) AS example
+	CREATE VIEW comparison AS
+		SELECT s.*, fflag_enabled(s.name, s.user_id, s.is_staff, s.default_value) AS answered, said,
+			concat_ws(': ', fflag_variant(s.name, s.user_id, s.is_staff), fflag_variant_payload(s.name, s.user_id, s.is_staff)) AS variant,
+			CASE WHEN said AND s.user_id IS NOT NULL AND f.own THEN coalesce((SELECT concat_ws(': ', v.name, v.payload)
+				FROM (SELECT *, sum(weight) OVER (ORDER BY name) AS running, sum(weight) OVER () AS total FROM feature_flag_variant WHERE flag_id = f.id) AS v
+				WHERE v.running * 100000 > s.variant_bucket * v.total ORDER BY v.running LIMIT 1), '') ELSE '' END AS said_variant
+		FROM subject s LEFT JOIN flag f ON f.name = s.name
+			CROSS JOIN LATERAL (SELECT CASE WHEN f.id IS NOT NULL THEN gets(f, s.user_id, s.is_staff, s.bucket)
+				WHEN strpos(current_setting('fflag.override', true), '"' || s.name || '"=on') > 0 THEN true
+				WHEN strpos(current_setting('fflag.override', true), '"' || s.name || '"=off') > 0 THEN false
+				ELSE s.default_value END OFFSET 0) AS plain (said)
+		WHERE f.namesakes IS NULL OR (f.namesakes = 1 AND (f.requires IS NULL OR said IS NOT NULL OR NOT EXISTS (SELECT FROM flag WHERE namesakes > 1)));
+	CREATE VIEW result AS SELECT count(*) AS answers, count(*) FILTER (WHERE (answered, variant) IS DISTINCT FROM (said, said_variant)) AS wrong,
+		min(concat_ws(', ', name, coalesce(user_id, 'nobody'), is_staff) || ': ' || concat_ws(', ', answered, variant, 'not', said, said_variant))
+			FILTER (WHERE (answered, variant) IS DISTINCT FROM (said, said_variant)) AS example
 		FROM comparison;
 	CREATE FUNCTION look() RETURNS SETOF result LANGUAGE plpgsql STABLE AS $$ BEGIN RETURN QUERY SELECT * FROM result; END $$;
 	CREATE FUNCTION look_afresh() RETURNS SETOF result LANGUAGE plpgsql VOLATILE AS $$ BEGIN RETURN QUERY SELECT * FROM result; END $$;
@@ -109,7 +137,7 @@ $_->safe_psql('postgres', $set_up) for ($primary, $subscriber);
 $primary->safe_psql('postgres', q{
 	INSERT INTO feature_flag (name, enabled, rollout_percentage) SELECT 'flag ' || n, true, 50 FROM generate_series(1, 8) AS n;
 	INSERT INTO their_flag SELECT n, 'flag ' || n, true, false, 50 FROM generate_series(1, 8) AS n;
-	CREATE PUBLICATION flags FOR TABLE feature_flag, feature_flag_user, their_flag, their_user, feature_flag_attachment;
+	CREATE PUBLICATION flags FOR TABLE feature_flag, feature_flag_user, feature_flag_denied_user, feature_flag_variant, their_flag, their_user, feature_flag_attachment;
 });
 # the row that says what is attached is replicated, its triggers are not
 $subscriber->safe_psql('postgres', qq{
@@ -148,7 +176,7 @@ sub compare
 my %may_get = (
 	writer => {
 		'22012' => 'the change that fails by itself',
-		'23503' => 'INSERT of a user for a flag that another writer deletes',
+		'23503' => 'INSERT of a user for a flag that another writer deletes; DELETE of a flag that another requires',
 		'23505' => 'INSERT or UPDATE to a name or user that is there; fflag_attach() while another attaches',
 		'40001' => 'a row that another writer has changed since the snapshot; SERIALIZABLE',
 		'40P01' => 'changes of rows in different order; tables that fflag_detach() or TRUNCATE locks',
@@ -156,7 +184,7 @@ my %may_get = (
 		'55P03' => 'a look at tables that what is prepared has locked' },
 	reader => {
 		'40001' => 'SERIALIZABLE, where a reader may be the one that closes a circle of writers',
-		'40P01' => 'fflag_detach(), which locks one table after the other' },
+		'40P01' => 'fflag_detach() and TRUNCATE, which lock one table after the other' },
 	standby => {
 		'40P01' => 'fflag_detach() as it is replayed' },
 	# what is replicated there is rows and TRUNCATE, for which readers wait
@@ -187,6 +215,19 @@ my @changes = (
 		ramp_ends_at = clock_timestamp() + interval '1 s' * (random() + 0.5) WHERE name = '%s'}, one_of(0, 33.333, 100), flag() },
 	sub { sprintf q{UPDATE feature_flag SET ramp_to = NULL, ramp_starts_at = NULL, ramp_ends_at = NULL WHERE name = '%s'}, flag() },
 	sub { sprintf q{DELETE FROM feature_flag WHERE name = '%s'}, flag() },
+	(sub { sprintf q{UPDATE feature_flag f SET requires = (SELECT max(r.id) FROM feature_flag r WHERE r.id < f.id AND r.name IN ('%s', '%s')) WHERE name = '%s'}, flag(), flag(), flag() }) x 2,
+	(sub { sprintf q{UPDATE feature_flag f SET requires = NULL FROM feature_flag r WHERE r.id = f.requires AND r.name = '%s'}, flag() }) x 2,
+	sub { sprintf q{WITH f AS (SELECT id FROM feature_flag WHERE name = '%s' FOR UPDATE), freed AS (UPDATE feature_flag SET requires = NULL FROM f WHERE requires = f.id)
+		DELETE FROM feature_flag USING f WHERE feature_flag.id = f.id}, flag() },
+	(sub { sprintf q{INSERT INTO feature_flag_denied_user (flag_id, user_id) SELECT id, '%s' FROM feature_flag WHERE name = '%s' ON CONFLICT DO NOTHING}, user(), flag() }) x 2,
+	(sub { sprintf q{DELETE FROM feature_flag_denied_user WHERE user_id = '%s'}, user() }) x 2,
+	sub { sprintf q{INSERT INTO feature_flag_denied_user SELECT id, n::text FROM feature_flag, generate_series(100, 300) AS n WHERE name = '%s' ON CONFLICT DO NOTHING}, flag() },
+	sub { sprintf q{UPDATE feature_flag_denied_user SET user_id = '%s' WHERE user_id = '%s'}, user(), user() },
+	(sub { sprintf q{INSERT INTO feature_flag_variant (flag_id, name, weight) SELECT id, '%s', %s FROM feature_flag WHERE name = '%s'
+		ON CONFLICT (flag_id, name) DO UPDATE SET weight = EXCLUDED.weight}, one_of('a', 'b', 'B'), one_of(1, 2, 0.5), flag() }) x 2,
+	sub { sprintf q{UPDATE feature_flag_variant SET payload = to_jsonb(%s) WHERE name = '%s'}, int rand 1000, one_of('a', 'b', 'B') },
+	sub { sprintf q{DELETE FROM feature_flag_variant v USING feature_flag f WHERE f.id = v.flag_id AND f.name = '%s'}, flag() },
+	sub { sprintf q{SELECT fflag_variants(name, '{"%s": 1, "%s": 3}') FROM feature_flag WHERE name = '%s' AND NOT EXISTS (TABLE feature_flag_attachment)}, one_of('a', 'b'), one_of('B', 'c'), flag() },
 	sub { sprintf q{UPDATE feature_flag SET name = '%s' WHERE name = '%s'}, flag(), flag() },
 	(sub { sprintf q{INSERT INTO feature_flag_user (flag_id, user_id) SELECT id, '%s' FROM feature_flag WHERE name = '%s' ON CONFLICT DO NOTHING}, user(), flag() }) x 2,
 	(sub { sprintf q{DELETE FROM feature_flag_user WHERE user_id = '%s'}, user() }) x 2,
@@ -209,7 +250,7 @@ my @changes = (
 
 sub change
 {
-	$session->do($truncating && rand() < 0.05 ? 'TRUNCATE feature_flag_user' : one_of(@changes)->());
+	$session->do($truncating && rand() < 0.05 ? 'TRUNCATE ' . one_of(qw(feature_flag_user feature_flag_denied_user feature_flag_variant)) : one_of(@changes)->());
 	return;
 }
 
@@ -237,12 +278,18 @@ sub write_much
 	return;
 }
 
+# Before a snapshot is taken in the turn with TRUNCATE.
+sub lock_tables
+{
+	return !$truncating || try(sub { $session->do('LOCK TABLE feature_flag, feature_flag_user, feature_flag_denied_user, feature_flag_variant IN ACCESS SHARE MODE') });
+}
+
 sub write_something
 {
 	my $kind = rand;
 	return try(sub { change() }) if $kind < 0.4;
 	$session->do('BEGIN' . one_of('', '', ' ISOLATION LEVEL REPEATABLE READ', ' ISOLATION LEVEL SERIALIZABLE'));
-	$session->do('LOCK TABLE feature_flag, feature_flag_user IN ACCESS SHARE MODE') if $truncating;
+	return $session->do('ROLLBACK') unless lock_tables();
 	my $fine = try($kind > 0.95 ? \&write_much : sub {
 		for (1 .. 1 + rand 3)
 		{
@@ -292,7 +339,7 @@ sub read_something
 	my $level = one_of('READ COMMITTED', 'READ COMMITTED', 'REPEATABLE READ', $recovery ? 'REPEATABLE READ' : 'SERIALIZABLE');
 	return try(sub { compare(one_of('TABLE result', 'EXECUTE prepared'), $what) }) if rand() < 0.4 && !$truncating;
 	$session->do("BEGIN ISOLATION LEVEL $level");
-	$session->do('LOCK TABLE feature_flag, feature_flag_user IN ACCESS SHARE MODE') if $truncating;
+	return $session->do('ROLLBACK') unless lock_tables();
 	try(sub {
 		my $cursor = rand() < 0.3;
 		# a cursor compares row by row, with other statements between
@@ -303,7 +350,7 @@ sub read_something
 			compare(one_of('TABLE result', 'TABLE result', 'SELECT * FROM look()', 'SELECT * FROM look_afresh()', 'EXECUTE prepared',
 					'SELECT r.* FROM generate_series(1, 2) AS n, LATERAL alternate(n) AS r, LATERAL (SELECT fflag_enabled(\'flag 1\', n)) AS o',
 					'SELECT count(*), count(*) FILTER (WHERE a <> b), NULL FROM (SELECT fflag_enabled(w.name, w.user_id, w.is_staff) AS a, c.answered AS b
-						FROM wide w JOIN comparison c USING (name, user_id, is_staff, default_value) WHERE NOT default_value) AS x'),
+						FROM wide w JOIN answer c USING (name, user_id, is_staff, default_value) WHERE NOT default_value) AS x'),
 				"$what, $level");
 			compare('FETCH 10 FROM c', "$what, $level, cursor") if $cursor;
 			sleep rand 0.01;
@@ -403,6 +450,8 @@ $primary->wait_for_catchup($standby, 'replay', $primary->lsn('insert'));
 $primary->wait_for_catchup('flags');
 my $flags = q{SELECT md5((SELECT string_agg(f::text, ',' ORDER BY id) FROM feature_flag f)
 	|| (SELECT coalesce(string_agg(u::text, ',' ORDER BY flag_id, user_id), '') FROM feature_flag_user u)
+	|| (SELECT coalesce(string_agg(d::text, ',' ORDER BY flag_id, user_id), '') FROM feature_flag_denied_user d)
+	|| (SELECT coalesce(string_agg(v::text, ',' ORDER BY flag_id, name), '') FROM feature_flag_variant v)
 	|| (SELECT string_agg(f::text, ',' ORDER BY id) FROM their_flag f) || (SELECT count(*) FROM feature_flag_attachment))};
 is(ask(session($_), $flags), ask(session($primary), $flags), $_->name . ' has the same flags') for ($standby, $subscriber);
 
