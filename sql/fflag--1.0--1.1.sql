@@ -701,7 +701,8 @@ BEGIN
 	END LOOP;
 END $$;
 
--- Whoever might execute the old ones may execute these.
+-- Whoever might execute the old ones may execute these.  Anybody's function may
+-- have such a name, but for those that have just got it.
 DO $$
 DECLARE
 	g record;
@@ -722,6 +723,7 @@ BEGIN
 			pg_catalog.aclexplode(coalesce(o.proacl, pg_catalog.acldefault('f', o.proowner))) AS a,
 			pg_catalog.pg_identify_object(d.classid, d.objid, 0) AS i
 		WHERE e.extname OPERATOR(pg_catalog.=) 'fflag' AND a.grantee OPERATOR(pg_catalog.<>) p.proowner
+			AND p.proname OPERATOR(pg_catalog.=) ANY ('{fflag_explain, fflag_flags}')
 	LOOP
 		EXECUTE pg_catalog.format('GRANT EXECUTE ON FUNCTION %s TO %s%s', g.identity, g.grantee, g.option);
 	END LOOP;
