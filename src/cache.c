@@ -717,15 +717,17 @@ static pg_noinline void
 load_required(fflag_entry *entry)
 {
 	static const fflag_entry missing = {0};
+	const fflag_entry *required = &missing; /* a subscriber may lack it */
 	bool		was_tagged = tagged;
 	fflag_row	row;
 
 	loads++;
 	tagged = false;				/* as in find_or_load() */
 	if (fflag_read_flag_by_id(&source, entry->requires, fflag_active_snapshot(), &row))
-		entry->required = fflag_entries_add_flag(&row);
-	else
-		entry->required = &missing; /* a subscriber may lack it */
+		required = fflag_entries_add_flag(&row);
+	/* another one of the same name might lead round in circles */
+	entry->required = fflag_string_equal(required->id, entry->requires) ?
+		required : &missing;
 	tagged = was_tagged;
 }
 

@@ -104,6 +104,22 @@ SELECT fflag_enabled('b', 1);
 DROP EXTENSION fflag;
 CREATE EXTENSION fflag;
 
+-- names that are not unique: which of two flags one requires is not told, and it ends
+ALTER TABLE feature_flag DROP CONSTRAINT feature_flag_name_key;
+INSERT INTO feature_flag (id, name, enabled, rollout_percentage) VALUES (1, 'twin', true, 100), (2, 'between', true, 100), (3, 'twin', true, 100);
+UPDATE feature_flag SET requires = id - 1 WHERE id > 1;
+-- the first in the table, which has no index on names, is the last that was created
+UPDATE feature_flag SET description = 'moved' WHERE id < 3;
+VACUUM FULL feature_flag;
+SET statement_timeout = '1min';
+SELECT fflag_enabled('twin', 1), fflag_enabled('between', 1);
+PREPARE twins AS SELECT count(*) FROM generate_series(1, 10) AS n WHERE fflag_enabled('twin', n);
+EXECUTE twins;
+DEALLOCATE twins;
+RESET statement_timeout;
+DROP EXTENSION fflag;
+CREATE EXTENSION fflag;
+
 -- chains of 10,000: nothing calls itself
 INSERT INTO feature_flag (name, enabled, rollout_percentage) SELECT 'c' || n, true, 100 FROM generate_series(1, 10000) AS n;
 UPDATE feature_flag SET requires = id - 1 WHERE id > 1;
