@@ -135,6 +135,9 @@ static pg_noinline fflag_decision
 evaluate_restricted(const fflag_entry *entry, Datum id, user_type type,
 					fflag_subject *subject)
 {
+	/* once, not for each flag along the way: it may be large */
+	if (type == USER_TEXT && subject->somebody)
+		id = PointerGetDatum(DatumGetTextPP(id));
 	if (!meets_requirements(entry, id, type, subject))
 		return fflag_decide(&entry->flag, subject, FFLAG_STANDING_UNMET, false);
 	subject->bucket = -1;

@@ -120,6 +120,17 @@ RESET statement_timeout;
 DROP EXTENSION fflag;
 CREATE EXTENSION fflag;
 
+-- a large user id is uncompressed once, not for each flag of a chain
+INSERT INTO feature_flag (name, enabled, rollout_percentage) SELECT 'l' || n, true, 99.999 FROM generate_series(1, 50) AS n;
+UPDATE feature_flag SET requires = id - 1 WHERE id > 1;
+CREATE FUNCTION peak() RETURNS bigint LANGUAGE sql AS $$ SELECT substring(pg_read_file('/proc/self/status') FROM 'VmHWM:\s+(\d+)')::bigint $$;
+CREATE TEMP TABLE large AS SELECT repeat('x', 10000000) AS id;
+SELECT peak() AS kilobytes \gset
+SELECT fflag_enabled('l50', id), peak() - :kilobytes < 200000 AS in_little_memory FROM large;
+DROP FUNCTION peak;
+DROP EXTENSION fflag;
+CREATE EXTENSION fflag;
+
 -- chains of 10,000: nothing calls itself
 INSERT INTO feature_flag (name, enabled, rollout_percentage) SELECT 'c' || n, true, 100 FROM generate_series(1, 10000) AS n;
 UPDATE feature_flag SET requires = id - 1 WHERE id > 1;
