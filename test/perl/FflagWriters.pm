@@ -17,7 +17,7 @@ use FflagTest;
 use Test::More;
 
 our @EXPORT = qw(writers_node own_tables attached_tables register write_in_loops change_while_others_sleep
-  count_announcements write_in_opposite_order);
+  count_announcements write_in_opposite_order replace_variants);
 
 my %own = (what => 'own tables', flags => 'feature_flag', users => 'feature_flag_user', wrong => 'wrong_own()');
 my %attached = (what => 'attached tables', flags => 'their_flag', users => 'their_user', wrong => 'wrong_attached()');
@@ -232,6 +232,15 @@ sub count_announcements
 		flags => ["INSERT INTO $flags (name) VALUES ('counted ' || i)", '1 2', 2],
 		'another list' => ["INSERT INTO $users VALUES (1, 'counted ' || i)", '2 2', 2],
 		'all lists' => ["INSERT INTO $users SELECT id, 'counted ' || i FROM $flags WHERE name = 'writer ' || 1 + i % 19", '2 1', 9]);
+	# what a flag knows of these goes with the flags
+	%table = (%table,
+		denylist => [q{INSERT INTO feature_flag_denied_user VALUES (1, 'counted ' || i)}, '1 2', 2],
+		'all denylists' => [q{INSERT INTO feature_flag_denied_user SELECT id, 'counted ' || i FROM feature_flag WHERE name = 'writer ' || 1 + i % 19}, '1 3', 9],
+		variants => [q{INSERT INTO feature_flag_variant (flag_id, name) VALUES (1, 'counted ' || i)}, '1 2', 2],
+		everything => [q{WITH flag AS (SELECT id FROM feature_flag WHERE name = 'writer ' || 1 + i % 19), allowed AS (INSERT INTO feature_flag_user SELECT id, 'counted ' || i FROM flag),
+			denied AS (INSERT INTO feature_flag_denied_user SELECT id, 'counted ' || i FROM flag), variant AS (INSERT INTO feature_flag_variant (flag_id, name) SELECT id, 'counted ' || i FROM flag)
+			INSERT INTO feature_flag (name) VALUES ('counted ' || i)}, '1 2', 24])
+		if $flags eq 'feature_flag';
 	my $planned = 'SELECT last_value FROM planned';
 	my $execute = 'EXECUTE unrelated';
 	my $ask = q{SELECT fflag_enabled('writer 11', 1)};
@@ -283,6 +292,7 @@ sub count_announcements
 				ask($stopped, $execute);
 				is(ask($stopped, $planned), $plans, "$what: so are plans of other tables");
 				$writer->do($_) for ("DELETE FROM $flags WHERE name LIKE 'counted%'", "DELETE FROM $users WHERE user_id LIKE 'counted%'");
+				$writer->do($_) for ('TRUNCATE feature_flag_denied_user, feature_flag_variant');
 				is(ask($_, "SELECT $wrong"), 0, "$what: right afterwards") for ($writer, $counter, $stopped);
 			});
 		}
@@ -306,7 +316,9 @@ sub write_in_opposite_order
 			q{INSERT INTO feature_flag_user SELECT id, 'b' FROM feature_flag WHERE name = 'writer 1'}, 'SELECT'],
 		['fflag_disallow', q{SELECT fflag_disallow('writer 1', VARIADIC %s)}, q{SELECT FROM feature_flag_user WHERE user_id = 'b' FOR UPDATE}, $listed],
 		['fflag_disallow, one of them without an index', q{SELECT fflag_disallow('writer 1', VARIADIC %s)},
-			q{SELECT FROM feature_flag_user WHERE user_id = 'b' FOR UPDATE}, $listed, $without_index]);
+			q{SELECT FROM feature_flag_user WHERE user_id = 'b' FOR UPDATE}, $listed, $without_index],
+		['fflag_deny', q{SELECT fflag_deny('writer 1', VARIADIC %s)},
+			q{INSERT INTO feature_flag_denied_user SELECT id, 'b' FROM feature_flag WHERE name = 'writer 1'}, 'SELECT']);
 	for my $case (@cases)
 	{
 		my ($what, $statement, $hold, $before, $setting) = @$case;
@@ -330,6 +342,30 @@ sub write_in_opposite_order
 				if $what ne 'fflag_register';
 		});
 	}
+	return;
+}
+
+# Two sessions give a flag different variants at once, while a third one holds one of
+# them: they do not wait for each other, and those of the second are left, no others.
+sub replace_variants
+{
+	my ($node) = @_;
+	my @variants = ('{"a": 1, "c": 1}', '{"a": 2, "b": 2, "d": 2}');
+	lives_in('fflag_variants at once', $node, 3, sub {
+		my ($third, @sessions) = @_;
+		$third->do(q{SELECT fflag_variants('writer 1', '{"a": 3, "b": 3, "c": 3}')});
+		$third->do('BEGIN');
+		$third->do(q{SELECT FROM feature_flag_variant WHERE name = 'b' FOR UPDATE});
+		for my $n (0, 1)
+		{
+			$sessions[$n]->do("SELECT fflag_variants('writer 1', '$variants[$n]')", { pg_async => DBD::Pg::PG_ASYNC() });
+			$node->poll_query_until('postgres', 'SELECT count(*) = 1 + ' . $n . ' FROM pg_locks WHERE NOT granted') or die 'nobody waits';
+		}
+		$third->do('ROLLBACK');
+		$_->pg_result for @sessions;
+		is(ask($third, q{SELECT string_agg(name || ' ' || weight, ', ' ORDER BY name) FROM feature_flag_variant}), 'a 2, b 2, d 2', 'the variants of the second one are left');
+		$third->do(q{SELECT fflag_variants('writer 1', NULL)});
+	});
 	return;
 }
 

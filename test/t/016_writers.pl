@@ -13,6 +13,7 @@ use Test::More;
 my $node = writers_node();
 my $own = own_tables();
 write_in_opposite_order($node);
+replace_variants($node);
 register($node, sessions => 8, names => 1000, rounds => 2);
 write_in_loops($node, $own, sessions => 4, commands => 100);
 change_while_others_sleep($node, $own, changes => 3000, seconds => 0);
