@@ -171,6 +171,13 @@ DELETE FROM feature_flag_variant WHERE ctid NOT IN (SELECT ctid FROM feature_fla
 SELECT count(*) AS variants, (SELECT count(*) FROM generate_series(1, 1000) AS n WHERE fflag_variant('many', n) =
 	(SELECT name FROM feature_flag_variant ORDER BY name OFFSET fflag_bucket('many#variant', n) * 9223::bigint / 100000 LIMIT 1)) AS right FROM feature_flag_variant;
 
+-- their order is not that in which the table has them, whatever index it has
+DELETE FROM feature_flag_variant;
+ALTER TABLE feature_flag_variant DROP CONSTRAINT feature_flag_variant_pkey;
+INSERT INTO feature_flag_variant (flag_id, name) SELECT id, v FROM feature_flag, unnest('{b,é,B,a}'::text[]) AS v WHERE feature_flag.name = 'r1';
+SELECT count(*) AS answers, count(*) FILTER (WHERE variant IS DISTINCT FROM ('{B,a,b,é}'::text[])[1 + fflag_bucket('r1#variant', n) / 25000]) AS wrong
+FROM generate_series(1, 1000) AS n, fflag_variant('r1', n) AS variant;
+
 -- rows that no constraint has kept out are named when they are read, and the next statement works
 DELETE FROM feature_flag_variant;
 ALTER TABLE feature_flag_variant DROP CONSTRAINT feature_flag_variant_weight_check, DROP CONSTRAINT feature_flag_variant_name_check, DISABLE TRIGGER fflag_check, ALTER weight DROP NOT NULL;
