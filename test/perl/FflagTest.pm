@@ -14,7 +14,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(time);
 
-our @EXPORT = qw(session ask is_on is_off error_of no_crash watch_for versions catalog code_blocks statements run_block);
+our @EXPORT = qw(session ask is_on is_off sees_restrictions error_of no_crash watch_for versions catalog code_blocks statements run_block);
 
 # Opens a session.  Statements are sent as they are: prepared ones are spelled
 # out where a test is about them.
@@ -51,6 +51,36 @@ sub is_off
 	my ($session, $what) = @_;
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 	return is(eval { ask($session, q{SELECT fflag_enabled('f', 1)}) } // $session->errstr, 0, $what);
+}
+
+# Does a session see each change of what a flag requires, whom it denies and of its
+# variants?  Another one writes; apply() waits until the change is where the first is.
+sub sees_restrictions
+{
+	my ($reader, $writer, $apply) = @_;
+	my $query = q{SELECT concat_ws(' ', fflag_enabled('child', 1), fflag_variant('child', 1, default_variant => 'none'), fflag_variant_payload('child', 1), rule) FROM fflag_explain('child', 1)};
+	$writer->do(q{SELECT fflag_register('parent', true), fflag_register('child', true)});
+	$reader->do('BEGIN');
+	for ([ 'no variants', q{SELECT fflag_enable('child')}, 't none full_rollout' ],
+		[ 'variants', q{SELECT fflag_variants('child', '{"a": 1}')}, 't a full_rollout' ],
+		[ 'a payload', q{UPDATE feature_flag_variant SET payload = '"p"'}, 't a "p" full_rollout' ],
+		[ 'a requirement', q{SELECT fflag_require('child', 'parent')}, 't a "p" full_rollout' ],
+		[ 'the required flag', q{SELECT fflag_rollout('parent', 0)}, 'f none prerequisite' ],
+		[ 'its allowlist', q{SELECT fflag_allow('parent', 1)}, 't a "p" full_rollout' ],
+		[ 'its denylist', q{SELECT fflag_deny('parent', 1)}, 'f none prerequisite' ],
+		[ 'and back', q{SELECT fflag_undeny('parent', 1)}, 't a "p" full_rollout' ],
+		[ 'another variant', q{INSERT INTO feature_flag_variant SELECT flag_id, 'A', 1000000000 FROM feature_flag_variant}, 't A full_rollout' ],
+		[ 'the denylist', q{SELECT fflag_deny('child', 1)}, 'f none denied' ],
+		[ 'TRUNCATE', 'TRUNCATE feature_flag_denied_user, feature_flag_variant', 't none full_rollout' ],
+		[ 'one statement deletes both', q{DELETE FROM feature_flag WHERE name IN ('parent', 'child')}, 'f none unknown_flag' ])
+	{
+		my ($what, $change, $answer) = @$_;
+		$writer->do($change);
+		$apply->();
+		is(eval { ask($reader, $query) } // $reader->errstr, $answer, "in a transaction: $what");
+	}
+	$reader->do('COMMIT');
+	return;
 }
 
 # The error of a command that must fail; the transaction is left as it is.

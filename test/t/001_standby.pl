@@ -82,6 +82,7 @@ is_on($reader, 'listed');
 $writer->do(q{TRUNCATE feature_flag_user});
 replay();
 is_off($reader, 'TRUNCATE of the allowlist');
+sees_restrictions($reader, $writer, \&replay);
 $writer->do(q{DROP EXTENSION fflag});
 replay();
 like(error_of($reader, q{SELECT fflag_enabled('f', 1)}), qr/function fflag_enabled.* does not exist/,

@@ -71,6 +71,8 @@ apply();
 is_off($reader, 'the last of several changes counts');
 is(ask($reader, q{SELECT fflag_enabled('g', 1)}), 1, 'together with the other flag');
 
+sees_restrictions($reader, $writer, \&apply);
+
 $_->disconnect for ($writer, $reader);
 $subscriber->safe_psql('postgres', 'DROP SUBSCRIPTION flags');
 $subscriber->stop;
