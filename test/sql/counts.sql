@@ -28,6 +28,18 @@ SELECT count(*) FROM generate_series(1, 30) AS n WHERE fflag_enabled((ARRAY['ful
 DO $$ DECLARE flag text; BEGIN FOREACH flag IN ARRAY ARRAY['full', 'half', 'full'] LOOP PERFORM fflag_enabled(flag); END LOOP; END $$;
 TABLE usage;
 
+-- a variant and a payload are one evaluation each, whatever the flag requires
+SELECT fflag_usage_reset();
+BEGIN;
+SELECT fflag_register('needed', true), fflag_register('needs it', true);
+SELECT fflag_require('needs it', 'needed'), fflag_variants('needs it', '{"a": 1, "b": 1}'), fflag_deny('needs it', 3);
+SELECT count(fflag_variant('needs it', n)) FROM generate_series(1, 10) AS n;
+SELECT count(fflag_variant_payload('needs it', n)), count(fflag_variant('nobody knows', n)), count(fflag_enabled('needs it', ARRAY[1, 2, 3])) FROM generate_series(1, 5) AS n;
+SELECT count(*) FROM fflag_select('needs it', ARRAY[1, 2, 3]);
+SELECT count(variant) FROM fflag_explain('needs it', 1);
+SELECT * FROM usage WHERE name ~ 'need|nobody knows';
+ROLLBACK;
+
 -- what does not count: a name that is NULL, explanations, lists of flags, buckets, plans
 SELECT fflag_usage_reset();
 SELECT fflag_enabled(NULL, 1), fflag_enabled(NULL, ARRAY[1, 2]);
@@ -224,6 +236,15 @@ FROM (VALUES
 	('ramping', 100, NULL, NULL, '-60 days', '1 day', 10),
 	('to ramp', 100, NULL, NULL, '1 day', '2 days', 10)) AS f (name, percentage, starts, ends, ramp_starts, ramp_ends, ramp_to);
 SELECT name, reason FROM fflag_stale() WHERE name ~ 'begin|begun|end|ramp';
+ROLLBACK;
+-- who is denied, or does not get what is required, does not get what all others get
+BEGIN;
+INSERT INTO feature_flag (id, name, enabled, rollout_percentage, requires, updated_at)
+SELECT 1000 + id, name, name <> 'required off', percentage, 1000 + requires, now() - interval '45 days 1 hour'
+FROM (VALUES (1, 'required all', 100, NULL), (2, 'required half', 50, NULL), (3, 'required off', 100, NULL),
+	(4, 'requires all', 100, 1), (5, 'requires half', 100, 2), (6, 'requires off, too', 0, 3), (7, 'denies', 100, NULL), (8, 'denied by none now', 100, NULL)) AS f (id, name, percentage, requires);
+SELECT fflag_deny('denies', 1), fflag_deny('denied by none now', 1), fflag_undeny('denied by none now', 1);
+SELECT name, reason FROM fflag_stale() WHERE name ~ 'require|denie';
 ROLLBACK;
 -- whatever this session forces
 SET fflag.override = 'half=on, nobody=on';
