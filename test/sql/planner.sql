@@ -3,6 +3,9 @@
 -- flags change
 --
 CREATE EXTENSION fflag;
+-- statistics are what ANALYZE below says
+ALTER TABLE feature_flag_user SET (autovacuum_enabled = off);
+ALTER TABLE feature_flag_denied_user SET (autovacuum_enabled = off);
 INSERT INTO feature_flag (name, enabled, staff_only, rollout_percentage) VALUES
 	('off', false, false, 50), ('full', true, false, 100), ('staff', true, true, 0), ('list', true, false, 0),
 	('ten', true, false, 10), ('one', true, false, 1), ('long', true, false, 0);
