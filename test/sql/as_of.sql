@@ -61,6 +61,12 @@ SELECT fflag_require('middle', NULL);
 UPDATE feature_flag SET id = 0, enabled = true, rollout_percentage = 100 WHERE name = 'another';
 SELECT fflag_require('middle', 'another');
 :note
+-- another flag gets its id at once
+WITH d AS (DELETE FROM feature_flag WHERE name = 'another' RETURNING id)
+INSERT INTO feature_flag (id, name, enabled) OVERRIDING SYSTEM VALUE SELECT id, 'other', false FROM d;
+:note
+UPDATE feature_flag SET name = 'another', enabled = true, rollout_percentage = 100 WHERE name = 'other';
+:note
 
 -- variants: replaced, renamed, moved to another flag, put in one by one
 SELECT fflag_variants('top', '{"red": 1, "green": 1000000000, "blue": 0.000001}');

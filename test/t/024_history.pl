@@ -75,6 +75,9 @@ my @changes = (
 		INSERT INTO feature_flag (id, name, enabled, rollout_percentage) SELECT id, '%s', true, 33 FROM d ON CONFLICT DO NOTHING}, flag(), flag() },
 	sub { sprintf q{UPDATE feature_flag f SET id = f.id + 1000 WHERE name = '%s' AND NOT EXISTS (SELECT FROM feature_flag_user WHERE flag_id = f.id)
 		AND NOT EXISTS (SELECT FROM feature_flag_denied_user WHERE flag_id = f.id) AND NOT EXISTS (SELECT FROM feature_flag_variant WHERE flag_id = f.id)}, flag() },
+	# one takes the id of another, which may be required
+	sub { my $f = flag(); sprintf q{UPDATE feature_flag SET id = CASE name WHEN '%s' THEN id + 1000 ELSE coalesce((SELECT id FROM feature_flag WHERE name = '%s'), id) END WHERE name IN ('%s', '%s')},
+		$f, $f, $f, flag() },
 	sub { sprintf q{UPDATE feature_flag SET starts_at = %s, ends_at = %s WHERE name = '%s'}, one_of('NULL', q{clock_timestamp() + interval '1 s' * (random() - 0.5)}),
 		one_of('NULL', q{clock_timestamp() + interval '1 s' * (random() + 0.5)}), flag() },
 	sub { sprintf q{UPDATE feature_flag SET ramp_to = %s, ramp_starts_at = clock_timestamp() + interval '1 s' * (random() - 0.5),
