@@ -35,18 +35,23 @@ $owner->disconnect;
 # ---- in a restored database, a row that says it is old may be one that was restored
 
 $owner = session($node, dbname => 'restored');
+$owner->do(q{SELECT fflag_register('h', true, 100)});
 my $at = ask($owner, 'SELECT clock_timestamp()');
 my $flag_admin = session($node, dbname => 'restored', user => 'flag_admin');
 my $columns = '(id, name, enabled, rollout_percentage, created_at)';
 $flag_admin->begin_work;
-$flag_admin->do(q{DELETE FROM feature_flag});
+$flag_admin->do(q{DELETE FROM feature_flag WHERE name <> 'h'});
 $flag_admin->do(qq{INSERT INTO feature_flag $columns VALUES (1001, 'f', true, 100, '2000-01-01'), (1002, 'g', true, 100, '2000-01-01')});
 $flag_admin->do(q{INSERT INTO feature_flag_user VALUES (1001, 'me', '2000-01-01')});
+$flag_admin->do(q{INSERT INTO feature_flag_denied_user SELECT id, '1', '2000-01-01' FROM feature_flag WHERE name = 'h'});
+$flag_admin->do(q{INSERT INTO feature_flag_variant SELECT id, 'red', 1, NULL, '2000-01-01' FROM feature_flag WHERE name = 'h'});
 $flag_admin->commit;
 is(ask($owner, "SELECT rule FROM fflag_explain_at('$at', 'f', 1)"), 'disabled', 'a flag in place of another: as it was');
 is(ask($owner, "SELECT rule FROM fflag_explain_at('$at', 'g', 1)"), 'unknown_flag', 'a new flag: there was none');
+is(ask($owner, "SELECT rule FROM fflag_explain_at('$at', 'h', 1)"), 'full_rollout', 'a denied user: was not');
+is(ask($owner, "SELECT coalesce(variant, 'none') FROM fflag_explain_at('$at', 'h', 2)"), 'none', 'a variant: there was none');
 is(ask($owner, q{SELECT string_agg(what, ', ' ORDER BY what) FROM fflag_history() WHERE session_role = 'flag_admin' AND at > '}
-	  . "$at'"), 'flag created, flag created, flag deleted, user listed', 'and it is all told');
+	  . "$at'"), 'flag created, flag created, flag deleted, user denied, user listed, variant created', 'and it is all told');
 
 # ---- two transactions that have nothing to do with each other
 
