@@ -300,14 +300,17 @@ fflag_check_variant(PG_FUNCTION_ARGS)
 
 /*
  * The name of a flag that requires the one with this id; NULL if none does, or if
- * another flag has got the id, as the foreign key has it.
+ * another flag has got the id, as the foreign key has it.  Also NULL if the caller
+ * may not read it: then the foreign key refuses, which names nothing.
  */
 static char *
 find_requiring(Relation rel, Datum id)
 {
-	fflag_command command = {.user = rel->rd_rel->relowner};
+	fflag_command command = {0};
 	char	   *name = NULL;
 
+	if (pg_class_aclcheck(RelationGetRelid(rel), GetUserId(), ACL_SELECT) != ACLCHECK_OK)
+		return NULL;
 	fflag_add_parameter(&command, INT8OID, id);
 	command.sql = psprintf("SELECT name FROM %1$s WHERE requires OPERATOR(pg_catalog.=) $1"
 						   " AND NOT EXISTS (SELECT FROM %1$s WHERE id OPERATOR(pg_catalog.=) $1) LIMIT 1",

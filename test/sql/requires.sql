@@ -104,6 +104,31 @@ SELECT fflag_enabled('b', 1);
 DROP EXTENSION fflag;
 CREATE EXTENSION fflag;
 
+-- whoever may not read a flag is not told its name: the foreign key refuses
+INSERT INTO feature_flag (name) VALUES ('mine'), ('secret');
+SELECT fflag_require('secret', 'mine');
+CREATE ROLE regress_fflag_tenant;
+GRANT DELETE, SELECT (id, name) ON feature_flag TO regress_fflag_tenant;
+\pset format unaligned
+\pset tuples_only on
+SET ROLE regress_fflag_tenant;
+SELECT try('DELETE FROM feature_flag WHERE name = ''mine''');
+RESET ROLE;
+GRANT SELECT ON feature_flag TO regress_fflag_tenant;
+SET ROLE regress_fflag_tenant;
+SELECT try('DELETE FROM feature_flag WHERE name = ''mine''');
+RESET ROLE;
+ALTER TABLE feature_flag ENABLE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON feature_flag TO regress_fflag_tenant USING (name <> 'secret');
+SET ROLE regress_fflag_tenant;
+SELECT try('DELETE FROM feature_flag WHERE name = ''mine''');
+RESET ROLE;
+\pset format aligned
+\pset tuples_only off
+DROP EXTENSION fflag;
+DROP ROLE regress_fflag_tenant;
+CREATE EXTENSION fflag;
+
 -- names that are not unique: which of two flags one requires is not told, and it ends
 ALTER TABLE feature_flag DROP CONSTRAINT feature_flag_name_key;
 INSERT INTO feature_flag (id, name, enabled, rollout_percentage) VALUES (1, 'twin', true, 100), (2, 'between', true, 100), (3, 'twin', true, 100);
