@@ -770,9 +770,12 @@ fflag_cache_variants(const fflag_entry *entry)
 	return entry->variants;
 }
 
+/* Larger payloads are read each time, so that no session fills up with them. */
+#define MOST_KEPT_PAYLOAD 65536
+
 /*
- * The payload of a variant, given its number; NULL if it has none.  Once read it
- * is kept.  Valid as long as the variant; throws as fflag_cache_get() does.
+ * The payload of a variant, given its number; NULL if it has none.  A copy in the
+ * current memory context; throws as fflag_cache_get() does.
  */
 struct varlena *
 fflag_cache_payload(const fflag_entry *entry, int variant)
@@ -788,11 +791,14 @@ fflag_cache_payload(const fflag_entry *entry, int variant)
 		tagged = false;			/* as in find_or_load() */
 		value = fflag_read_payload(&source, entry->id, entry->variants->names[variant],
 								   fflag_active_snapshot(), &isnull);
-		payload->value = isnull ? NULL : fflag_entries_payload(value);
-		payload->known = true;
+		payload->known = isnull || VARSIZE(DatumGetPointer(value)) <= MOST_KEPT_PAYLOAD;
+		if (payload->known && !isnull)
+			payload->value = fflag_entries_payload(value);
 		tagged = was_tagged;
+		return isnull ? NULL : (struct varlena *) DatumGetPointer(value);
 	}
-	return payload->value;
+	return payload->value == NULL ? NULL :
+		PG_DETOAST_DATUM_COPY(PointerGetDatum(payload->value));
 }
 
 /*

@@ -331,8 +331,7 @@ fflag_variant_payload(FunctionCallInfo fcinfo, user_type type)
 	payload = fflag_cache_payload(entry, variant);
 	if (payload == NULL)
 		PG_RETURN_NULL();
-	/* a copy, for the cache may forget it before it is used */
-	PG_RETURN_POINTER(PG_DETOAST_DATUM_COPY(PointerGetDatum(payload)));
+	PG_RETURN_POINTER(payload);
 }
 
 OVERLOADS(fflag_variant_payload,

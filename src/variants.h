@@ -22,7 +22,7 @@ typedef struct fflag_variant_rows
 
 typedef struct fflag_payload
 {
-	bool		known;			/* has it been read? */
+	bool		known;			/* has it been read and kept? */
 	struct varlena *value;		/* a jsonb, or NULL */
 } fflag_payload;
 

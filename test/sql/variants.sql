@@ -63,6 +63,8 @@ SELECT fflag_variant_payload('button') AS nobody, fflag_variant_payload('button'
 UPDATE feature_flag_variant SET payload = jsonb_build_object('name', name, 'much', repeat(name, 100000), 'random', (SELECT jsonb_agg(md5(n::text)) FROM generate_series(1, 20000) AS n));
 SELECT count(*) AS answers, count(*) FILTER (WHERE got IS DISTINCT FROM payload) AS wrong
 FROM generate_series(1, 9) AS n, fflag_variant_payload('button', n) AS got JOIN feature_flag_variant ON true WHERE fflag_variant('button', n) = name;
+-- the cache does not keep them
+SELECT bytes < 100000 AS little FROM fflag_cache();
 UPDATE feature_flag_variant SET payload = NULL;
 SELECT count(fflag_variant_payload('button', n)) FROM generate_series(1, 9) AS n;
 
