@@ -151,17 +151,18 @@ look_up(const char *catalog, int n, const fflag_condition *conditions,
 static Oid
 find_by_name(Oid shell, int64 shard)
 {
-	Oid			function;
+	/* the third argument came with 13.1: whether to leave out a schema */
+	static const Oid types[] = {REGCLASSOID, INT8OID, BOOLOID};
+	List	   *shard_name = list_make2(makeString("pg_catalog"), makeString("shard_name"));
+	Oid			function = LookupFuncName(shard_name, 3, types, true);
 	Datum		name;
 
 	/* Citus cuts long names in its own way */
-	function = LookupFuncName(list_make2(makeString("pg_catalog"), makeString("shard_name")),
-							  -1, NULL, false);
-	/* the third argument came with 13.1: whether to leave out a schema */
-	name = get_func_nargs(function) == 2 ?
-		OidFunctionCall2(function, ObjectIdGetDatum(shell), Int64GetDatum(shard)) :
+	name = OidIsValid(function) ?
 		OidFunctionCall3(function, ObjectIdGetDatum(shell), Int64GetDatum(shard),
-						 BoolGetDatum(false));
+						 BoolGetDatum(false)) :
+		OidFunctionCall2(LookupFuncName(shard_name, 2, types, false),
+						 ObjectIdGetDatum(shell), Int64GetDatum(shard));
 	return get_relname_relid(strVal(llast(textToQualifiedNameList(DatumGetTextPP(name)))),
 							 get_rel_namespace(shell));
 }
