@@ -1,7 +1,7 @@
 /*
  * check.h
- *		What a flag may be called, how far it may be rolled out, and who may be
- *		on its allowlist.
+ *		What a flag may be called, how far and when it may be rolled out, what it
+ *		may require, who may be on its lists, and which variants it may have.
  *
  * Copyright (c) 2026, fflag contributors
  */

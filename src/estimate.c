@@ -2,8 +2,8 @@
  * estimate.c
  *		About how many users are on a list, for the planner.
  *
- * The cache forgets all lists whenever one of them changes, and counting a list
- * takes longer than planning does.  But an estimate may be out of date.  So it is
+ * When a list changes the cache forgets others as well, and counting a list takes
+ * longer than planning does.  But an estimate may be out of date.  So it is
  * kept here, however often the cache forgets the list, until the table's size has
  * changed much or the estimate is old.
  *

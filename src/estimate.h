@@ -1,6 +1,6 @@
 /*
  * estimate.h
- *		About how many users are on an allowlist, for the planner.
+ *		About how many users are on a list, for the planner.
  *
  * Copyright (c) 2026, fflag contributors
  */

@@ -178,6 +178,14 @@ fflag_evaluate(const fflag_entry *entry, NullableDatum id, user_type type,
 /* A NULL name is one that no flag has; what is counted here is never looked at. */
 static fflag_entry no_entry;
 
+/* The flag named by argument 0. */
+static pg_attribute_always_inline const fflag_entry *
+get_entry(FunctionCallInfo fcinfo)
+{
+	return PG_ARGISNULL(0) ? &no_entry :
+		fflag_cache_get(fcinfo->flinfo, PG_GETARG_DATUM(0));
+}
+
 /*
  * Evaluates the flag named by argument 0 for the user of argument 1; the other
  * two are is_staff and default_value.  For each of them NULL is false.
@@ -194,12 +202,9 @@ evaluate(FunctionCallInfo fcinfo, user_type type, const fflag_entry *entry)
 static inline Datum
 fflag_enabled(FunctionCallInfo fcinfo, user_type type)
 {
-	const fflag_entry *entry = &no_entry;
-	bool		enabled;
+	const fflag_entry *entry = get_entry(fcinfo);
+	bool		enabled = evaluate(fcinfo, type, entry).enabled;
 
-	if (!PG_ARGISNULL(0))
-		entry = fflag_cache_get(fcinfo->flinfo, PG_GETARG_DATUM(0));
-	enabled = evaluate(fcinfo, type, entry).enabled;
 	fflag_entry_count(entry, 1, enabled);
 	PG_RETURN_BOOL(enabled);
 }
@@ -287,13 +292,6 @@ evaluate_variant(FunctionCallInfo fcinfo, user_type type, const fflag_entry *ent
 	if (!enabled || PG_ARGISNULL(1))
 		return -1;
 	return variant_of(fflag_cache_variants(entry), PG_GETARG_DATUM(1), type);
-}
-
-static const fflag_entry *
-get_entry(FunctionCallInfo fcinfo)
-{
-	return PG_ARGISNULL(0) ? &no_entry :
-		fflag_cache_get(fcinfo->flinfo, PG_GETARG_DATUM(0));
 }
 
 /* fflag_variant(name, user_id, is_staff, default_variant) returns text */

@@ -13,7 +13,7 @@
 /* The tables that evaluation reads. */
 typedef enum fflag_table_id
 {
-	FFLAG_ATTACHMENT,			/* says where the other two are */
+	FFLAG_ATTACHMENT,			/* says where the next two are */
 	FFLAG_FLAGS,
 	FFLAG_USERS,				/* allowlists */
 

@@ -1,6 +1,6 @@
 /*
  * read.c
- *		Reading flags and allowlists.
+ *		Reading flags, their lists and their variants.
  *
  * Rows are read with the server's own scan routines and under the snapshot
  * that the caller names.  No SQL is run: nothing depends on a search_path.  Ids
@@ -111,7 +111,7 @@ get_next(search *s)
 								 RelationGetDescr(s->rel), &isnull);
 			t = DatumGetTextPP(value);
 			equal = fflag_string_equal(fflag_string_of_text(t), s->keys[i]);
-			/* an allowlist may have millions of rows */
+			/* a list may have millions of rows */
 			if ((Pointer) t != DatumGetPointer(value))
 				pfree(t);
 			if (!equal)

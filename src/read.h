@@ -1,6 +1,6 @@
 /*
  * read.h
- *		Reading flags and allowlists.
+ *		Reading flags, their lists and their variants.
  *
  * Copyright (c) 2026, fflag contributors
  */

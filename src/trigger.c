@@ -14,9 +14,10 @@
  *
  * fflag_check() keeps updated_at and refuses bad rows with an error that names
  * the flag; fflag_check_user() does the latter for lists, fflag_check_variant() for
- * variants, and fflag_check_required() tells which flags require one that is to be
- * deleted.  The tables' constraints say the same, but know only ASCII's invisible characters; rows that
- * come by replication meet only those and keep their updated_at.
+ * variants, and fflag_check_required() tells which flag requires one that is to be
+ * deleted.  The tables' constraints say the same, but know only ASCII's invisible
+ * characters; rows that come by replication meet only those and keep their
+ * updated_at.
  *
  * Copyright (c) 2026, fflag contributors
  */
@@ -104,7 +105,7 @@ announce_list(const TriggerData *data, HeapTuple tuple, AttrNumber attnum, Oid t
 }
 
 /*
- * Announces the allowlists that a row belongs to before and after the change.
+ * Announces the lists that a row belongs to before and after the change.
  * The trigger's argument names the column of the flag's id.  False if it has
  * none, or if it takes more to say which lists these are.
  */

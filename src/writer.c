@@ -11,10 +11,10 @@
  * server down.  (After four billion objects there may be a relation with that
  * OID; then only its description is read anew.)
  *
- * Most transactions that change allowlists change one, and the other lists of a
- * session are costly to read again.  So allowlists have markers of their own,
- * one for each of FFLAG_LIST_PARTS parts.  A transaction that changes lists of
- * more than MOST_PARTS parts announces the whole table.
+ * Most transactions that change lists change one, and the other lists of a
+ * session are costly to read again.  So lists have markers of their own, one for
+ * each of FFLAG_LIST_PARTS parts.  A transaction that changes lists of more than
+ * MOST_PARTS parts announces the whole table.
  *
  * Two moments matter to a cache: when a statement has written some of its rows
  * and not yet the others, and when a transaction has become visible and has not
@@ -147,7 +147,7 @@ fflag_announce(Oid marker)
 }
 
 /*
- * The same for the allowlist of one flag, given its id in canonical text, in the
+ * The same for the list of one flag, given its id in canonical text, in the
  * table whose trigger is the marker.
  */
 void
@@ -163,7 +163,7 @@ fflag_announce_list(Oid marker, fflag_string flag_id)
 		fflag_announce(marker);
 }
 
-/* Which part the allowlist of a flag belongs to, from 0 to FFLAG_LIST_PARTS - 1. */
+/* Which part the lists of a flag belong to, from 0 to FFLAG_LIST_PARTS - 1. */
 int
 fflag_list_part(fflag_string flag_id)
 {

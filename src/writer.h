@@ -12,7 +12,7 @@
 #include "fflag_string.h"
 #include "snapshot.h"
 
-/* Allowlists are announced in so many parts, by the flag's id; a power of two. */
+/* Lists are announced in so many parts, by the flag's id; a power of two. */
 #define FFLAG_LIST_PARTS 64
 
 extern void fflag_announce(Oid marker);
