@@ -365,26 +365,7 @@ for (['a writer is open', $stay_open], ['ten entries a second come to another li
 		case("$name, while $what", beside($measure, $advance, $writer), 'while other transactions run', beside($measure, $advance), $reach);
 	}
 }
-$db->do('TRUNCATE feature_flag_user, feature_flag_denied_user');
-
-# ---- requirements, variants
-
-$db->do($_) for (
-	q{SELECT fflag_register('third', true, 30), fflag_register('second', true, 60), fflag_register('first', true, 90)},
-	q{SELECT fflag_register('requires second', true, 60), fflag_register('requires first', true, 90)},
-	q{SELECT fflag_require('requires second', 'third'), fflag_require('requires first', 'requires second')},
-	q{SELECT fflag_register('divided', true, 99), fflag_variants('divided', '{"blue": 2, "green": 0.5, "red": 1}')});
-case('chain of three requirements', scan(q{fflag_enabled('requires first', id)}), 'three calls, AND',
-	scan(q{fflag_enabled('first', id) AND fflag_enabled('second', id) AND fflag_enabled('third', id)}), 1.10, 1, $per_row);
-
-# limits as the rules have them: 2 / 3.5 and 2.5 / 3.5 of the buckets, rounded up
-my $variant = q{SELECT count(fflag_variant('divided', id)) FROM users};
-my $by_hand = q{CASE WHEN fflag_enabled('divided', id) THEN CASE WHEN fflag_bucket('divided#variant', id) < 57143 THEN 'blue'
-	WHEN fflag_bucket('divided#variant', id) < 71429 THEN 'green' ELSE 'red' END END};
-($wrong) = $db->selectrow_array(scan("fflag_variant('divided', id) IS DISTINCT FROM $by_hand"));
-die "the variants differ: $wrong users\n" if $wrong;
-case('variant of 99%', $variant, '10%, bigint', $ten, 2.2, 1, $per_row);
-case('variant of 99%', $variant, 'CASE over fflag_bucket by hand', "SELECT count($by_hand) FROM users", 1.10, 1, $per_row);
+$db->do('TRUNCATE feature_flag_user');
 
 # ---- what the history costs those who change flags
 
