@@ -499,7 +499,7 @@ collect_unchanged(const fflag_variant_row *row, void *arg)
 }
 
 /* The variants that a flag of our own had. */
-static fflag_variants *
+static fflag_variant_set *
 read_variants_at(as_of *q, const fflag_row *flag)
 {
 	fflag_command command = {.user = q->owner,.read_only = true};

@@ -762,7 +762,7 @@ load_variants(fflag_entry *entry)
 }
 
 /* The variants of such a flag, for as long.  Throws as fflag_cache_get() does. */
-const fflag_variants *
+const fflag_variant_set *
 fflag_cache_variants(const fflag_entry *entry)
 {
 	if (entry->variants == NULL)

@@ -582,7 +582,7 @@ lock_flag(FunctionCallInfo fcinfo, Datum flag_id)
 PG_FUNCTION_INFO_V1(fflag_variants);
 
 Datum
-fflag_variants (PG_FUNCTION_ARGS)
+fflag_variants(PG_FUNCTION_ARGS)
 {
 	char	   *name = get_name(fcinfo);
 	Oid			types[] = {INT8OID, TEXTARRAYOID, NUMERICARRAYOID};

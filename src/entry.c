@@ -264,7 +264,7 @@ fflag_entries_list(const fflag_entry *entry, fflag_table_id which,
 }
 
 /* The variants of a flag, whose rows have been read; as long as the entry. */
-fflag_variants *
+fflag_variant_set *
 fflag_entries_variants(const fflag_entry *entry, const fflag_variant_rows *rows)
 {
 	return fflag_make_variants(rows, entry->flag.utf8_name, flags_cxt);

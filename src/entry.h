@@ -37,7 +37,7 @@ typedef struct fflag_entry
 	fflag_entry_list lists[FFLAG_LISTS];	/* FFLAG_USERS is the first */
 	fflag_string requires;		/* the id of another flag, or empty */
 	const struct fflag_entry *required; /* that flag */
-	fflag_variants *variants;
+	fflag_variant_set *variants;
 
 	char		bytes[FLEXIBLE_ARRAY_MEMBER];	/* of the strings above */
 } fflag_entry;
@@ -76,8 +76,8 @@ extern const fflag_entry *const *fflag_entries_all(int *count);
 extern struct fflag_allowlist *fflag_entries_list(const fflag_entry *entry,
 												  fflag_table_id which,
 												  fflag_source *source);
-extern fflag_variants *fflag_entries_variants(const fflag_entry *entry,
-											  const fflag_variant_rows *rows);
+extern fflag_variant_set *fflag_entries_variants(const fflag_entry *entry,
+												 const fflag_variant_rows *rows);
 extern struct varlena *fflag_entries_payload(Datum payload);
 extern fflag_entry_counts fflag_entries_count(void);
 

@@ -235,7 +235,7 @@ OVERLOADS(fflag_bucket,
 
 /* The variant of a user who is somebody, by number; -1 if the flag has none. */
 static int
-variant_of(const fflag_variants *variants, Datum id, user_type type)
+variant_of(const fflag_variant_set *variants, Datum id, user_type type)
 {
 	char		room[FFLAG_ID_ROOM];
 
@@ -249,7 +249,7 @@ variant_of(const fflag_variants *variants, Datum id, user_type type)
  * not get the flag, or is nobody, or the flag has no variants.
  */
 NullableDatum
-fflag_variant_name(const fflag_variants *variants, fflag_decision decision,
+fflag_variant_name(const fflag_variant_set *variants, fflag_decision decision,
 				   NullableDatum id, user_type type)
 {
 	NullableDatum result = {.isnull = true};
@@ -271,7 +271,7 @@ static NullableDatum
 variant_name(const fflag_entry *entry, fflag_decision decision, NullableDatum id,
 			 user_type type)
 {
-	static const fflag_variants unasked = {0};
+	static const fflag_variant_set unasked = {0};
 	bool		matters = decision.enabled && !id.isnull;
 
 	return fflag_variant_name(matters ? fflag_cache_variants(entry) : &unasked,

@@ -62,14 +62,14 @@ copy_string(fflag_string s, fflag_string end, MemoryContext cxt)
  * in order here.  The result is in cxt, without payloads.  Throws if the sum of the
  * weights is too large.
  */
-fflag_variants *
+fflag_variant_set *
 fflag_make_variants(const fflag_variant_rows *rows, fflag_string utf8_name,
 					MemoryContext cxt)
 {
-	static fflag_variants none = {0};
+	static fflag_variant_set none = {0};
 	const fflag_string nothing = {"", 0};
 	const fflag_string seed = {SEED, strlen(SEED)};
-	fflag_variants *variants;
+	fflag_variant_set *variants;
 	int64	   *weights;
 	uint64		sum = 0;
 
@@ -105,7 +105,7 @@ fflag_make_variants(const fflag_variant_rows *rows, fflag_string utf8_name,
 
 /* The number of the variant of this name, -1 if there is none. */
 int
-fflag_find_variant(const fflag_variants *variants, fflag_string name)
+fflag_find_variant(const fflag_variant_set *variants, fflag_string name)
 {
 	for (int i = 0; i < variants->count; i++)
 	{
@@ -120,7 +120,7 @@ fflag_find_variant(const fflag_variants *variants, fflag_string name)
  * -1 if the flag has none.
  */
 int
-fflag_variant_of(const fflag_variants *variants, fflag_string utf8_id)
+fflag_variant_of(const fflag_variant_set *variants, fflag_string utf8_id)
 {
 	if (variants->count == 0)
 		return -1;

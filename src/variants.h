@@ -27,20 +27,20 @@ typedef struct fflag_payload
 } fflag_payload;
 
 /* The variants of a flag, in the order of the rules. */
-typedef struct fflag_variants
+typedef struct fflag_variant_set
 {
 	int			count;
 	int		   *limits;			/* see fflag_set_variant_limits() */
 	fflag_string *names;
 	fflag_payload *payloads;	/* cache.c reads them on demand */
 	fflag_string utf8_seed;		/* what stands for the flag's name in the hash */
-} fflag_variants;
+} fflag_variant_set;
 
 extern bool fflag_collect_variant(const fflag_variant_row *row, void *rows);
-extern fflag_variants *fflag_make_variants(const fflag_variant_rows *rows,
-										   fflag_string utf8_name,
-										   MemoryContext cxt);
-extern int	fflag_find_variant(const fflag_variants *variants, fflag_string name);
-extern int	fflag_variant_of(const fflag_variants *variants, fflag_string utf8_id);
+extern fflag_variant_set *fflag_make_variants(const fflag_variant_rows *rows,
+											  fflag_string utf8_name,
+											  MemoryContext cxt);
+extern int	fflag_find_variant(const fflag_variant_set *variants, fflag_string name);
+extern int	fflag_variant_of(const fflag_variant_set *variants, fflag_string utf8_id);
 
 #endif							/* FFLAG_VARIANTS_H */
