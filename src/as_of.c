@@ -1,11 +1,10 @@
 /*
  * as_of.c
- *		fflag_explain_at(): what a user got at some moment, and why.
+ *		What flags, lists and variants were at some moment.
  *
  * What a flag, an entry of a list, or a variant was at that moment is the old
  * image of the first change after it, or today's row if there is none; both are
- * read under the snapshot of the statement that asks.  The rules are those of
- * rules.c, which know nothing of all this.
+ * read under the snapshot of the statement that asks.
  *
  * Tables that were attached and are not any more have no rows of today; all
  * that they held was recorded when they were detached.
@@ -17,6 +16,8 @@
  *
  * Where the history does not tell, this is an error, never a guess.
  *
+ * SPI is connected in all of this, and results are in the current memory context.
+ *
  * Copyright (c) 2026, fflag contributors
  */
 #include "postgres.h"
@@ -25,7 +26,6 @@
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
-#include "funcapi.h"
 #include "miscadmin.h"
 #include "nodes/primnodes.h"
 #include "rewrite/rewriteHandler.h"
@@ -34,38 +34,17 @@
 #include "utils/rel.h"
 #include "utils/timestamp.h"
 
+#include "as_of.h"
 #include "attachment.h"
 #include "catalog.h"
 #include "compat.h"
-#include "evaluate.h"
 #include "history.h"
 #include "id.h"
-#include "overloads.h"
 #include "read.h"
 #include "snapshot.h"
 #include "spi.h"
 
 #define EQUAL "OPERATOR(pg_catalog.=)"
-
-/* What is asked: the state at a moment, as far as it has been found out. */
-typedef struct as_of
-{
-	Oid			schema;
-	Oid			owner;			/* of the history */
-	const char *history;		/* its tables, in SQL */
-	const char *change;
-	Snapshot	snapshot;
-	TimestampTz at;
-	bool		restored;		/* has another database's history come here? */
-
-	bool		attached;		/* then */
-	bool		open;			/* is what was read then still read or
-								 * recorded? */
-	TimestampTz closed_at;		/* if not, the last change that counts */
-	int64		closed_sequence;
-	NameData	columns[FFLAG_COLUMNS]; /* as they were called then */
-	fflag_source source;		/* today's tables, if open */
-} as_of;
 
 static char *
 time_to_text(TimestampTz t)
@@ -84,7 +63,7 @@ result(int column, bool *isnull)
 
 /* Which database this is: see the column's default, in the script. */
 static Datum
-own_origin(as_of *q)
+own_origin(fflag_as_of *q)
 {
 	Relation	rel = fflag_open_relation(get_relname_relid(FFLAG_CHANGE_TABLE, q->schema));
 	Oid			type = InvalidOid;
@@ -108,7 +87,7 @@ own_origin(as_of *q)
  * another database, that one counts: it knew of the flags before.
  */
 static void
-check_moment(as_of *q)
+check_moment(fflag_as_of *q)
 {
 	fflag_command command = {.user = q->owner,.read_only = true};
 	bool		isnull;
@@ -151,7 +130,7 @@ check_moment(as_of *q)
 
 /* Refuses if what happens to a table now is not recorded. */
 static void
-check_recorded(as_of *q, Oid relid)
+check_recorded(fflag_as_of *q, Oid relid)
 {
 	/* a statement on the parent fires the parent's triggers */
 	if (has_superclass(relid))
@@ -190,7 +169,7 @@ fflag_restored_before(const char *change, const char *alias)
 
 /* The parameters of changes(): $1 to $3. */
 static void
-add_period(as_of *q, fflag_command *command)
+add_period(fflag_as_of *q, fflag_command *command)
 {
 	fflag_add_parameter(command, TIMESTAMPTZOID, TimestampTzGetDatum(q->at));
 	fflag_add_parameter(command, TIMESTAMPTZOID, TimestampTzGetDatum(q->closed_at));
@@ -207,7 +186,7 @@ add_period(as_of *q, fflag_command *command)
  * same thing before: that was of something else.
  */
 static char *
-changes(as_of *q, const char *columns, const char *key, bool by_name)
+changes(fflag_as_of *q, const char *columns, const char *key, bool by_name)
 {
 	char	   *events;
 	char	   *hidden = "";
@@ -236,7 +215,7 @@ changes(as_of *q, const char *columns, const char *key, bool by_name)
 
 /* Refuses if changes after the moment may be missing; tells of the last such. */
 static void
-complain_of_gap(as_of *q, TimestampTz until)
+complain_of_gap(fflag_as_of *q, TimestampTz until)
 {
 	ereport(ERROR,
 			errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -252,7 +231,7 @@ complain_of_gap(as_of *q, TimestampTz until)
  * feature_flag_attachment after the moment, or by its row of today.
  */
 static void
-find_tables(as_of *q)
+find_tables(fflag_as_of *q)
 {
 	enum
 	{
@@ -340,11 +319,26 @@ find_tables(as_of *q)
 }
 
 /*
+ * Begins to ask what was at q->at, given q->schema as well.  All that is asked is
+ * read under the active snapshot, as the history's owner.  Throws if that moment is
+ * to come, or if the history does not tell.
+ */
+void
+fflag_begin_as_of(fflag_as_of *q)
+{
+	q->owner = fflag_locate_history(q->schema, &q->history, &q->change);
+	q->snapshot = fflag_active_snapshot();
+	check_moment(q);
+	fflag_check_stamped(q->schema);
+	find_tables(q);
+}
+
+/*
  * Adds to a query the columns of old images that evaluation needs of a table, as
  * columns from the second on.  The result is a source for what the query returns.
  */
 static fflag_source
-select_image(as_of *q, fflag_table_id which, StringInfo columns)
+select_image(fflag_as_of *q, fflag_table_id which, StringInfo columns)
 {
 	fflag_source image = {.attached = q->attached};
 	int			n = 1;
@@ -391,8 +385,8 @@ add_text(fflag_command *command, fflag_string s)
  * Changes are recorded by name, and a flag that is renamed changes two.  Both have
  * its id; the one with the old row comes first.
  */
-static void
-read_flag_at(as_of *q, bool by_id, fflag_string key, fflag_row *row)
+void
+fflag_flag_at(fflag_as_of *q, bool by_id, fflag_string key, fflag_row *row)
 {
 	fflag_command command = {.user = q->owner,.read_only = true};
 	fflag_source image;
@@ -430,7 +424,7 @@ read_flag_at(as_of *q, bool by_id, fflag_string key, fflag_row *row)
 
 /* Refuses if a table may have two rows of the same key. */
 static void
-check_unique(as_of *q, fflag_table_id which)
+check_unique(fflag_as_of *q, fflag_table_id which)
 {
 	fflag_column key = q->source.tables[which].key;
 
@@ -451,8 +445,8 @@ check_unique(as_of *q, fflag_table_id which)
  * Was the user on the flag's list of the table FFLAG_USERS or FFLAG_DENIED?  Both
  * ids are canonical texts.
  */
-static bool
-read_listed_at(as_of *q, fflag_table_id which, fflag_string flag_id, fflag_string user)
+bool
+fflag_listed_at(fflag_as_of *q, fflag_table_id which, fflag_string flag_id, fflag_string user)
 {
 	fflag_command command = {.user = q->owner,.read_only = true};
 	bool		isnull;
@@ -476,7 +470,7 @@ read_listed_at(as_of *q, fflag_table_id which, fflag_string flag_id, fflag_strin
 	return DatumGetBool(result(1, &isnull));
 }
 
-/* What read_variants_at() collects. */
+/* What fflag_variants_at() collects. */
 typedef struct variants_then
 {
 	fflag_variant_rows rows;
@@ -499,8 +493,8 @@ collect_unchanged(const fflag_variant_row *row, void *arg)
 }
 
 /* The variants that a flag of our own had. */
-static fflag_variant_set *
-read_variants_at(as_of *q, const fflag_row *flag)
+fflag_variant_set *
+fflag_variants_at(fflag_as_of *q, const fflag_row *flag)
 {
 	fflag_command command = {.user = q->owner,.read_only = true};
 	fflag_source image;
@@ -537,131 +531,3 @@ read_variants_at(as_of *q, const fflag_row *flag)
 	fflag_read_variants(&q->source, flag->id, q->snapshot, collect_unchanged, &then);
 	return fflag_make_variants(&then.rows, flag->flag.utf8_name, CurrentMemoryContext);
 }
-
-/*
- * Decides for a flag whatever it required, as evaluate.c does.  The user is read
- * only of somebody, a canonical text.
- */
-static fflag_decision
-decide_alone(as_of *q, const fflag_row *row, const fflag_subject *subject,
-			 fflag_string user, bool default_value)
-{
-	fflag_standing standing = FFLAG_STANDING_UNKNOWN;
-	fflag_decision decision = fflag_decide(&row->flag, subject, standing, default_value);
-
-	if (decision.rule == FFLAG_RULE_UNDECIDED && row->flag.restricted)
-	{
-		standing = subject->somebody && read_listed_at(q, FFLAG_DENIED, row->id, user) ?
-			FFLAG_STANDING_DENIED : FFLAG_STANDING_ADMITTED;
-		decision = fflag_decide(&row->flag, subject, standing, default_value);
-	}
-	if (decision.rule == FFLAG_RULE_UNDECIDED)
-	{
-		standing = read_listed_at(q, FFLAG_USERS, row->id, user) ?
-			FFLAG_STANDING_LISTED : FFLAG_STANDING_UNLISTED;
-		decision = fflag_decide(&row->flag, subject, standing, default_value);
-	}
-	return decision;
-}
-
-/*
- * Did the user get the flag of this id, what that required, and so on?  It ends,
- * for ids get smaller along the way, and keeps no memory.
- */
-static bool
-met_requirements(as_of *q, fflag_string id, const fflag_subject *subject,
-				 fflag_string user)
-{
-	char		room[FFLAG_ID_ROOM];
-	fflag_decision decision;
-
-	do
-	{
-		fflag_row	row;
-
-		CHECK_FOR_INTERRUPTS();
-		SPI_connect();
-		read_flag_at(q, true, id, &row);
-		decision = decide_alone(q, &row, subject, user, false);
-		id = fflag_string_make(room, row.requires.len);
-		if (id.len > 0)
-			memcpy(room, row.requires.data, id.len);
-		SPI_finish();
-	} while (decision.enabled && decision.rule >= FFLAG_RULE_PREREQUISITE && id.len > 0);
-	return decision.enabled;
-}
-
-/*
- * Decides as the rules would have done then, and tells the variant's name, a
- * text.  Of the flag, only what does not point anywhere is left in *flag.
- */
-static fflag_decision
-decide_at(as_of *q, NullableDatum name, NullableDatum id, user_type type,
-		  bool is_staff, bool default_value, fflag_flag *flag, NullableDatum *variant)
-{
-	fflag_row	row = {0};
-	fflag_subject subject = {.somebody = !id.isnull,.is_staff = is_staff,.bucket = -1};
-	fflag_decision decision;
-	fflag_string user = {0};
-	char		room[FFLAG_ID_ROOM];
-
-	q->owner = fflag_locate_history(q->schema, &q->history, &q->change);
-	q->snapshot = fflag_active_snapshot();
-	check_moment(q);
-	fflag_check_stamped(q->schema);
-	find_tables(q);
-	if (!name.isnull)
-		read_flag_at(q, false, fflag_string_of_text(DatumGetTextPP(name.value)), &row);
-	if (subject.somebody)
-	{
-		user = user_to_text(id.value, type, room);
-		subject.utf8_id = fflag_to_utf8(user);
-	}
-
-	decision = fflag_decide(&row.flag, &subject, FFLAG_STANDING_UNKNOWN, default_value);
-	if (decision.rule == FFLAG_RULE_UNDECIDED && row.requires.len > 0 &&
-		!met_requirements(q, row.requires, &subject, user))
-		decision = fflag_decide(&row.flag, &subject, FFLAG_STANDING_UNMET, default_value);
-	else
-		decision = decide_alone(q, &row, &subject, user, default_value);
-
-	if (row.flag.known && !q->attached && decision.enabled && subject.somebody)
-	{
-		*variant = fflag_variant_name(read_variants_at(q, &row), decision, id, type);
-		if (!variant->isnull)
-			variant->value = SPI_datumTransfer(variant->value, false, -1);
-	}
-	*flag = row.flag;
-	flag->utf8_name = fflag_string_make(NULL, 0);
-	return decision;
-}
-
-/*
- * fflag_explain_at(at, name, user_id, is_staff, default_value)
- * returns (enabled, rule, reason, bucket, rollout_percentage, variant)
- */
-static Datum
-fflag_explain_at(FunctionCallInfo fcinfo, user_type type)
-{
-	as_of		q = {.schema = fflag_extension_schema(fcinfo->flinfo->fn_oid)};
-	fflag_decision decision;
-	fflag_flag	flag;
-	NullableDatum variant = {.isnull = true};
-
-	if (PG_ARGISNULL(0))
-		ereport(ERROR,
-				errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				errmsg("argument \"at\" of fflag_explain_at() must not be null"),
-				errhint("Give a moment; fflag_explain() is for now."));
-	q.at = PG_GETARG_TIMESTAMPTZ(0);
-	SPI_connect();
-	decision = decide_at(&q, fcinfo->args[1], fcinfo->args[2], type,
-						 !PG_ARGISNULL(3) && PG_GETARG_BOOL(3),
-						 !PG_ARGISNULL(4) && PG_GETARG_BOOL(4), &flag, &variant);
-	SPI_finish();
-	return fflag_explanation(fcinfo, fcinfo->args[1], fcinfo->args[2], type,
-							 &flag, decision, variant);
-}
-
-OVERLOADS(fflag_explain_at, fflag_explain_at_bigint, fflag_explain_at_uuid,
-		  fflag_explain_at_text);

@@ -1,6 +1,7 @@
 /*
  * control.c
- *		The SQL functions that change flags.
+ *		The SQL functions that change flags; those for lists and variants are in
+ *		targeting.c.
  *
  * They run plain SQL on the tables as the caller: a caller without a privilege
  * on the tables gets the server's error.  They are written in C, because SQL
@@ -16,18 +17,15 @@
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "funcapi.h"
-#include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/fmgrprotos.h"
-#include "utils/jsonb.h"
-#include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
 
 #include "catalog.h"
 #include "check.h"
 #include "compat.h"
+#include "control.h"
 #include "history.h"
 #include "snapshot.h"
 #include "spi.h"
@@ -53,11 +51,11 @@ check_not_attached(Oid schema)
 /*
  * Runs one command, in which %s stands for the table's qualified name.  Returns
  * how many rows it processed; *result, if wanted, gets the first column of the
- * first one, a type passed by value.
+ * first one, a bigint.  Throws if flags are read from attached tables.
  */
-static uint64
-run_on_table(FunctionCallInfo fcinfo, const char *command, const char *table,
-			 int nargs, Oid *types, Datum *values, Datum *result)
+uint64
+fflag_run_on_table(FunctionCallInfo fcinfo, const char *command, const char *table,
+				   int nargs, Oid *types, Datum *values, Datum *result)
 {
 	Oid			schema = fflag_extension_schema(fcinfo->flinfo->fn_oid);
 	char	   *sql = psprintf(command, fflag_table_in_sql(schema, table));
@@ -90,8 +88,9 @@ complain_unknown(const char *name)
 	fflag_report_unknown(ERROR, fflag_string_make(name, strlen(name)), NULL);
 }
 
-static char *
-get_name(FunctionCallInfo fcinfo)
+/* The flag's name, argument 0, which has to be one that a flag may have. */
+char *
+fflag_name_argument(FunctionCallInfo fcinfo)
 {
 	char	   *name = NULL;
 
@@ -102,14 +101,28 @@ get_name(FunctionCallInfo fcinfo)
 }
 
 /* Refuses a null argument.  "what" names it in the error. */
-static void
-check_not_null(bool isnull, const char *what, const char *name)
+void
+fflag_check_not_null(bool isnull, const char *what, const char *name)
 {
 	if (isnull)
 		ereport(ERROR,
 				errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				errmsg("%s of flag \"%s\" must not be null", what, name),
 				errhint("Give a value."));
+}
+
+/* The id of a flag; an error if there is none of this name. */
+Datum
+fflag_get_id(FunctionCallInfo fcinfo, Datum name)
+{
+	Oid			types[] = {TEXTOID};
+	Datum		id;
+
+	if (fflag_run_on_table(fcinfo,
+						   "SELECT id FROM %s WHERE name OPERATOR(pg_catalog.=) $1",
+						   FFLAG_FLAGS_TABLE, 1, types, &name, &id) == 0)
+		complain_unknown(TextDatumGetCString(name));
+	return id;
 }
 
 /*
@@ -120,12 +133,12 @@ static void
 update_flag(FunctionCallInfo fcinfo, const char *command, int nargs, Oid *types,
 			Datum *values)
 {
-	char	   *name = get_name(fcinfo);
+	char	   *name = fflag_name_argument(fcinfo);
 
 	types[0] = TEXTOID;
 	values[0] = PG_GETARG_DATUM(0);
-	if (run_on_table(fcinfo, command, FFLAG_FLAGS_TABLE, nargs, types, values,
-					 NULL) == 0)
+	if (fflag_run_on_table(fcinfo, command, FFLAG_FLAGS_TABLE, nargs, types, values,
+						   NULL) == 0)
 		complain_unknown(name);
 }
 
@@ -175,11 +188,11 @@ PG_FUNCTION_INFO_V1(fflag_rollout);
 Datum
 fflag_rollout(PG_FUNCTION_ARGS)
 {
-	char	   *name = get_name(fcinfo);
+	char	   *name = fflag_name_argument(fcinfo);
 	Oid			types[] = {InvalidOid, NUMERICOID};
 	Datum		values[] = {0, PG_GETARG_DATUM(1)};
 
-	check_not_null(PG_ARGISNULL(1), "rollout_percentage", name);
+	fflag_check_not_null(PG_ARGISNULL(1), "rollout_percentage", name);
 	fflag_check_percentage(PG_GETARG_DATUM(1), "rollout_percentage", name);
 	update_flag(fcinfo,
 				has_ramps(fcinfo) ?
@@ -202,7 +215,7 @@ fflag_schedule(PG_FUNCTION_ARGS)
 
 	if (!PG_ARGISNULL(1) && !PG_ARGISNULL(2))
 		fflag_check_schedule(DatumGetTimestampTz(values[1]),
-							 DatumGetTimestampTz(values[2]), get_name(fcinfo));
+							 DatumGetTimestampTz(values[2]), fflag_name_argument(fcinfo));
 	update_flag(fcinfo,
 				psprintf("UPDATE %%s SET starts_at = %s, ends_at = %s"
 						 " WHERE name OPERATOR(pg_catalog.=) $1",
@@ -233,7 +246,7 @@ PG_FUNCTION_INFO_V1(fflag_ramp);
 Datum
 fflag_ramp(PG_FUNCTION_ARGS)
 {
-	char	   *name = get_name(fcinfo);
+	char	   *name = fflag_name_argument(fcinfo);
 	Oid			types[] = {InvalidOid, TIMESTAMPTZOID, NUMERICOID, TIMESTAMPTZOID};
 	Datum		values[] = {0, PG_GETARG_DATUM(3), PG_GETARG_DATUM(1), 0};
 
@@ -248,8 +261,8 @@ fflag_ramp(PG_FUNCTION_ARGS)
 	}
 
 	fflag_check_percentage(PG_GETARG_DATUM(1), "ramp_to", name);
-	check_not_null(PG_ARGISNULL(2), "duration of the ramp", name);
-	check_not_null(PG_ARGISNULL(3), "start of the ramp", name);
+	fflag_check_not_null(PG_ARGISNULL(2), "duration of the ramp", name);
+	fflag_check_not_null(PG_ARGISNULL(3), "start of the ramp", name);
 	values[3] = DirectFunctionCall2(timestamptz_pl_interval, PG_GETARG_DATUM(3),
 									PG_GETARG_DATUM(2));
 	fflag_check_ramp(DatumGetTimestampTz(values[1]), DatumGetTimestampTz(values[3]),
@@ -260,6 +273,38 @@ fflag_ramp(PG_FUNCTION_ARGS)
 				" ramp_ends_at = $4"
 				" WHERE name OPERATOR(pg_catalog.=) $1",
 				4, types, values);
+	PG_RETURN_VOID();
+}
+
+/* fflag_require(name, required) returns void */
+PG_FUNCTION_INFO_V1(fflag_require);
+
+Datum
+fflag_require(PG_FUNCTION_ARGS)
+{
+	char	   *name = fflag_name_argument(fcinfo);
+	Oid			types[] = {InvalidOid, INT8OID};
+	Datum		values[2];
+
+	if (PG_ARGISNULL(1))
+	{
+		update_flag(fcinfo,
+					"UPDATE %s SET requires = NULL WHERE name OPERATOR(pg_catalog.=) $1",
+					1, types, values);
+		PG_RETURN_VOID();
+	}
+	fflag_check_name(text_to_cstring(PG_GETARG_TEXT_PP(1)));
+	values[1] = fflag_get_id(fcinfo, PG_GETARG_DATUM(1));
+	if (DatumGetInt64(fflag_get_id(fcinfo, PG_GETARG_DATUM(0))) <= DatumGetInt64(values[1]))
+		ereport(ERROR,
+				errcode(ERRCODE_CHECK_VIOLATION),
+				errmsg("flag \"%s\" cannot require flag \"%s\", which was not created before it",
+					   name, text_to_cstring(PG_GETARG_TEXT_PP(1))),
+				errdetail("A flag requires one with a smaller id, so that none can come to require itself."),
+				errhint("Create the flag that is to require the other one after it."));
+	update_flag(fcinfo,
+				"UPDATE %s SET requires = $2 WHERE name OPERATOR(pg_catalog.=) $1",
+				2, types, values);
 	PG_RETURN_VOID();
 }
 
@@ -280,16 +325,16 @@ register_flag(FunctionCallInfo fcinfo, Datum name_datum, const char *name)
 
 	for (int i = 1; i < MAX_ARGS; i++)
 	{
-		check_not_null(PG_ARGISNULL(i), columns[i], name);
+		fflag_check_not_null(PG_ARGISNULL(i), columns[i], name);
 		values[i] = PG_GETARG_DATUM(i);
 	}
 	fflag_check_percentage(values[2], columns[2], name);
 
-	return run_on_table(fcinfo,
-						"INSERT INTO %s"
-						" (name, enabled, rollout_percentage, staff_only, description)"
-						" VALUES ($1, $2, $3, $4, $5) ON CONFLICT (name) DO NOTHING",
-						FFLAG_FLAGS_TABLE, MAX_ARGS, types, values, NULL) > 0;
+	return fflag_run_on_table(fcinfo,
+							  "INSERT INTO %s"
+							  " (name, enabled, rollout_percentage, staff_only, description)"
+							  " VALUES ($1, $2, $3, $4, $5) ON CONFLICT (name) DO NOTHING",
+							  FFLAG_FLAGS_TABLE, MAX_ARGS, types, values, NULL) > 0;
 }
 
 /*
@@ -301,7 +346,7 @@ PG_FUNCTION_INFO_V1(fflag_register);
 Datum
 fflag_register(PG_FUNCTION_ARGS)
 {
-	char	   *name = get_name(fcinfo);
+	char	   *name = fflag_name_argument(fcinfo);
 
 	PG_RETURN_BOOL(register_flag(fcinfo, PG_GETARG_DATUM(0), name));
 }
@@ -367,243 +412,4 @@ fflag_register_all(PG_FUNCTION_ARGS)
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 	}
 	return (Datum) 0;
-}
-
-/* Refuses users who cannot be on a list of the flag; other ids are short. */
-static void
-check_user_ids(ArrayType *users, const char *list, const char *name)
-{
-	Datum	   *ids;
-	int			count;
-
-	if (ARR_ELEMTYPE(users) != TEXTOID)
-		return;
-	deconstruct_array(users, TEXTOID, -1, false, TYPALIGN_INT, &ids, NULL, &count);
-	for (int i = 0; i < count; i++)
-		fflag_check_user_id(VARSIZE_ANY_EXHDR(DatumGetPointer(ids[i])), list, name, NULL);
-}
-
-/* The id of a flag; an error if there is none of this name. */
-static Datum
-get_flag_id(FunctionCallInfo fcinfo, Datum name)
-{
-	Oid			types[] = {TEXTOID};
-	Datum		id;
-
-	if (run_on_table(fcinfo,
-					 "SELECT id FROM %s WHERE name OPERATOR(pg_catalog.=) $1",
-					 FFLAG_FLAGS_TABLE, 1, types, &name, &id) == 0)
-		complain_unknown(TextDatumGetCString(name));
-	return id;
-}
-
-/* fflag_require(name, required) returns void */
-PG_FUNCTION_INFO_V1(fflag_require);
-
-Datum
-fflag_require(PG_FUNCTION_ARGS)
-{
-	char	   *name = get_name(fcinfo);
-	Oid			types[] = {InvalidOid, INT8OID};
-	Datum		values[2];
-
-	if (PG_ARGISNULL(1))
-	{
-		update_flag(fcinfo,
-					"UPDATE %s SET requires = NULL WHERE name OPERATOR(pg_catalog.=) $1",
-					1, types, values);
-		PG_RETURN_VOID();
-	}
-	fflag_check_name(text_to_cstring(PG_GETARG_TEXT_PP(1)));
-	values[1] = get_flag_id(fcinfo, PG_GETARG_DATUM(1));
-	if (DatumGetInt64(get_flag_id(fcinfo, PG_GETARG_DATUM(0))) <= DatumGetInt64(values[1]))
-		ereport(ERROR,
-				errcode(ERRCODE_CHECK_VIOLATION),
-				errmsg("flag \"%s\" cannot require flag \"%s\", which was not created before it",
-					   name, text_to_cstring(PG_GETARG_TEXT_PP(1))),
-				errdetail("A flag requires one with a smaller id, so that none can come to require itself."),
-				errhint("Create the flag that is to require the other one after it."));
-	update_flag(fcinfo,
-				"UPDATE %s SET requires = $2 WHERE name OPERATOR(pg_catalog.=) $1",
-				2, types, values);
-	PG_RETURN_VOID();
-}
-
-/*
- * Runs a command on a list of the flag of argument 0: $1 is the flag's id, $2 the
- * array of user ids of argument 1, of whichever overload.
- *
- * Two sessions with the same users could deadlock, unless both touch rows in
- * the same order.  INSERT sorts them.  DELETE finds rows in the order of the
- * index or of the table, as the plan has it.  So the rows are locked in order
- * first, which takes the UPDATE privilege.  A caller without it may see a
- * deadlock now and then.
- */
-static Datum
-edit_list(FunctionCallInfo fcinfo, const char *table, bool adding)
-{
-	Oid			schema = fflag_extension_schema(fcinfo->flinfo->fn_oid);
-	bool		allows = strcmp(table, FFLAG_USERS_TABLE) == 0;
-	char	   *name = get_name(fcinfo);
-	ArrayType  *users;
-	Oid			types[2] = {INT8OID};
-	Datum		values[2];
-
-	check_not_null(PG_ARGISNULL(1), "list of user ids", name);
-	users = PG_GETARG_ARRAYTYPE_P(1);
-	check_not_null(array_contains_nulls(users),
-				   allows ? "listed user id" : "denied user id", name);
-	if (adding)
-		check_user_ids(users, allows ? "allowlist" : "denylist", name);
-
-	values[0] = get_flag_id(fcinfo, PG_GETARG_DATUM(0));
-	types[1] = get_array_type(ARR_ELEMTYPE(users));
-	values[1] = PointerGetDatum(users);
-	if (adding)
-		PG_RETURN_INT64(run_on_table(fcinfo,
-									 "INSERT INTO %s (flag_id, user_id)"
-									 " SELECT $1, u.id"
-									 " FROM pg_catalog.unnest($2::pg_catalog.text[]) AS u (id)"
-									 " ORDER BY u.id COLLATE pg_catalog.\"C\""
-									 " ON CONFLICT DO NOTHING",
-									 table, 2, types, values, NULL));
-	if (pg_class_aclcheck(get_relname_relid(table, schema), GetUserId(),
-						  ACL_UPDATE) == ACLCHECK_OK)
-		run_on_table(fcinfo,
-					 "SELECT FROM %s WHERE flag_id OPERATOR(pg_catalog.=) $1"
-					 " AND user_id OPERATOR(pg_catalog.=)"
-					 " ANY ($2::pg_catalog.text[])"
-					 " ORDER BY user_id COLLATE pg_catalog.\"C\" FOR UPDATE",
-					 table, 2, types, values, NULL);
-	PG_RETURN_INT64(run_on_table(fcinfo,
-								 "DELETE FROM %s WHERE flag_id OPERATOR(pg_catalog.=) $1"
-								 " AND user_id OPERATOR(pg_catalog.=)"
-								 " ANY ($2::pg_catalog.text[])",
-								 table, 2, types, values, NULL));
-}
-
-/* fflag_allow(name, VARIADIC user_ids) returns bigint */
-PG_FUNCTION_INFO_V1(fflag_allow);
-
-Datum
-fflag_allow(PG_FUNCTION_ARGS)
-{
-	return edit_list(fcinfo, FFLAG_USERS_TABLE, true);
-}
-
-/* fflag_disallow(name, VARIADIC user_ids) returns bigint */
-PG_FUNCTION_INFO_V1(fflag_disallow);
-
-Datum
-fflag_disallow(PG_FUNCTION_ARGS)
-{
-	return edit_list(fcinfo, FFLAG_USERS_TABLE, false);
-}
-
-/* fflag_deny(name, VARIADIC user_ids) returns bigint */
-PG_FUNCTION_INFO_V1(fflag_deny);
-
-Datum
-fflag_deny(PG_FUNCTION_ARGS)
-{
-	return edit_list(fcinfo, FFLAG_DENIED_TABLE, true);
-}
-
-/* fflag_undeny(name, VARIADIC user_ids) returns bigint */
-PG_FUNCTION_INFO_V1(fflag_undeny);
-
-Datum
-fflag_undeny(PG_FUNCTION_ARGS)
-{
-	return edit_list(fcinfo, FFLAG_DENIED_TABLE, false);
-}
-
-/*
- * Takes weights apart: {"name": weight, ...} into two arrays, of text and of
- * numeric, in the order of the names.
- */
-static void
-parse_weights(Jsonb *weights, const char *flag, Datum *names, Datum *numbers)
-{
-	ArrayBuildState *name_array = initArrayResult(TEXTOID, CurrentMemoryContext, false);
-	ArrayBuildState *number_array = initArrayResult(NUMERICOID, CurrentMemoryContext, false);
-	JsonbIterator *it = JsonbIteratorInit(&weights->root);
-	JsonbIteratorToken token;
-	JsonbValue	v;
-
-	if (!JB_ROOT_IS_OBJECT(weights))
-		ereport(ERROR,
-				errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				errmsg("variants of flag \"%s\" are no JSON object", flag),
-				errhint("Give names and weights, as in '{\"red\": 1, \"blue\": 2}'."));
-	token = JsonbIteratorNext(&it, &v, true);
-	while ((token = JsonbIteratorNext(&it, &v, true)) == WJB_KEY)
-	{
-		char	   *name = pnstrdup(v.val.string.val, v.val.string.len);
-
-		fflag_check_variant_name(name);
-		(void) JsonbIteratorNext(&it, &v, true);
-		if (v.type != jbvNumeric)
-			ereport(ERROR,
-					errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					errmsg("weight of variant \"%s\" of flag \"%s\" is no number",
-						   name, flag),
-					errhint("Give names and weights, as in '{\"red\": 1, \"blue\": 2}'."));
-		fflag_check_weight(NumericGetDatum(v.val.numeric), name, flag, NULL);
-		accumArrayResult(name_array, CStringGetTextDatum(name), false, TEXTOID,
-						 CurrentMemoryContext);
-		accumArrayResult(number_array, NumericGetDatum(v.val.numeric), false, NUMERICOID,
-						 CurrentMemoryContext);
-	}
-	*names = makeArrayResult(name_array, CurrentMemoryContext);
-	*numbers = makeArrayResult(number_array, CurrentMemoryContext);
-}
-
-/*
- * Lets one session after the other replace the variants of a flag: each is to find
- * what the last one has left, and rows in whichever order are no deadlock then.
- * This locks the flag's row, which takes the UPDATE privilege.  A lock of another
- * kind would not, but the server has room for only so many.
- */
-static void
-lock_flag(FunctionCallInfo fcinfo, Datum flag_id)
-{
-	Oid			schema = fflag_extension_schema(fcinfo->flinfo->fn_oid);
-	Oid			types[] = {INT8OID};
-
-	if (pg_class_aclcheck(get_relname_relid(FFLAG_FLAGS_TABLE, schema),
-						  GetUserId(), ACL_UPDATE) == ACLCHECK_OK)
-		run_on_table(fcinfo,
-					 "SELECT FROM %s WHERE id OPERATOR(pg_catalog.=) $1 FOR NO KEY UPDATE",
-					 FFLAG_FLAGS_TABLE, 1, types, &flag_id, NULL);
-}
-
-/* fflag_variants(name, weights) returns void */
-PG_FUNCTION_INFO_V1(fflag_variants);
-
-Datum
-fflag_variants(PG_FUNCTION_ARGS)
-{
-	char	   *name = get_name(fcinfo);
-	Oid			types[] = {INT8OID, TEXTARRAYOID, NUMERICARRAYOID};
-	Datum		values[3];
-
-	parse_weights(PG_ARGISNULL(1) ?
-				  DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum("{}"))) :
-				  PG_GETARG_JSONB_P(1), name, &values[1], &values[2]);
-	values[0] = get_flag_id(fcinfo, PG_GETARG_DATUM(0));
-	lock_flag(fcinfo, values[0]);
-	run_on_table(fcinfo,
-				 "DELETE FROM %s WHERE flag_id OPERATOR(pg_catalog.=) $1"
-				 " AND name OPERATOR(pg_catalog.<>) ALL ($2)",
-				 FFLAG_VARIANTS_TABLE, 2, types, values, NULL);
-	run_on_table(fcinfo,
-				 "INSERT INTO %s AS v (flag_id, name, weight)"
-				 " SELECT $1, w.name, w.weight"
-				 " FROM ROWS FROM (pg_catalog.unnest($2), pg_catalog.unnest($3)) AS w (name, weight)"
-				 " ORDER BY w.name COLLATE pg_catalog.\"C\""
-				 " ON CONFLICT (flag_id, name) DO UPDATE SET weight = EXCLUDED.weight"
-				 " WHERE v.weight OPERATOR(pg_catalog.<>) EXCLUDED.weight",
-				 FFLAG_VARIANTS_TABLE, 3, types, values, NULL);
-	PG_RETURN_VOID();
 }

@@ -1,0 +1,216 @@
+/*
+ * targeting.c
+ *		The SQL functions that say which users a flag is for, and divide them: its
+ *		allowlist, its denylist, its variants.
+ *
+ * They run plain SQL as the caller does, see control.c.
+ *
+ * Copyright (c) 2026, fflag contributors
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/jsonb.h"
+#include "utils/lsyscache.h"
+
+#include "catalog.h"
+#include "check.h"
+#include "control.h"
+
+/* Refuses users who cannot be on a list of the flag; other ids are short. */
+static void
+check_user_ids(ArrayType *users, const char *list, const char *name)
+{
+	Datum	   *ids;
+	int			count;
+
+	if (ARR_ELEMTYPE(users) != TEXTOID)
+		return;
+	deconstruct_array(users, TEXTOID, -1, false, TYPALIGN_INT, &ids, NULL, &count);
+	for (int i = 0; i < count; i++)
+		fflag_check_user_id(VARSIZE_ANY_EXHDR(DatumGetPointer(ids[i])), list, name, NULL);
+}
+
+/*
+ * Runs a command on a list of the flag of argument 0: $1 is the flag's id, $2 the
+ * array of user ids of argument 1, of whichever overload.
+ *
+ * Two sessions with the same users could deadlock, unless both touch rows in
+ * the same order.  INSERT sorts them.  DELETE finds rows in the order of the
+ * index or of the table, as the plan has it.  So the rows are locked in order
+ * first, which takes the UPDATE privilege.  A caller without it may see a
+ * deadlock now and then.
+ */
+static Datum
+edit_list(FunctionCallInfo fcinfo, const char *table, bool adding)
+{
+	Oid			schema = fflag_extension_schema(fcinfo->flinfo->fn_oid);
+	bool		allows = strcmp(table, FFLAG_USERS_TABLE) == 0;
+	char	   *name = fflag_name_argument(fcinfo);
+	ArrayType  *users;
+	Oid			types[2] = {INT8OID};
+	Datum		values[2];
+
+	fflag_check_not_null(PG_ARGISNULL(1), "list of user ids", name);
+	users = PG_GETARG_ARRAYTYPE_P(1);
+	fflag_check_not_null(array_contains_nulls(users),
+						 allows ? "listed user id" : "denied user id", name);
+	if (adding)
+		check_user_ids(users, allows ? "allowlist" : "denylist", name);
+
+	values[0] = fflag_get_id(fcinfo, PG_GETARG_DATUM(0));
+	types[1] = get_array_type(ARR_ELEMTYPE(users));
+	values[1] = PointerGetDatum(users);
+	if (adding)
+		PG_RETURN_INT64(fflag_run_on_table(fcinfo,
+										   "INSERT INTO %s (flag_id, user_id)"
+										   " SELECT $1, u.id"
+										   " FROM pg_catalog.unnest($2::pg_catalog.text[]) AS u (id)"
+										   " ORDER BY u.id COLLATE pg_catalog.\"C\""
+										   " ON CONFLICT DO NOTHING",
+										   table, 2, types, values, NULL));
+	if (pg_class_aclcheck(get_relname_relid(table, schema), GetUserId(),
+						  ACL_UPDATE) == ACLCHECK_OK)
+		fflag_run_on_table(fcinfo,
+						   "SELECT FROM %s WHERE flag_id OPERATOR(pg_catalog.=) $1"
+						   " AND user_id OPERATOR(pg_catalog.=)"
+						   " ANY ($2::pg_catalog.text[])"
+						   " ORDER BY user_id COLLATE pg_catalog.\"C\" FOR UPDATE",
+						   table, 2, types, values, NULL);
+	PG_RETURN_INT64(fflag_run_on_table(fcinfo,
+									   "DELETE FROM %s WHERE flag_id OPERATOR(pg_catalog.=) $1"
+									   " AND user_id OPERATOR(pg_catalog.=)"
+									   " ANY ($2::pg_catalog.text[])",
+									   table, 2, types, values, NULL));
+}
+
+/* fflag_allow(name, VARIADIC user_ids) returns bigint */
+PG_FUNCTION_INFO_V1(fflag_allow);
+
+Datum
+fflag_allow(PG_FUNCTION_ARGS)
+{
+	return edit_list(fcinfo, FFLAG_USERS_TABLE, true);
+}
+
+/* fflag_disallow(name, VARIADIC user_ids) returns bigint */
+PG_FUNCTION_INFO_V1(fflag_disallow);
+
+Datum
+fflag_disallow(PG_FUNCTION_ARGS)
+{
+	return edit_list(fcinfo, FFLAG_USERS_TABLE, false);
+}
+
+/* fflag_deny(name, VARIADIC user_ids) returns bigint */
+PG_FUNCTION_INFO_V1(fflag_deny);
+
+Datum
+fflag_deny(PG_FUNCTION_ARGS)
+{
+	return edit_list(fcinfo, FFLAG_DENIED_TABLE, true);
+}
+
+/* fflag_undeny(name, VARIADIC user_ids) returns bigint */
+PG_FUNCTION_INFO_V1(fflag_undeny);
+
+Datum
+fflag_undeny(PG_FUNCTION_ARGS)
+{
+	return edit_list(fcinfo, FFLAG_DENIED_TABLE, false);
+}
+
+/*
+ * Takes weights apart: {"name": weight, ...} into two arrays, of text and of
+ * numeric, in the order of the names.
+ */
+static void
+parse_weights(Jsonb *weights, const char *flag, Datum *names, Datum *numbers)
+{
+	ArrayBuildState *name_array = initArrayResult(TEXTOID, CurrentMemoryContext, false);
+	ArrayBuildState *number_array = initArrayResult(NUMERICOID, CurrentMemoryContext, false);
+	JsonbIterator *it = JsonbIteratorInit(&weights->root);
+	JsonbIteratorToken token;
+	JsonbValue	v;
+
+	if (!JB_ROOT_IS_OBJECT(weights))
+		ereport(ERROR,
+				errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				errmsg("variants of flag \"%s\" are no JSON object", flag),
+				errhint("Give names and weights, as in '{\"red\": 1, \"blue\": 2}'."));
+	token = JsonbIteratorNext(&it, &v, true);
+	while ((token = JsonbIteratorNext(&it, &v, true)) == WJB_KEY)
+	{
+		char	   *name = pnstrdup(v.val.string.val, v.val.string.len);
+
+		fflag_check_variant_name(name);
+		(void) JsonbIteratorNext(&it, &v, true);
+		if (v.type != jbvNumeric)
+			ereport(ERROR,
+					errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					errmsg("weight of variant \"%s\" of flag \"%s\" is no number",
+						   name, flag),
+					errhint("Give names and weights, as in '{\"red\": 1, \"blue\": 2}'."));
+		fflag_check_weight(NumericGetDatum(v.val.numeric), name, flag, NULL);
+		accumArrayResult(name_array, CStringGetTextDatum(name), false, TEXTOID,
+						 CurrentMemoryContext);
+		accumArrayResult(number_array, NumericGetDatum(v.val.numeric), false, NUMERICOID,
+						 CurrentMemoryContext);
+	}
+	*names = makeArrayResult(name_array, CurrentMemoryContext);
+	*numbers = makeArrayResult(number_array, CurrentMemoryContext);
+}
+
+/*
+ * Lets one session after the other replace the variants of a flag: each is to find
+ * what the last one has left, and rows in whichever order are no deadlock then.
+ * This locks the flag's row, which takes the UPDATE privilege.  A lock of another
+ * kind would not, but the server has room for only so many.
+ */
+static void
+lock_flag(FunctionCallInfo fcinfo, Datum flag_id)
+{
+	Oid			schema = fflag_extension_schema(fcinfo->flinfo->fn_oid);
+	Oid			types[] = {INT8OID};
+
+	if (pg_class_aclcheck(get_relname_relid(FFLAG_FLAGS_TABLE, schema),
+						  GetUserId(), ACL_UPDATE) == ACLCHECK_OK)
+		fflag_run_on_table(fcinfo,
+						   "SELECT FROM %s WHERE id OPERATOR(pg_catalog.=) $1 FOR NO KEY UPDATE",
+						   FFLAG_FLAGS_TABLE, 1, types, &flag_id, NULL);
+}
+
+/* fflag_variants(name, weights) returns void */
+PG_FUNCTION_INFO_V1(fflag_variants);
+
+Datum
+fflag_variants(PG_FUNCTION_ARGS)
+{
+	char	   *name = fflag_name_argument(fcinfo);
+	Oid			types[] = {INT8OID, TEXTARRAYOID, NUMERICARRAYOID};
+	Datum		values[3];
+
+	parse_weights(PG_ARGISNULL(1) ?
+				  DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum("{}"))) :
+				  PG_GETARG_JSONB_P(1), name, &values[1], &values[2]);
+	values[0] = fflag_get_id(fcinfo, PG_GETARG_DATUM(0));
+	lock_flag(fcinfo, values[0]);
+	fflag_run_on_table(fcinfo,
+					   "DELETE FROM %s WHERE flag_id OPERATOR(pg_catalog.=) $1"
+					   " AND name OPERATOR(pg_catalog.<>) ALL ($2)",
+					   FFLAG_VARIANTS_TABLE, 2, types, values, NULL);
+	fflag_run_on_table(fcinfo,
+					   "INSERT INTO %s AS v (flag_id, name, weight)"
+					   " SELECT $1, w.name, w.weight"
+					   " FROM ROWS FROM (pg_catalog.unnest($2), pg_catalog.unnest($3)) AS w (name, weight)"
+					   " ORDER BY w.name COLLATE pg_catalog.\"C\""
+					   " ON CONFLICT (flag_id, name) DO UPDATE SET weight = EXCLUDED.weight"
+					   " WHERE v.weight OPERATOR(pg_catalog.<>) EXCLUDED.weight",
+					   FFLAG_VARIANTS_TABLE, 3, types, values, NULL);
+	PG_RETURN_VOID();
+}
