@@ -500,16 +500,23 @@ validate(Oid function, Snapshot snapshot)
 }
 
 /*
- * Makes a flag with a schedule or a ramp what it is at the start of the client's
- * statement.  So a statement has one answer, and the next statement a fresh one,
- * in a long transaction too.
+ * Begins to read something that the content lacks, from the source that this
+ * returns; the content is valid.  An error before fflag_cache_end_load(), which takes
+ * what this sets, leaves the cache untagged, so that all is dropped.
  */
-static inline void
-set_time(const fflag_entry *entry)
+fflag_source *
+fflag_cache_begin_load(bool *was_tagged)
 {
-	if (unlikely(entry->terms != NULL))
-		fflag_set_time(&unconstify(fflag_entry *, entry)->flag, entry->terms,
-					   GetCurrentStatementStartTimestamp());
+	loads++;
+	*was_tagged = tagged;
+	tagged = false;
+	return &source;
+}
+
+void
+fflag_cache_end_load(bool was_tagged)
+{
+	tagged = was_tagged;
 }
 
 /* The entry of a name, from the cache, which must be valid, or from the table. */
@@ -525,13 +532,11 @@ find_or_load(fflag_string name, Snapshot snapshot)
 	if (entry != NULL)
 	{
 		hits++;
-		set_time(entry);
+		fflag_entry_set_time(entry);
 		return entry;
 	}
 
-	loads++;
-	was_tagged = tagged;
-	tagged = false;				/* an error leaves it so, and all is dropped */
+	fflag_cache_begin_load(&was_tagged);
 	if (fflag_entries_all(&count) == NULL &&
 		fflag_read_flag(&source, name, snapshot, &row))
 		entry = fflag_entries_add_flag(&row);
@@ -539,8 +544,8 @@ find_or_load(fflag_string name, Snapshot snapshot)
 		entry = fflag_entries_add_unknown(name, &forgotten);
 	if (forgotten)
 		parts[FFLAG_FLAGS].generation++;
-	tagged = was_tagged;
-	set_time(entry);
+	fflag_cache_end_load(was_tagged);
+	fflag_entry_set_time(entry);
 	return entry;
 }
 
@@ -674,14 +679,14 @@ fflag_cache_get_all(Oid function, int *count)
 	{
 		bool		was_tagged = tagged;
 
-		tagged = false;			/* as in find_or_load() */
+		tagged = false;			/* as in fflag_cache_begin_load() */
 		fflag_read_flags(&source, snapshot, take_flag, NULL);
 		fflag_entries_complete();
 		tagged = was_tagged;
 	}
 	all = fflag_entries_all(count);
 	for (int i = 0; i < *count; i++)
-		set_time(all[i]);
+		fflag_entry_set_time(all[i]);
 	return all;
 }
 
@@ -691,7 +696,7 @@ use_list(const fflag_entry *entry, fflag_table_id which, fflag_entry_list *list)
 {
 	bool		was_tagged = tagged;
 
-	tagged = false;				/* as in find_or_load() */
+	tagged = false;				/* as in fflag_cache_begin_load() */
 	list->list = fflag_entries_list(entry, which, &source);
 	list->generation = parts[LIST_PART(which, entry->list_part)].generation;
 	tagged = was_tagged;
@@ -699,7 +704,7 @@ use_list(const fflag_entry *entry, fflag_table_id which, fflag_entry_list *list)
 
 /*
  * The list in table FFLAG_USERS or FFLAG_DENIED of a flag that one of the functions
- * above has just returned, or fflag_cache_required(); NULL if it is known to be
+ * above has just returned, or fflag_required_flag(); NULL if it is known to be
  * empty.  What allowlist.c says of it is true under the same snapshot, until the
  * next call of those functions by anybody.
  */
@@ -711,94 +716,6 @@ fflag_cache_list(const fflag_entry *entry, fflag_table_id which)
 	if (list->generation != parts[LIST_PART(which, entry->list_part)].generation)
 		use_list(entry, which, list);
 	return fflag_allowlist_is_empty(list->list) ? NULL : list->list;
-}
-
-static pg_noinline void
-load_required(fflag_entry *entry)
-{
-	static const fflag_entry missing = {0};
-	const fflag_entry *required = &missing; /* a subscriber may lack it */
-	bool		was_tagged = tagged;
-	fflag_row	row;
-
-	loads++;
-	tagged = false;				/* as in find_or_load() */
-	if (fflag_read_flag_by_id(&source, entry->requires, fflag_active_snapshot(), &row))
-		required = fflag_entries_add_flag(&row);
-	/* another one of the same name might lead round in circles */
-	entry->required = fflag_string_equal(required->id, entry->requires) ?
-		required : &missing;
-	tagged = was_tagged;
-}
-
-/*
- * The flag that such a flag requires; NULL if it requires none.  Its id is smaller.
- * One that is not there is not known.  Throws as fflag_cache_get() does.
- */
-const fflag_entry *
-fflag_cache_required(const fflag_entry *entry)
-{
-	if (entry->requires.len == 0)
-		return NULL;
-	if (entry->required == NULL)
-		load_required(unconstify(fflag_entry *, entry));
-	set_time(entry->required);
-	return entry->required;
-}
-
-static pg_noinline void
-load_variants(fflag_entry *entry)
-{
-	bool		was_tagged = tagged;
-	fflag_variant_rows rows = {0};
-
-	loads++;
-	tagged = false;				/* as in find_or_load() */
-	if (entry->flag.known)
-		fflag_read_variants(&source, entry->id, fflag_active_snapshot(),
-							fflag_collect_variant, &rows);
-	entry->variants = fflag_entries_variants(entry, &rows);
-	tagged = was_tagged;
-}
-
-/* The variants of such a flag, for as long.  Throws as fflag_cache_get() does. */
-const fflag_variant_set *
-fflag_cache_variants(const fflag_entry *entry)
-{
-	if (entry->variants == NULL)
-		load_variants(unconstify(fflag_entry *, entry));
-	return entry->variants;
-}
-
-/* Larger payloads are read each time, so that no session fills up with them. */
-#define MOST_KEPT_PAYLOAD 65536
-
-/*
- * The payload of a variant, given its number; NULL if it has none.  A copy in the
- * current memory context; throws as fflag_cache_get() does.
- */
-struct varlena *
-fflag_cache_payload(const fflag_entry *entry, int variant)
-{
-	fflag_payload *payload = &entry->variants->payloads[variant];
-
-	if (!payload->known)
-	{
-		bool		was_tagged = tagged;
-		bool		isnull;
-		Datum		value;
-
-		tagged = false;			/* as in find_or_load() */
-		value = fflag_read_payload(&source, entry->id, entry->variants->names[variant],
-								   fflag_active_snapshot(), &isnull);
-		payload->known = isnull || VARSIZE(DatumGetPointer(value)) <= MOST_KEPT_PAYLOAD;
-		if (payload->known && !isnull)
-			payload->value = fflag_entries_payload(value);
-		tagged = was_tagged;
-		return isnull ? NULL : (struct varlena *) DatumGetPointer(value);
-	}
-	return payload->value == NULL ? NULL :
-		PG_DETOAST_DATUM_COPY(PointerGetDatum(payload->value));
 }
 
 /*

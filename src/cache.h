@@ -33,9 +33,8 @@ extern const fflag_entry *fflag_cache_find(Oid function, Datum name);
 extern const fflag_entry *const *fflag_cache_get_all(Oid function, int *count);
 extern struct fflag_allowlist *fflag_cache_list(const fflag_entry *entry,
 												fflag_table_id which);
-extern const fflag_entry *fflag_cache_required(const fflag_entry *entry);
-extern const fflag_variant_set *fflag_cache_variants(const fflag_entry *entry);
-extern struct varlena *fflag_cache_payload(const fflag_entry *entry, int variant);
+extern fflag_source *fflag_cache_begin_load(bool *was_tagged);
+extern void fflag_cache_end_load(bool was_tagged);
 extern void fflag_cache_add_dependency(struct PlannerGlobal *glob,
 									   const fflag_entry *entry);
 extern void fflag_cache_begin_write(FmgrInfo *flinfo);

@@ -7,6 +7,8 @@
 #ifndef FFLAG_ENTRY_H
 #define FFLAG_ENTRY_H
 
+#include "access/xact.h"
+
 #include "fflag_string.h"
 #include "read.h"
 #include "rules.h"
@@ -62,6 +64,19 @@ fflag_entry_count(const fflag_entry *entry, uint64 evaluations, uint64 enabled)
 
 	usage->evaluations += evaluations;
 	usage->enabled += enabled;
+}
+
+/*
+ * Makes a flag with a schedule or a ramp what it is at the start of the client's
+ * statement.  So a statement has one answer, and the next statement a fresh one,
+ * in a long transaction too.
+ */
+static inline void
+fflag_entry_set_time(const fflag_entry *entry)
+{
+	if (unlikely(entry->terms != NULL))
+		fflag_set_time(&unconstify(fflag_entry *, entry)->flag, entry->terms,
+					   GetCurrentStatementStartTimestamp());
 }
 
 extern void fflag_entries_init(void);

@@ -25,6 +25,7 @@
 #include "compat.h"
 #include "evaluate.h"
 #include "overloads.h"
+#include "related.h"
 #include "rules.h"
 
 /* The end of evaluate_with_id() for a list that is asked by the id's text. */
@@ -117,7 +118,7 @@ static bool
 meets_requirements(const fflag_entry *entry, Datum id, user_type type,
 				   fflag_subject *subject)
 {
-	while ((entry = fflag_cache_required(entry)) != NULL)
+	while ((entry = fflag_required_flag(entry)) != NULL)
 	{
 		fflag_decision decision;
 
@@ -274,7 +275,7 @@ variant_name(const fflag_entry *entry, fflag_decision decision, NullableDatum id
 	static const fflag_variant_set unasked = {0};
 	bool		matters = decision.enabled && !id.isnull;
 
-	return fflag_variant_name(matters ? fflag_cache_variants(entry) : &unasked,
+	return fflag_variant_name(matters ? fflag_variants_of(entry) : &unasked,
 							  decision, id, type);
 }
 
@@ -291,7 +292,7 @@ evaluate_variant(FunctionCallInfo fcinfo, user_type type, const fflag_entry *ent
 	fflag_entry_count(entry, 1, enabled);
 	if (!enabled || PG_ARGISNULL(1))
 		return -1;
-	return variant_of(fflag_cache_variants(entry), PG_GETARG_DATUM(1), type);
+	return variant_of(fflag_variants_of(entry), PG_GETARG_DATUM(1), type);
 }
 
 /* fflag_variant(name, user_id, is_staff, default_variant) returns text */
@@ -322,11 +323,11 @@ fflag_variant_payload(FunctionCallInfo fcinfo, user_type type)
 	struct varlena *payload;
 
 	if (variant < 0 && !PG_ARGISNULL(3))
-		variant = fflag_find_variant(fflag_cache_variants(entry),
+		variant = fflag_find_variant(fflag_variants_of(entry),
 									 fflag_string_of_text(PG_GETARG_TEXT_PP(3)));
 	if (variant < 0)
 		PG_RETURN_NULL();
-	payload = fflag_cache_payload(entry, variant);
+	payload = fflag_payload_of(entry, variant);
 	if (payload == NULL)
 		PG_RETURN_NULL();
 	PG_RETURN_POINTER(payload);

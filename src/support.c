@@ -27,6 +27,7 @@
 #include "cache.h"
 #include "compat.h"
 #include "estimate.h"
+#include "related.h"
 
 /*
  * Costs of a call in units of cpu_operator_cost, the cost of a comparison of two
@@ -95,7 +96,7 @@ share_enabled(const fflag_entry *entry, double users)
 {
 	Selectivity share = 1;
 
-	for (; entry != NULL && share > 0; entry = fflag_cache_required(entry))
+	for (; entry != NULL && share > 0; entry = fflag_required_flag(entry))
 	{
 		Selectivity rollout = (double) entry->flag.rollout / FFLAG_BUCKETS;
 		fflag_decision decision = decide_for_anybody(entry);
@@ -187,7 +188,7 @@ needs_hash(const fflag_entry *entry)
 	fflag_rule	rule = FFLAG_RULE_UNDECIDED;
 
 	for (; entry != NULL && rule != FFLAG_RULE_ROLLOUT &&
-		 rule >= FFLAG_RULE_PREREQUISITE; entry = fflag_cache_required(entry))
+		 rule >= FFLAG_RULE_PREREQUISITE; entry = fflag_required_flag(entry))
 	{
 		CHECK_FOR_INTERRUPTS();
 		rule = fflag_decide(&entry->flag, &anybody, FFLAG_STANDING_UNLISTED,
@@ -200,7 +201,7 @@ needs_hash(const fflag_entry *entry)
 static void
 add_dependencies(PlannerGlobal *glob, const fflag_entry *entry)
 {
-	for (; entry != NULL; entry = fflag_cache_required(entry))
+	for (; entry != NULL; entry = fflag_required_flag(entry))
 	{
 		CHECK_FOR_INTERRUPTS();
 		fflag_cache_add_dependency(glob, entry);

@@ -1,0 +1,16 @@
+/*
+ * related.h
+ *		What belongs to a cached flag: the flag that it requires, its variants.
+ *
+ * Copyright (c) 2026, fflag contributors
+ */
+#ifndef FFLAG_RELATED_H
+#define FFLAG_RELATED_H
+
+#include "entry.h"
+
+extern const fflag_entry *fflag_required_flag(const fflag_entry *entry);
+extern const fflag_variant_set *fflag_variants_of(const fflag_entry *entry);
+extern struct varlena *fflag_payload_of(const fflag_entry *entry, int variant);
+
+#endif							/* FFLAG_RELATED_H */
