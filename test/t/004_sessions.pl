@@ -85,6 +85,22 @@ like(error_of($reader, 'FETCH c'), qr/extension "fflag" has been dropped/, 'curs
 $reader->do('ROLLBACK');
 $writer->do(q{SELECT fflag_register('f', true)});
 
+# nor is what belongs to a flag kept: its denylist, its variants and their payloads
+my $belongings = q{SELECT concat_ws(' ', fflag_enabled('f', 1), fflag_enabled('f', 2), fflag_variant('f', 2), fflag_variant_payload('f', 2))};
+my $give = q{SELECT fflag_deny('f', 1), fflag_variants('f', '{"a": 1}'); UPDATE feature_flag_variant SET payload = '"p"'};
+$writer->do($give);
+is(ask($reader, $belongings), 'f t a "p"', 'a denylist, a variant and a payload');
+$writer->do($_) for ('DROP EXTENSION fflag', 'CREATE EXTENSION fflag', q{SELECT fflag_register('f', true)});
+is(ask($reader, $belongings), 't t', 'created again: none of them');
+$writer->do($give);
+is(ask($reader, $belongings), 'f t a "p"', 'and given again');
+$writer->do($_) for ('CREATE TABLE flag AS SELECT id, name, enabled, staff_only, 100 AS rollout_percentage FROM feature_flag',
+	'ALTER TABLE flag ADD PRIMARY KEY (id), ADD UNIQUE (name)', 'CREATE TABLE flag_user (flag_id bigint, user_id text, PRIMARY KEY (flag_id, user_id))', q{SELECT fflag_attach('flag', 'flag_user', flag_id => 'flag_id')});
+is(ask($reader, $belongings), 't t', 'attached tables have none of them');
+$writer->do('SELECT fflag_detach()');
+is(ask($reader, $belongings), 'f t a "p"', 'detached: they are back');
+$writer->do($_) for ('DROP TABLE flag, flag_user', q{SELECT fflag_undeny('f', 1), fflag_variants('f', NULL)});
+
 # ---- schemas
 
 $writer->do('DROP EXTENSION fflag');
