@@ -35,13 +35,13 @@ static struct strtab_hash *unknown_names;
 
 static MemoryContext lists_cxt;
 
-typedef struct list_part
+typedef struct part_lists
 {
 	MemoryContext cxt;			/* in lists_cxt; at first NULL */
 	struct strtab_hash *lists;	/* by the flag's id */
-} list_part;
+} part_lists;
 
-static list_part list_parts[FFLAG_LISTS][FFLAG_LIST_PARTS];
+static part_lists list_parts[FFLAG_LISTS][FFLAG_LIST_PARTS];
 
 /* Called at first, and again if it has failed for want of memory. */
 void
@@ -72,7 +72,7 @@ fflag_entries_forget_flags(void)
 void
 fflag_entries_forget_lists(fflag_table_id which, int number)
 {
-	list_part  *part = &list_parts[which - FFLAG_USERS][number];
+	part_lists *part = &list_parts[which - FFLAG_USERS][number];
 
 	if (part->cxt != NULL)
 		MemoryContextReset(part->cxt);
@@ -237,7 +237,7 @@ fflag_allowlist *
 fflag_entries_list(const fflag_entry *entry, fflag_table_id which,
 				   fflag_source *source)
 {
-	list_part  *part = &list_parts[which - FFLAG_USERS][entry->list_part];
+	part_lists *part = &list_parts[which - FFLAG_USERS][entry->list_part];
 	fflag_string_slot *slot;
 	fflag_allowlist *list;
 	char	   *place;
@@ -291,7 +291,7 @@ fflag_entries_count(void)
 	counts.allowlists = 0;
 	for (int i = 0; i < FFLAG_LISTS * FFLAG_LIST_PARTS; i++)
 	{
-		const list_part *part = &list_parts[i / FFLAG_LIST_PARTS][i % FFLAG_LIST_PARTS];
+		const part_lists *part = &list_parts[i / FFLAG_LIST_PARTS][i % FFLAG_LIST_PARTS];
 
 		counts.allowlists += part->lists ? part->lists->members : 0;
 	}
