@@ -194,7 +194,7 @@ check_source(fflag_source *source)
 	table_close(flags, AccessShareLock);
 }
 
-/* The triggers that record changes; there are none before version 1.1. */
+/* The triggers that record changes. */
 static const char *const recording_triggers[][2] = {
 	{"fflag_record_insert", "AFTER INSERT ON %s REFERENCING NEW TABLE AS fflag_new"},
 	{"fflag_record_update", "AFTER UPDATE ON %s REFERENCING OLD TABLE AS fflag_old NEW TABLE AS fflag_new"},
@@ -206,7 +206,6 @@ static void
 add_triggers(Oid schema, Oid relid, const char *argument)
 {
 	char	   *table = fflag_relation_name(relid);
-	Oid			record = fflag_history_function(schema);
 
 	fflag_run(psprintf("CREATE OR REPLACE TRIGGER " TRIGGER
 					   " BEFORE INSERT OR UPDATE OR DELETE ON %s"
@@ -215,13 +214,13 @@ add_triggers(Oid schema, Oid relid, const char *argument)
 					   quote_qualified_identifier(get_namespace_name(schema), TRIGGER),
 					   argument ? quote_literal_cstr(argument) : ""),
 			  0, NULL, NULL);
-	for (int i = 0; OidIsValid(record) && i < lengthof(recording_triggers); i++)
+	for (int i = 0; i < lengthof(recording_triggers); i++)
 		fflag_run(psprintf("CREATE OR REPLACE TRIGGER %s %s"
 						   " FOR EACH STATEMENT EXECUTE FUNCTION %s()",
 						   recording_triggers[i][0],
 						   psprintf(recording_triggers[i][1], table),
 						   quote_qualified_identifier(get_namespace_name(schema),
-													  get_func_name(record))),
+													  FFLAG_RECORD_FUNCTION)),
 				  0, NULL, NULL);
 	/* replicated changes count too */
 	fflag_run(psprintf("ALTER TABLE %s ENABLE ALWAYS TRIGGER " TRIGGER, table),
@@ -423,7 +422,7 @@ fflag_attach(PG_FUNCTION_ARGS)
 		Oid			rows = fflag_require_rows(wanted.oids[i]);
 		bool		recorded;
 
-		recorded = !OidIsValid(record) || fflag_is_recorded(rows, record);
+		recorded = fflag_is_recorded(rows, record);
 		if (!attached && recorded &&
 			OidIsValid(fflag_find_marker(rows, function, argument)))
 			continue;
@@ -450,7 +449,6 @@ fflag_detach(PG_FUNCTION_ARGS)
 {
 	Oid			schema = fflag_extension_schema(fcinfo->flinfo->fn_oid);
 	Oid			function = fflag_trigger_function(schema);
-	Oid			record = fflag_history_function(schema);
 	fflag_attachment attachment;
 	Oid			relids[FFLAG_ATTACHED];
 	char	   *tables[FFLAG_ATTACHED];
@@ -487,7 +485,7 @@ fflag_detach(PG_FUNCTION_ARGS)
 			continue;
 		fflag_run(psprintf("DROP TRIGGER IF EXISTS " TRIGGER " ON %s", tables[i]),
 				  0, NULL, NULL);
-		for (int t = 0; OidIsValid(record) && t < lengthof(recording_triggers); t++)
+		for (int t = 0; t < lengthof(recording_triggers); t++)
 		{
 			/* the owner may have dropped one, and need not hear of it */
 			if (OidIsValid(get_trigger_oid(relids[i], recording_triggers[t][0], true)))

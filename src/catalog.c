@@ -39,7 +39,6 @@
 #include "catalog.h"
 #include "citus.h"
 #include "compat.h"
-#include "history.h"
 
 #define TRIGGER_FUNCTION "fflag_invalidate"
 
@@ -268,14 +267,12 @@ fflag_attached_name(Oid schema, Snapshot snapshot)
 	return name;
 }
 
-/* Our own tables that flags are read from; the latter two are there since 1.1. */
+/* Our own tables that flags are read from. */
 static void
 locate_own_tables(fflag_source *source, Oid schema)
 {
 	source->tables[FFLAG_FLAGS].relid = locate_table(schema, FFLAG_FLAGS_TABLE);
 	source->tables[FFLAG_USERS].relid = locate_table(schema, FFLAG_USERS_TABLE);
-	if (!OidIsValid(fflag_history_function(schema)))
-		return;
 	source->tables[FFLAG_DENIED].relid = locate_table(schema, FFLAG_DENIED_TABLE);
 	source->tables[FFLAG_VARIANTS].relid = locate_table(schema, FFLAG_VARIANTS_TABLE);
 }

@@ -26,7 +26,6 @@
 #include "check.h"
 #include "compat.h"
 #include "control.h"
-#include "history.h"
 #include "snapshot.h"
 #include "spi.h"
 #include "unknown.h"
@@ -175,13 +174,6 @@ fflag_disable(PG_FUNCTION_ARGS)
 
 #define NO_RAMP "ramp_to = NULL, ramp_starts_at = NULL, ramp_ends_at = NULL"
 
-/* Does our table have ramps, that is, has the extension been updated to 1.1? */
-static bool
-has_ramps(FunctionCallInfo fcinfo)
-{
-	return OidIsValid(fflag_history_function(fflag_extension_schema(fcinfo->flinfo->fn_oid)));
-}
-
 /* fflag_rollout(name, percentage) returns void */
 PG_FUNCTION_INFO_V1(fflag_rollout);
 
@@ -195,10 +187,7 @@ fflag_rollout(PG_FUNCTION_ARGS)
 	fflag_check_not_null(PG_ARGISNULL(1), "rollout_percentage", name);
 	fflag_check_percentage(PG_GETARG_DATUM(1), "rollout_percentage", name);
 	update_flag(fcinfo,
-				has_ramps(fcinfo) ?
 				"UPDATE %s SET rollout_percentage = $2, " NO_RAMP
-				" WHERE name OPERATOR(pg_catalog.=) $1" :
-				"UPDATE %s SET rollout_percentage = $2"
 				" WHERE name OPERATOR(pg_catalog.=) $1",
 				2, types, values);
 	PG_RETURN_VOID();

@@ -340,7 +340,6 @@ OVERLOADS(fflag_variant_payload,
 /*
  * The result of fflag_explain() and fflag_explain_at(): what has been decided
  * for the flag of this name and for this user, why, and the variant's name.
- * Before version 1.1 there is no column for that.
  */
 Datum
 fflag_explanation(FunctionCallInfo fcinfo, NullableDatum name,
@@ -396,7 +395,7 @@ fflag_explain(FunctionCallInfo fcinfo, user_type type)
 OVERLOADS(fflag_explain,
 		  fflag_explain_bigint, fflag_explain_uuid, fflag_explain_text);
 
-/* fflag_flags(user_id, is_staff) returns setof (name, enabled, variant since 1.1) */
+/* fflag_flags(user_id, is_staff) returns setof (name, enabled, variant) */
 static inline Datum
 fflag_flags(FunctionCallInfo fcinfo, user_type type)
 {

@@ -59,7 +59,7 @@ const char *const fflag_kind_names[] = {
 
 char	   *fflag_actor = NULL;
 
-/* The function of the triggers that record; InvalidOid before version 1.1. */
+/* The function of the triggers that record; InvalidOid if it is gone. */
 Oid
 fflag_history_function(Oid schema)
 {

@@ -28,7 +28,6 @@
 #include "utils/typcache.h"
 
 #include "compat.h"
-#include "history.h"
 #include "layout.h"
 
 /* The types that columns may have; the end is InvalidOid. */
@@ -179,26 +178,6 @@ is_one_of(Oid type, const Oid *types)
 	return *types == type;
 }
 
-/*
- * Does our own table of flags have columns of later versions than 1.0?  If it has one, it
- * must have all: a flag that has ended is not to be on again because somebody has
- * renamed ends_at.  Before the extension is updated, columns of these names are
- * the owner's.
- */
-static bool
-has_later_columns(Relation rel)
-{
-	Oid			type;
-
-	for (int i = FFLAG_COLUMNS; i < FFLAG_OWN_COLUMNS; i++)
-	{
-		if (columns[i].table == FFLAG_FLAGS &&
-			fflag_find_column(rel, columns[i].name, &type) != InvalidAttrNumber)
-			return OidIsValid(fflag_history_function(RelationGetNamespace(rel)));
-	}
-	return false;
-}
-
 /* Finds a column of the source in its open table, and checks its type. */
 static void
 describe_column(fflag_source *source, Relation rel, fflag_column c)
@@ -208,9 +187,7 @@ describe_column(fflag_source *source, Relation rel, fflag_column c)
 	AttrNumber	attnum = fflag_find_column(rel, name, &type);
 	StringInfoData types;
 
-	/* the extension may not have been updated yet */
-	if (c >= FFLAG_COLUMNS && columns[c].table == FFLAG_FLAGS &&
-		(source->attached || !has_later_columns(rel)))
+	if (source->attached && c >= FFLAG_COLUMNS)
 	{
 		source->attnums[c] = InvalidAttrNumber;
 		return;

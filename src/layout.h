@@ -17,7 +17,7 @@ typedef enum fflag_table_id
 	FFLAG_FLAGS,
 	FFLAG_USERS,				/* allowlists */
 
-	/* these are our own, since 1.1 */
+	/* only our own */
 	FFLAG_DENIED,				/* denylists */
 	FFLAG_VARIANTS
 } fflag_table_id;
@@ -55,8 +55,8 @@ typedef enum fflag_column
 
 typedef struct fflag_table
 {
-	Oid			relid;			/* InvalidOid if there is none, as in attached
-								 * tables, or before 1.1 */
+	Oid			relid;			/* InvalidOid if there is none, as where
+								 * tables are attached */
 	Oid			known;			/* what users know it as: relid, or the shell
 								 * that Citus has made of it */
 	Oid			recorded;		/* the OID in the row that attaches it,
@@ -86,7 +86,7 @@ typedef struct fflag_source
 
 	/*
 	 * fflag_open_table() sets these, of its table; InvalidAttrNumber for a
-	 * column that only our own tables have, and these since a later version
+	 * column that only our own tables have
 	 */
 	AttrNumber	attnums[FFLAG_OWN_COLUMNS];
 	Oid			types[FFLAG_OWN_COLUMNS];	/* less domains */

@@ -42,7 +42,6 @@
 #include "cache.h"
 #include "catalog.h"
 #include "check.h"
-#include "history.h"
 #include "id.h"
 #include "layout.h"
 #include "spi.h"
@@ -237,9 +236,7 @@ fflag_check(PG_FUNCTION_ARGS)
 	if (name != NULL)
 		fflag_check_name(name);
 	check_percentage(data, tuple, "rollout_percentage", flag);
-	/* before the update to 1.1, columns of these names are the owner's */
-	if (OidIsValid(fflag_history_function(RelationGetNamespace(data->tg_relation))))
-		check_terms(data, tuple, flag);
+	check_terms(data, tuple, flag);
 
 	/* the owner may have dropped or retyped it */
 	if (TRIGGER_FIRED_BY_UPDATE(data->tg_event) && updated_at > 0 &&

@@ -114,7 +114,8 @@ CREATE VIEW feature_flag AS TABLE elsewhere;
 SELECT fflag_enabled('f', 7);
 DROP VIEW feature_flag;
 -- nor is an ordinary table in its place the extension's own, unless it is made so
-CREATE TABLE feature_flag AS SELECT id, 'g' AS name, true AS enabled, false AS staff_only, 100::numeric AS rollout_percentage FROM elsewhere;
+CREATE TABLE feature_flag AS TABLE elsewhere;
+UPDATE feature_flag SET name = 'g', enabled = true, rollout_percentage = 100;
 SELECT fflag_enabled('f', 7), fflag_enabled('g', 7);
 ALTER EXTENSION fflag ADD TABLE feature_flag;
 -- it has no triggers: it is read at each call

@@ -130,28 +130,6 @@ for my $names ([ 'a' x 63, 'b' x 63 ], [ '"A flag"', '"Ä.user_7"' ])
 	is(error_of($_, $detach), 'no error', '... and detached') for ($session, $worker);
 }
 
-# ---- an update of the extension
-
-create_database('older', @nodes[ 0 .. 2 ]);
-my @older = map { session($_, dbname => 'older') } @nodes[ 0 .. 2 ];
-$session->disconnect;
-$session = $older[0];
-run_block($session, 'docs/citus.md', page('coordinator', $session) =~ s/CREATE EXTENSION fflag;.*//sr);
-$session->do(q{CREATE EXTENSION fflag VERSION '1.0'});
-my $versions = q{SELECT string_agg(result, ' ') FROM run_command_on_all_nodes('SELECT extversion FROM pg_extension WHERE extname = ''fflag''')};
-is(ask($session, $versions), '1.0 1.0 1.0', 'version 1.0 on three nodes');
-tables('v', 'vu');
-$session->do("SELECT create_reference_table('$_')") for ('v', 'vu');
-is(attach($_, 'v', 'vu'), 'no error', 'attached under 1.0') for @older;
-is(join(', ', map { ask($_, $both) } @older), '1 1, 1 1, 1 1', '... and read');
-my ($current) = versions();
-$session->do('ALTER EXTENSION fflag UPDATE');
-is(ask($session, $versions), "$current $current $current", 'updated on three nodes by one statement');
-is(attach($_, 'v', 'vu'), 'no error', 'attached again') for @older;
-$session->do('UPDATE v SET enabled = false');
-is(join(', ', map { ask($_, $both) } @older), '0 0, 0 0, 0 0', '... and read');
-is(join(' ', map { ask($_, q{SELECT count(*) FROM fflag_history() WHERE old_values ->> 'enabled' = 'true'}) } @older), '2 2 2', '... and recorded');
-
 # ---- the extension's own tables
 
 my $alone = session($nodes[3], dbname => 'shop');
@@ -173,6 +151,6 @@ $alone->do("SELECT create_reference_table('$_')") for ('flag', 'flag_user');
 is(attach($alone, 'flag', 'flag_user'), 'no error', 'what the hint says can be done');
 is(ask($open, q{SELECT fflag_enabled('own', 1)}), 1, '... and helps');
 
-$_->disconnect for ($other, $worker, $alone, $open, @older);
+$_->disconnect for ($session, $other, $worker, $alone, $open);
 stop_nodes();
 done_testing();
