@@ -10,11 +10,13 @@ use DBI;
 use DBD::Pg;
 use Exporter 'import';
 use File::Basename;
+use File::Copy;
+use File::Path qw(make_path);
 use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(time);
 
-our @EXPORT = qw(session ask is_on is_off sees_restrictions error_of no_crash watch_for versions catalog code_blocks statements run_block);
+our @EXPORT = qw(session ask is_on is_off sees_restrictions error_of no_crash watch_for versions script_folder write_script next_script catalog code_blocks statements run_block);
 
 # Opens a session.  Statements are sent as they are: prepared ones are spelled
 # out where a test is about them.
@@ -209,6 +211,58 @@ sub versions
 	my ($current) = slurp_file("$top/fflag.control") =~ /default_version = '(.*)'/;
 	my %version = map { $_ => 1 } map { m{/fflag--(.*)\.sql$} ? split /--/, $1 : () } glob "$top/sql/*.sql";
 	return ($current, sort keys %version);
+}
+
+# Lets a server look for the extension's scripts in a temporary folder, and returns that folder:
+# undef if the server cannot be told.
+sub script_folder
+{
+	my ($node) = @_;
+	my $dir = PostgreSQL::Test::Utils::tempdir;
+	chomp(my $sharedir = $node->config_data('--sharedir'));
+	chomp(my $libdir = $node->config_data('--pkglibdir'));
+	my %setting = map { @$_ } @{ session($node)->selectall_arrayref(q{SELECT name, setting FROM pg_settings WHERE name ~ '^extension_'}) };
+	my ($to, @from);
+	if (defined(my $prefix = $setting{extension_destdir}))
+	{
+		$to = "$dir$sharedir/extension";
+		@from = "$prefix$sharedir/extension";
+		make_path("$dir$libdir");
+		copy($_, "$dir$libdir/") or die "$!" for glob "$prefix$libdir/fflag.*";
+		$node->append_conf('postgresql.conf', "extension_destdir = '$dir'");
+	}
+	elsif (defined(my $path = $setting{extension_control_path}))
+	{
+		$to = "$dir/extension";
+		@from = map { ($_ eq '$system' ? $sharedir : $_) . '/extension' } split /:/, $path;
+		$node->append_conf('postgresql.conf', "extension_control_path = '$dir:$path'");
+	}
+	else
+	{
+		return;
+	}
+	make_path($to);
+	my ($from) = grep { -f "$_/fflag.control" } @from;
+	copy($_, $to) or die "$!" for glob "$from/fflag*";
+	$node->restart;
+	return $to;
+}
+
+# Writes an update script from the current version to another one.
+sub write_script
+{
+	my ($folder, $version, $text) = @_;
+	my ($current) = versions();
+	open my $out, '>', "$folder/fflag--$current--$version.sql" or die "$!";
+	print $out $text;
+	close $out or die "$!";
+	return;
+}
+
+# The update script of a next version, which is made up.
+sub next_script
+{
+	return slurp_file(dirname(__FILE__) . '/../data/next.sql');
 }
 
 # Everything that belongs to the extension, as text.  A default that differs from one database to

@@ -8,8 +8,6 @@
 #   show that it would be noticed.
 use strict;
 use warnings;
-use File::Copy;
-use File::Path qw(make_path);
 use FindBin;
 use lib "$FindBin::RealBin/../perl";
 use PostgreSQL::Test::Cluster;
@@ -25,52 +23,10 @@ $node->start;
 
 # ---- scripts of this test's own ------------------------------------------------
 
-# Where the server looks for scripts, in a temporary folder; undef if it cannot be told.
-sub script_folder
-{
-	my $dir = PostgreSQL::Test::Utils::tempdir;
-	chomp(my $sharedir = $node->config_data('--sharedir'));
-	chomp(my $libdir = $node->config_data('--pkglibdir'));
-	my %setting = map { @$_ } @{ session($node)->selectall_arrayref(q{SELECT name, setting FROM pg_settings WHERE name ~ '^extension_'}) };
-	my ($to, @from);
-	if (defined(my $prefix = $setting{extension_destdir}))
-	{
-		$to = "$dir$sharedir/extension";
-		@from = "$prefix$sharedir/extension";
-		make_path("$dir$libdir");
-		copy("$prefix$libdir/fflag.so", "$dir$libdir/") or die "$!";
-		chmod 0755, "$dir$libdir/fflag.so";
-		$node->append_conf('postgresql.conf', "extension_destdir = '$dir'");
-	}
-	elsif (defined(my $path = $setting{extension_control_path}))
-	{
-		$to = "$dir/extension";
-		@from = map { ($_ eq '$system' ? $sharedir : $_) . '/extension' } split /:/, $path;
-		$node->append_conf('postgresql.conf', "extension_control_path = '$dir:$path'");
-	}
-	else
-	{
-		return;
-	}
-	make_path($to);
-	my ($from) = grep { -f "$_/fflag.control" } @from;
-	copy($_, $to) or die "$!" for glob "$from/fflag*";
-	$node->restart;
-	return $to;
-}
-
-my $folder = script_folder();
+my $folder = script_folder($node);
 plan skip_all => 'this server looks for scripts only where it is installed' unless $folder;
 
-sub write_script
-{
-	my ($version, $text) = @_;
-	open my $out, '>', "$folder/fflag--$current--$version.sql" or die "$!";
-	print $out $text;
-	close $out or die "$!";
-	return;
-}
-write_script('next', slurp_file("$FindBin::RealBin/../data/next.sql"));
+write_script($folder, 'next', next_script());
 
 # each a way from one version to another
 my @updates = ((map { [ $_, $current ] } grep { $_ ne $current } @versions), [ $current, 'next' ]);
@@ -206,7 +162,7 @@ my %sprung;
 for my $bad (sort keys %bad)
 {
 	my ($script, @expected) = @{ $bad{$bad} };
-	write_script($bad, "$script;\n");
+	write_script($folder, $bad, "$script;\n");
 	my @noted = noted($superuser, $bad);
 	my %noted = map { $_ => $sprung{$_} = 1 } @noted;
 	is(join(' ', grep { $noted{$_} } @expected), "@expected", "$bad: falls into traps");
