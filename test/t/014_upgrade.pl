@@ -21,11 +21,8 @@ my $node = PostgreSQL::Test::Cluster->new('node');
 $node->init;
 $node->start;
 
-# ---- scripts of this test's own ------------------------------------------------
-
 my $folder = script_folder($node);
 plan skip_all => 'this server looks for scripts only where it is installed' unless $folder;
-
 write_script($folder, 'next', next_script());
 
 # each a way from one version to another
