@@ -806,6 +806,7 @@ COMMENT ON FUNCTION @extschema@.fflag_detach() IS
 CREATE TABLE @extschema@.feature_flag_change (
 	id uuid NOT NULL DEFAULT pg_catalog.gen_random_uuid(),
 	origin uuid NOT NULL,
+	restored_in uuid,
 	begins boolean NOT NULL DEFAULT false,
 	at timestamp with time zone,
 	transaction xid8 NOT NULL DEFAULT pg_catalog.pg_current_xact_id(),
@@ -821,15 +822,16 @@ CREATE INDEX feature_flag_change_transaction_idx
 	ON @extschema@.feature_flag_change (transaction) WHERE at IS NULL;
 CREATE INDEX feature_flag_change_at_idx
 	ON @extschema@.feature_flag_change (at);
-CREATE INDEX feature_flag_change_origin_idx
-	ON @extschema@.feature_flag_change (origin, at);
+CREATE INDEX feature_flag_change_restored_idx
+	ON @extschema@.feature_flag_change (restored_in, at) WHERE restored_in IS NOT NULL;
 CREATE INDEX feature_flag_change_begins_idx
 	ON @extschema@.feature_flag_change (origin) WHERE begins;
 
 COMMENT ON TABLE @extschema@.feature_flag_change IS
-'who changed flags, and when: one row for each transaction; see fflag_history';
+'who changed flags, and when: one row for each transaction, or more if it acts for several; see fflag_history';
 COMMENT ON COLUMN @extschema@.feature_flag_change.id IS 'key, referenced by feature_flag_history';
 COMMENT ON COLUMN @extschema@.feature_flag_change.origin IS 'the database where it was recorded; a restored one gets a new origin';
+COMMENT ON COLUMN @extschema@.feature_flag_change.restored_in IS 'the origin of the database to which a dump first brought the row; NULL: none has';
 COMMENT ON COLUMN @extschema@.feature_flag_change.begins IS 'true: no change, but the moment at which the history of this origin begins';
 COMMENT ON COLUMN @extschema@.feature_flag_change.at IS 'when the transaction began to commit; NULL until then';
 COMMENT ON COLUMN @extschema@.feature_flag_change.transaction IS 'its number, of the server where it was recorded';
@@ -885,14 +887,17 @@ SELECT pg_catalog.pg_extension_config_dump('feature_flag_change', '');
 SELECT pg_catalog.pg_extension_config_dump('feature_flag_history', '');
 
 -- Which database this is: a column's default is neither dumped nor replicated,
--- and pg_upgrade keeps it.
+-- and pg_upgrade keeps it.  The last eight digits are the database's OID: see
+-- fflag_own_origin() in history.c.
 DO $$
 BEGIN
 	EXECUTE (SELECT pg_catalog.format('ALTER TABLE %I.feature_flag_change ALTER COLUMN origin SET DEFAULT %L::uuid',
-			n.nspname, pg_catalog.gen_random_uuid())
-		FROM pg_catalog.pg_extension AS e
+			n.nspname, pg_catalog."left"(pg_catalog.gen_random_uuid()::pg_catalog.text, 28)
+				OPERATOR(pg_catalog.||) pg_catalog.lpad(pg_catalog.to_hex(d.oid::bigint), 8, '0'))
+		FROM pg_catalog.pg_database AS d, pg_catalog.pg_extension AS e
 			JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) e.extnamespace
-		WHERE e.extname OPERATOR(pg_catalog.=) 'fflag');
+		WHERE e.extname OPERATOR(pg_catalog.=) 'fflag'
+			AND d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database());
 END $$;
 
 CREATE FUNCTION @extschema@.fflag_record() RETURNS trigger
@@ -900,12 +905,6 @@ LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'fflag_record';
 COMMENT ON FUNCTION @extschema@.fflag_record() IS
 'records what a statement changes in the history';
-
-CREATE FUNCTION @extschema@.fflag_stamp() RETURNS trigger
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'fflag_stamp';
-COMMENT ON FUNCTION @extschema@.fflag_stamp() IS
-'notes when a transaction that has changed flags begins to commit';
 
 CREATE FUNCTION @extschema@.fflag_skip_known() RETURNS trigger
 LANGUAGE c VOLATILE PARALLEL UNSAFE
@@ -915,9 +914,6 @@ COMMENT ON FUNCTION @extschema@.fflag_skip_known() IS
 
 CREATE TRIGGER fflag_skip_known BEFORE INSERT ON @extschema@.feature_flag_change
 	FOR EACH ROW WHEN (NEW.at IS NOT NULL) EXECUTE FUNCTION @extschema@.fflag_skip_known();
-CREATE CONSTRAINT TRIGGER fflag_stamp AFTER INSERT
-	ON @extschema@.feature_flag_change DEFERRABLE INITIALLY DEFERRED
-	FOR EACH ROW WHEN (NEW.at IS NULL) EXECUTE FUNCTION @extschema@.fflag_stamp();
 
 CREATE TRIGGER fflag_record_insert AFTER INSERT ON @extschema@.feature_flag
 	REFERENCING NEW TABLE AS fflag_new

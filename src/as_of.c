@@ -27,8 +27,6 @@
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
-#include "nodes/primnodes.h"
-#include "rewrite/rewriteHandler.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -61,27 +59,6 @@ result(int column, bool *isnull)
 						 isnull);
 }
 
-/* Which database this is: see the column's default, in the script. */
-static Datum
-own_origin(fflag_as_of *q)
-{
-	Relation	rel = fflag_open_relation(get_relname_relid(FFLAG_CHANGE_TABLE, q->schema));
-	Oid			type = InvalidOid;
-	AttrNumber	attnum = fflag_find_column(rel, "origin", &type);
-	Node	   *value = NULL;
-
-	if (attnum != InvalidAttrNumber && type == UUIDOID)
-		value = build_column_default(rel, attnum);
-	if (value == NULL || !IsA(value, Const) || ((Const *) value)->constisnull)
-		ereport(ERROR,
-				errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				errmsg("column \"origin\" of table \"%s\" does not say which database this is",
-					   FFLAG_CHANGE_TABLE),
-				errhint("Set its default to a constant, gen_random_uuid() of now."));
-	table_close(rel, AccessShareLock);
-	return ((Const *) value)->constvalue;
-}
-
 /*
  * Refuses a moment of which nothing is known.  If a history has come from
  * another database, that one counts: it knew of the flags before.
@@ -98,12 +75,12 @@ check_moment(fflag_as_of *q)
 				errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				errmsg("%s is still to come", time_to_text(q->at)),
 				errhint("Ask what a user got at a moment that is past."));
-	fflag_add_parameter(&command, UUIDOID, own_origin(q));
+	fflag_add_parameter(&command, UUIDOID, fflag_own_origin(q->schema));
 	command.sql = psprintf("SELECT coalesce(pg_catalog.min(at) FILTER (WHERE origin OPERATOR(pg_catalog.<>) $1), pg_catalog.min(at)),"
-						   " coalesce(pg_catalog.min(origin::pg_catalog.text) OPERATOR(pg_catalog.<>) pg_catalog.max(origin::pg_catalog.text), false),"
+						   " EXISTS (SELECT FROM %s WHERE restored_in IS NOT NULL),"
 						   " EXISTS (SELECT FROM %s WHERE at IS NULL AND NOT begins AND transaction OPERATOR(pg_catalog.<>)"
 						   " coalesce(pg_catalog.pg_current_xact_id_if_assigned(), '0'::pg_catalog.xid8))"
-						   " FROM %s WHERE begins", q->change, q->change);
+						   " FROM %s WHERE begins", q->change, q->change, q->change);
 	fflag_run_kept(&command);
 	begin = DatumGetTimestampTz(result(1, &isnull));
 	if (isnull)
@@ -124,8 +101,8 @@ check_moment(fflag_as_of *q)
 		ereport(ERROR,
 				errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				errmsg("table \"%s\" has changes without a time", FFLAG_CHANGE_TABLE),
-				errdetail("Its trigger \"fflag_stamp\" did not fire when they were committed."),
-				errhint("Enable the trigger, and set column \"at\" of these rows."));
+				errdetail("When they were committed is not known."),
+				errhint("Set column \"at\" of these rows."));
 }
 
 /* Refuses if what happens to a table now is not recorded. */
@@ -153,18 +130,16 @@ check_recorded(fflag_as_of *q, Oid relid)
 /*
  * Has the transaction of a row of feature_flag_change, which has this alias,
  * restored a dump?  What it inserted then is older than the moment that this
- * query returns.  NULL if there is no other history.
+ * query returns.  NULL if none had been restored.
  */
 char *
 fflag_restored_before(const char *change, const char *alias)
 {
-	return psprintf("(SELECT greatest(pg_catalog.max(others.last), (SELECT pg_catalog.max(own.at) FROM %s AS own"
+	return psprintf("(SELECT greatest(pg_catalog.max(its.at), (SELECT pg_catalog.max(own.at) FROM %s AS own"
 					" WHERE own.begins AND own.origin " EQUAL " %s.origin))"
-					" FROM (SELECT (SELECT pg_catalog.max(its.at) FROM %s AS its"
-					" WHERE its.origin " EQUAL " other.origin AND its.at OPERATOR(pg_catalog.<) %s.at) AS last"
-					" FROM %s AS other WHERE other.begins AND other.origin OPERATOR(pg_catalog.<>) %s.origin) AS others"
-					" WHERE others.last IS NOT NULL HAVING pg_catalog.count(*) OPERATOR(pg_catalog.>) 0)",
-					change, alias, change, alias, change, alias);
+					" FROM %s AS its WHERE its.restored_in " EQUAL " %s.origin AND its.at OPERATOR(pg_catalog.<) %s.at"
+					" HAVING pg_catalog.count(*) OPERATOR(pg_catalog.>) 0)",
+					change, alias, change, alias, alias);
 }
 
 /* The parameters of changes(): $1 to $3. */
@@ -193,9 +168,9 @@ changes(fflag_as_of *q, const char *columns, const char *key, bool by_name)
 	char	   *restored = "";
 
 	/* each row's change by its key, whatever the planner thinks of its tables */
-	events = psprintf("FROM %s AS h CROSS JOIN LATERAL"
-					  " (SELECT coalesce(c.at, 'infinity'::pg_catalog.timestamptz) AS at, c.origin FROM %s AS c"
-					  " WHERE c.id " EQUAL " h.change OFFSET 0) AS hc WHERE %s",
+	events = psprintf("FROM %s AS h LEFT JOIN LATERAL"
+					  " (SELECT c.id, coalesce(c.at, 'infinity'::pg_catalog.timestamptz) AS at, c.origin FROM %s AS c"
+					  " WHERE c.id " EQUAL " h.change OFFSET 0) AS hc ON true WHERE %s",
 					  q->history, q->change, key);
 	if (q->restored)
 	{
@@ -206,11 +181,36 @@ changes(fflag_as_of *q, const char *columns, const char *key, bool by_name)
 						  " AND ROW(r.at, r.sequence) OPERATOR(pg_catalog.>=) ROW(hc.at, h.sequence))",
 						  by_name ? " AND r.name " EQUAL " h.name" : "");
 	}
-	return psprintf("%sSELECT %s%s %s AND hc.at OPERATOR(pg_catalog.>) $1"
-					" AND ROW(hc.at, h.sequence) OPERATOR(pg_catalog.<=) ROW($2, $3)%s"
-					" ORDER BY %s hc.at, h.sequence, h.old_row IS NULL",
+	return psprintf("%sSELECT %s%s, hc.id IS NULL %s AND (hc.id IS NULL OR hc.at OPERATOR(pg_catalog.>) $1"
+					" AND ROW(hc.at, h.sequence) OPERATOR(pg_catalog.<=) ROW($2, $3)%s)"
+					" ORDER BY %s hc.id IS NULL DESC, hc.at, h.sequence, h.old_row IS NULL",
 					restored, by_name ? "DISTINCT ON (h.name) " : "", columns, events,
 					hidden, by_name ? "h.name," : "");
+}
+
+/*
+ * Runs what begins with changes().  Refuses if it is not known when one of them was
+ * made, which the last column tells.
+ */
+static uint64
+run_changes(fflag_command *command)
+{
+	uint64		count = fflag_run_kept(command);
+
+	for (uint64 i = 0; i < count; i++)
+	{
+		TupleDesc	desc = SPI_tuptable->tupdesc;
+		bool		isnull;
+
+		if (DatumGetBool(SPI_getbinval(SPI_tuptable->vals[i], desc, desc->natts, &isnull)))
+			ereport(ERROR,
+					errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					errmsg("table \"%s\" has rows without their change in table \"%s\"",
+						   FFLAG_HISTORY_TABLE, FFLAG_CHANGE_TABLE),
+					errdetail("When and by whom these changes were made is not known."),
+					errhint("TRUNCATE both tables before data are restored into them; or delete these rows."));
+	}
+	return count;
 }
 
 /* Refuses if changes after the moment may be missing; tells of the last such. */
@@ -251,14 +251,14 @@ find_tables(fflag_as_of *q)
 
 	initStringInfo(&columns);
 	appendStringInfoString(&columns, "h.kind " EQUAL " '" FFLAG_KIND_GAP "', h.old_row IS NULL, h.new_row IS NULL,"
-						   " h.attached, hc.at, h.sequence");
+						   " h.attached, hc.at, h.sequence::bigint");
 	for (int i = 0; i < FFLAG_COLUMNS; i++)
 		appendStringInfo(&columns, ", h.old_row OPERATOR(pg_catalog.->>) '%s'",
 						 fflag_column_name(i));
 	add_period(q, &command);
 	command.sql = changes(q, columns.data,
 						  "(h.kind " EQUAL " '" FFLAG_KIND_TABLES "' OR h.kind " EQUAL " '" FFLAG_KIND_GAP "')", false);
-	count = fflag_run_kept(&command);
+	count = run_changes(&command);
 
 	for (uint64 i = 0; q->open && i < count; i++)
 	{
@@ -329,7 +329,6 @@ fflag_begin_as_of(fflag_as_of *q)
 	q->owner = fflag_locate_history(q->schema, &q->history, &q->change);
 	q->snapshot = fflag_active_snapshot();
 	check_moment(q);
-	fflag_check_stamped(q->schema);
 	find_tables(q);
 }
 
@@ -406,7 +405,7 @@ fflag_flag_at(fflag_as_of *q, bool by_id, fflag_string key, fflag_row *row)
 								   "h.kind " EQUAL " '" FFLAG_KIND_FLAG "' AND h.attached " EQUAL " $4"
 								   " AND pg_catalog.\"left\"(h.name, 100) " EQUAL " pg_catalog.\"left\"($5, 100)"
 								   " AND h.name " EQUAL " $5", false));
-	if (fflag_run_kept(&command) > 0)
+	if (run_changes(&command) > 0)
 	{
 		if (!DatumGetBool(result(1, &isnull)))
 			fflag_parse_row(&image, SPI_tuptable->tupdesc, SPI_tuptable->vals[0], row);
@@ -464,7 +463,7 @@ fflag_listed_at(fflag_as_of *q, fflag_table_id which, fflag_string flag_id, ffla
 								   " AND pg_catalog.\"left\"(h.flag_id, 100) " EQUAL " pg_catalog.\"left\"($5, 100)"
 								   " AND pg_catalog.\"left\"(h.user_id, 100) " EQUAL " pg_catalog.\"left\"($6, 100)"
 								   " AND h.flag_id " EQUAL " $5 AND h.user_id " EQUAL " $6", false));
-	if (fflag_run_kept(&command) == 0)
+	if (run_changes(&command) == 0)
 		return q->open &&
 			fflag_read_listed(&q->source, which, flag_id, user, q->snapshot);
 	return DatumGetBool(result(1, &isnull));
@@ -507,19 +506,19 @@ fflag_variants_at(fflag_as_of *q, const fflag_row *flag)
 	initStringInfo(&columns);
 	appendStringInfoString(&columns, "h.old_row IS NULL");
 	image = select_image(q, FFLAG_VARIANTS, &columns);
-	appendStringInfoString(&columns, ", h.name");
+	appendStringInfoString(&columns, ", h.name::pg_catalog.text");
 	add_period(q, &command);
 	fflag_add_parameter(&command, BOOLOID, BoolGetDatum(q->attached));
 	add_text(&command, flag->id);
 	command.sql = changes(q, columns.data, "h.kind " EQUAL " '" FFLAG_KIND_VARIANT "'" OF_FLAG, true);
-	count = fflag_run_kept(&command);
+	count = run_changes(&command);
 
 	then.changed = palloc_array(fflag_string, count);
 	for (uint64 i = 0; i < count; i++)
 	{
 		HeapTuple	tuple = SPI_tuptable->vals[i];
 		TupleDesc	desc = SPI_tuptable->tupdesc;
-		Datum		name = SPI_getbinval(tuple, desc, desc->natts, &isnull);
+		Datum		name = SPI_getbinval(tuple, desc, desc->natts - 1, &isnull);
 		fflag_variant_row row;
 
 		then.changed[then.n_changed++] = fflag_string_of_text(DatumGetTextPP(name));

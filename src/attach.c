@@ -251,18 +251,16 @@ check_triggers(Relation rel)
 
 /*
  * Runs a command on the table that says what is attached, as that table's owner.
- * Each %s in it stands for the table's name.  Returns as fflag_run() does.
+ * %s in it stands for the table's name.  Returns as fflag_run() does.
  */
 static uint64
-run_as_owner(Oid schema, const char *command, int nargs, Oid *types, Datum *values)
+run_as_owner(Oid schema, const char *sql, int nargs, Oid *types, Datum *values)
 {
-	char	   *name = fflag_table_in_sql(schema, FFLAG_ATTACHMENT_TABLE);
+	fflag_command command = {
+		.sql = psprintf(sql, fflag_table_in_sql(schema, FFLAG_ATTACHMENT_TABLE))
+	};
 	Oid			relid = get_relname_relid(FFLAG_ATTACHMENT_TABLE, schema);
 	Relation	rel;
-	Oid			owner;
-	Oid			caller;
-	int			context;
-	uint64		processed;
 
 	/*
 	 * until the transaction ends: nobody may add a trigger or be made the
@@ -270,16 +268,13 @@ run_as_owner(Oid schema, const char *command, int nargs, Oid *types, Datum *valu
 	 */
 	LockRelationOid(relid, RowExclusiveLock);
 	rel = fflag_open_relation(relid);
-	owner = rel->rd_rel->relowner;
-	GetUserIdAndSecContext(&caller, &context);
-	if (!has_privs_of_role(caller, owner))
+	command.user = rel->rd_rel->relowner;
+	if (!has_privs_of_role(GetUserId(), command.user))
 		check_triggers(rel);
 	table_close(rel, AccessShareLock);
-	SetUserIdAndSecContext(owner, context | SECURITY_LOCAL_USERID_CHANGE);
-	processed = fflag_run(psprintf(command, name), nargs, types, values);
-	SetUserIdAndSecContext(caller, context);	/* after an error, the abort
-												 * does so */
-	return processed;
+	for (int i = 0; i < nargs; i++)
+		fflag_add_parameter(&command, types[i], values[i]);
+	return fflag_run_kept(&command);
 }
 
 /* What is attached, as the transaction sees it now; false if nothing is. */
@@ -472,6 +467,9 @@ fflag_detach(PG_FUNCTION_ARGS)
 					errhint("Let its owner, or a superuser, call this function."));
 		relids[i] = fflag_find_rows(known);
 		tables[i] = fflag_relation_name(relids[i]);
+		/* those who are writing have to be seen */
+		if (tables[i] != NULL)
+			LockRelationOid(relids[i], ShareRowExclusiveLock);
 	}
 
 	/*

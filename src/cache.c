@@ -60,6 +60,7 @@
 #include "cache.h"
 #include "catalog.h"
 #include "compat.h"
+#include "history.h"
 #include "id.h"
 #include "override.h"
 #include "read.h"
@@ -228,6 +229,7 @@ end_subtransaction(SubXactEvent event, SubTransactionId subid,
 	if (event == SUBXACT_EVENT_ABORT_SUB)
 	{
 		fflag_forget_announced(subid);
+		fflag_forget_changes(subid);
 		tagged = false;
 		mistrust_messages();
 	}
@@ -249,7 +251,10 @@ static void
 end_transaction(XactEvent event, void *arg)
 {
 	if (event == XACT_EVENT_PRE_COMMIT || event == XACT_EVENT_PRE_PREPARE)
+	{
+		fflag_stamp_changes();
 		fflag_begin_commit();
+	}
 	if (event == XACT_EVENT_ABORT)
 		mistrust_messages();
 	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT ||

@@ -175,6 +175,14 @@ fflag_find_marker(Oid relid, Oid function, const char *argument)
 	return found;
 }
 
+/* May a role read all rows of a table, as a view of theirs would show them? */
+bool
+fflag_may_read(Oid relid, Oid role)
+{
+	return pg_class_aclcheck(relid, role, ACL_SELECT) == ACLCHECK_OK &&
+		check_enable_rls(relid, role, true) != RLS_ENABLED;
+}
+
 /*
  * Refuses a table that does not count as attached, or that the owner of our
  * own tables may not read.  So evaluation shows no more of a table than a view
@@ -205,7 +213,7 @@ check_attached(Oid relid, const char *name, Oid named, Oid owner)
 				errmsg("role \"%s\", to whom the tables of extension \"fflag\" belong, may not read table %s",
 					   GetUserNameFromId(owner, false), name),
 				errhint("GRANT SELECT on it, or go back to the extension's own tables with fflag_detach()."));
-	if (check_enable_rls(relid, owner, true) == RLS_ENABLED)
+	if (!fflag_may_read(relid, owner))
 		ereport(ERROR,
 				errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				errmsg("row-level security restricts what role \"%s\", to whom the tables of extension \"fflag\" belong, may read of table %s",

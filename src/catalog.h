@@ -23,6 +23,7 @@ extern Oid	fflag_own_function(Oid schema, const char *name);
 extern Oid	fflag_trigger_function(Oid schema);
 extern char *fflag_attached_name(Oid schema, Snapshot snapshot);
 extern Oid	fflag_find_marker(Oid relid, Oid function, const char *argument);
+extern bool fflag_may_read(Oid relid, Oid role);
 extern fflag_source fflag_locate_own(Oid schema);
 extern fflag_source fflag_locate(Oid schema, Snapshot snapshot);
 extern char *fflag_relation_name(Oid relid);

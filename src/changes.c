@@ -11,8 +11,11 @@
 #include "executor/spi.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/rls.h"
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
 
@@ -35,7 +38,7 @@ static const char *const listing =
 "WITH today AS (SELECT attached, id, name COLLATE \"C\" AS name FROM unnest($3, $4, $5) AS t (attached, id, name)),"
 " c AS (SELECT c.*, coalesce(c.at, 'infinity') AS moment,"
 "  %3$s AS restored_before FROM %2$s AS c WHERE NOT c.begins),"
-" h AS (SELECT %4$s h.*, c.moment FROM %1$s AS h JOIN c ON c.id = h.change"
+" h AS (SELECT %4$s h.*, coalesce(c.moment, '-infinity') AS moment FROM %1$s AS h LEFT JOIN c ON c.id = h.change"
 "  WHERE h.operation <> 'detach' AND (h.since < c.restored_before) IS NOT TRUE),"
 /* changes of flags, those of a renamed one put together */
 " paired AS (SELECT *, lead(name) OVER same AS new_name, lead(new_row) OVER same AS renamed_row, lag(name) OVER same AS other_name"
@@ -86,7 +89,7 @@ static const char *const listing =
 "   WHERE e.key <> 'updated_at' AND coalesce(l.new_row -> e.key, 'null') <> e.value OR l.what ^@ 'variant' AND e.key = 'name'),"
 "  (SELECT jsonb_object_agg(e.key, e.value) FROM jsonb_each(l.new_row) AS e"
 "   WHERE e.key <> 'updated_at' AND coalesce(l.old_row -> e.key, 'null') <> e.value OR l.what ^@ 'variant' AND e.key = 'name')"
-" FROM line AS l JOIN c ON c.id = l.change"
+" FROM line AS l LEFT JOIN c ON c.id = l.change"
 " ORDER BY l.moment DESC, l.sequence DESC, l.name, l.what, l.user_id, coalesce(l.new_row, l.old_row) ->> 'name' COLLATE \"C\"";
 
 #define HISTORY_COLUMNS 11
@@ -146,15 +149,14 @@ add_todays_flags(fflag_command *command, Oid schema)
 	fflag_add_parameter(command, TEXTARRAYOID, makeArrayResult(flags.names, CurrentMemoryContext));
 }
 
-/* Has the history of another database come here? */
+/* Has the history of another database been restored here? */
 static bool
 has_other_origins(const char *change, Oid owner)
 {
 	fflag_command command = {.user = owner,.read_only = true};
 
-	command.sql = psprintf("SELECT FROM %s WHERE begins GROUP BY begins HAVING min(origin::text) <> max(origin::text)",
-						   change);
-	return fflag_run_in_catalog(&command) > 0;
+	command.sql = psprintf("SELECT FROM %s WHERE restored_in IS NOT NULL LIMIT 1", change);
+	return fflag_run_kept(&command) > 0;
 }
 
 /* fflag_history(name, detail) returns setof (at, ...) */
@@ -183,7 +185,7 @@ fflag_history(PG_FUNCTION_ARGS)
 	command.sql = psprintf(listing, history, change,
 						   restored ? fflag_restored_before(change, "c") : "NULL::timestamptz",
 						   restored ? "DISTINCT ON (h.change, h.sequence, h.kind, h.attached, h.operation, h.name, h.flag_id, h.user_id)" : "");
-	fflag_run_in_catalog(&command);
+	fflag_run_kept(&command);
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
 		Datum		values[HISTORY_COLUMNS];
@@ -196,6 +198,20 @@ fflag_history(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
+/*
+ * Refuses if the caller may not delete any row of a table of the history.  It is then done as
+ * its owner, so that no code of the owner's runs as the caller.
+ */
+static void
+check_may_delete(Oid schema, const char *table)
+{
+	Oid			relid = get_relname_relid(table, schema);
+
+	if (pg_class_aclcheck(relid, GetUserId(), ACL_DELETE) != ACLCHECK_OK ||
+		check_enable_rls(relid, InvalidOid, true) == RLS_ENABLED)
+		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE, table);
+}
+
 /* fflag_prune_history(before) returns bigint */
 PG_FUNCTION_INFO_V1(fflag_prune_history);
 
@@ -206,7 +222,8 @@ fflag_prune_history(PG_FUNCTION_ARGS)
 	const char *history;
 	const char *change;
 	fflag_command command = {0};
-	uint64		count;
+	Datum		count;
+	bool		isnull;
 
 	if (PG_ARGISNULL(0))
 		ereport(ERROR,
@@ -214,16 +231,20 @@ fflag_prune_history(PG_FUNCTION_ARGS)
 				errmsg("argument \"before\" of fflag_prune_history() must not be null"),
 				errhint("Give a moment; changes up to it are forgotten."));
 	SPI_connect();
-	(void) fflag_locate_history(schema, &history, &change);
+	command.user = fflag_locate_history(schema, &history, &change);
+	check_may_delete(schema, FFLAG_CHANGE_TABLE);
+	check_may_delete(schema, FFLAG_HISTORY_TABLE);
 	fflag_add_parameter(&command, TIMESTAMPTZOID,
 						TimestampTzGetDatum(Min(PG_GETARG_TIMESTAMPTZ(0), GetCurrentTimestamp())));
-	command.sql = psprintf("DELETE FROM %s AS h USING %s AS c WHERE c.id = h.change AND c.at <= $1 AND NOT c.begins",
-						   history, change);
-	fflag_run_in_catalog(&command);
-	command.sql = psprintf("DELETE FROM %s WHERE at <= $1 AND NOT begins", change);
-	count = fflag_run_in_catalog(&command);
+	/* by one snapshot: another transaction may commit in between */
+	command.sql = psprintf("WITH c AS (DELETE FROM %s WHERE at <= $1 AND NOT begins RETURNING id, origin, transaction),"
+						   " h AS (DELETE FROM %s AS h USING c WHERE h.change = c.id)"
+						   " SELECT count(DISTINCT (origin, transaction)) FROM c",
+						   change, history);
+	fflag_run_kept(&command);
+	count = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
 	command.sql = psprintf("UPDATE %s SET at = $1 WHERE begins AND at < $1", change);
-	fflag_run_in_catalog(&command);
+	fflag_run_kept(&command);
 	SPI_finish();
-	PG_RETURN_INT64(count);
+	return count;
 }

@@ -60,6 +60,13 @@
 #define FFLAG_MODULE_MAGIC PG_MODULE_MAGIC
 #endif
 
+/* 18 asks whether the constraint may be deferrable */
+#if PG_VERSION_NUM >= 180000
+#define fflag_primary_key_index(rel) RelationGetPrimaryKeyIndex(rel, false)
+#else
+#define fflag_primary_key_index(rel) RelationGetPrimaryKeyIndex(rel)
+#endif
+
 /* 18 has generated columns that are not stored */
 #if PG_VERSION_NUM < 180000
 #define ATTRIBUTE_GENERATED_VIRTUAL 'v'

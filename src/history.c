@@ -24,23 +24,29 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
+#include "executor/executor.h"
 #include "executor/spi.h"
 #include "executor/tstoreReceiver.h"
 #include "executor/tuptable.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
+#include "nodes/primnodes.h"
+#include "port/pg_bswap.h"
+#include "rewrite/rewriteHandler.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
+#include "utils/timestamp.h"
 #include "utils/tuplestore.h"
 #include "utils/uuid.h"
 
@@ -48,13 +54,14 @@
 #include "compat.h"
 #include "history.h"
 #include "spi.h"
+#include "writer.h"
 
 #define ROWS "fflag_rows"		/* images that are still to be recorded */
-#define EQUAL "OPERATOR(pg_catalog.=)"
+#define LONGEST_SETTING 200		/* characters */
 
 const char *const fflag_kind_names[] = {
 	"", FFLAG_KIND_FLAG, FFLAG_KIND_USER, FFLAG_KIND_DENIED, FFLAG_KIND_VARIANT,
-	FFLAG_KIND_TABLES
+	FFLAG_KIND_TABLES, FFLAG_KIND_GAP
 };
 
 char	   *fflag_actor = NULL;
@@ -84,6 +91,36 @@ fflag_locate_history(Oid schema, const char **history, const char **change)
 	return owner;
 }
 
+/*
+ * Which database this is.  The default of the column tells apart what CREATE
+ * EXTENSION has made: it is neither dumped nor replicated, and pg_upgrade keeps it.
+ * Its last four bytes are the database's OID, for copies of one template have the
+ * same default; pg_upgrade keeps that, too.
+ */
+Datum
+fflag_own_origin(Oid schema)
+{
+	Relation	rel = fflag_open_relation(get_relname_relid(FFLAG_CHANGE_TABLE, schema));
+	Oid			type = InvalidOid;
+	AttrNumber	attnum = fflag_find_column(rel, "origin", &type);
+	Node	   *value = NULL;
+	uint32		database = pg_hton32(MyDatabaseId);
+	pg_uuid_t  *origin = palloc(sizeof(pg_uuid_t));
+
+	if (attnum != InvalidAttrNumber && type == UUIDOID)
+		value = build_column_default(rel, attnum);
+	if (value == NULL || !IsA(value, Const) || ((Const *) value)->constisnull)
+		ereport(ERROR,
+				errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				errmsg("column \"origin\" of table \"%s\" does not say which database this is",
+					   FFLAG_CHANGE_TABLE),
+				errhint("Set its default to a constant, gen_random_uuid() of now."));
+	*origin = *DatumGetUUIDP(((Const *) value)->constvalue);
+	memcpy(&origin->data[UUID_LEN - sizeof(database)], &database, sizeof(database));
+	table_close(rel, AccessShareLock);
+	return UUIDPGetDatum(origin);
+}
+
 /* Do triggers record whatever is changed in a table? */
 bool
 fflag_is_recorded(Oid relid, Oid function)
@@ -107,152 +144,164 @@ fflag_is_recorded(Oid relid, Oid function)
 	return missing == 0;
 }
 
-/* Refuses if transactions are not told when they are committed. */
-void
-fflag_check_stamped(Oid schema)
+/* ---- when ---- */
+
+/*
+ * The rows that the current transaction has added to feature_flag_change, in order:
+ * one for each time that who changes flags is somebody else than just before.  They
+ * are the current transaction's if they have its local id; memory is then in
+ * TopTransactionContext.
+ */
+typedef struct recorded_change
 {
-	Oid			function = fflag_own_function(schema, "fflag_stamp");
-	Relation	rel = fflag_open_relation(get_relname_relid(FFLAG_CHANGE_TABLE, schema));
-	bool		found = false;
+	pg_uuid_t	id;
+	SubTransactionId subid;
+	char	   *who;
+} recorded_change;
 
-	for (int i = 0; rel->trigdesc != NULL && i < rel->trigdesc->numtriggers; i++)
+static struct
+{
+	LocalTransactionId lxid;
+	Oid			table;
+	recorded_change *rows;
+	int			count;
+	int			room;
+}			changes;
+
+/*
+ * Looks for a row of feature_flag_change by its key; unless NULL, the slot gets it.
+ * The snapshot is such that a SERIALIZABLE transaction does not count as having read
+ * what others write.
+ */
+static bool
+find_row(Relation rel, const pg_uuid_t *key, TupleTableSlot *slot)
+{
+	Oid			type;
+	AttrNumber	id = fflag_find_column(rel, "id", &type);
+	Oid			index = fflag_primary_key_index(rel);
+	ScanKeyData scankey;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	if (id == InvalidAttrNumber || type != UUIDOID)
+		return false;
+	ScanKeyInit(&scankey, id, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(key));
+	scan = systable_beginscan(rel, index, OidIsValid(index), SnapshotSelf, 1, &scankey);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple) && slot != NULL)
+		ExecForceStoreHeapTuple(heap_copytuple(tuple), slot, true);
+	systable_endscan(scan);
+	return HeapTupleIsValid(tuple);
+}
+
+/*
+ * Called when a subtransaction is rolled back, as fflag_forget_announced() is.
+ */
+void
+fflag_forget_changes(SubTransactionId aborted)
+{
+	int			kept = 0;
+
+	if (changes.lxid != MyLocalTransactionId)
+		return;
+	for (int i = 0; i < changes.count; i++)
 	{
-		Trigger    *trigger = &rel->trigdesc->triggers[i];
-
-		found |= OidIsValid(function) && trigger->tgfoid == function &&
-			(trigger->tgenabled == TRIGGER_FIRES_ON_ORIGIN ||
-			 trigger->tgenabled == TRIGGER_FIRES_ALWAYS);
+		if (changes.rows[i].subid < aborted)
+			changes.rows[kept++] = changes.rows[i];
+		else
+			pfree(changes.rows[i].who);
 	}
-	table_close(rel, AccessShareLock);
-	if (!found)
-		ereport(ERROR,
-				errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				errmsg("table \"%s\" lacks its trigger \"fflag_stamp\"",
-					   FFLAG_CHANGE_TABLE),
-				errdetail("Without it, nobody knows when a change was committed."),
-				errhint("Enable the trigger, or put it back as in the script of the extension."));
+	changes.count = kept;
+}
+
+/* Gives the row in the slot this time.  No trigger fires and no rule applies. */
+static void
+set_time(ResultRelInfo *result, EState *estate, AttrNumber at, TupleTableSlot *slot,
+		 TimestampTz time)
+{
+	TupleDesc	desc = RelationGetDescr(result->ri_RelationDesc);
+	TupleTableSlot *stamped = MakeSingleTupleTableSlot(desc, &TTSOpsHeapTuple);
+	Datum		value = TimestampTzGetDatum(time);
+	bool		isnull = false;
+	int			column = at;
+
+	ExecForceStoreHeapTuple(heap_modify_tuple_by_cols(ExecFetchSlotHeapTuple(slot, false, NULL),
+													  desc, 1, &column, &value, &isnull),
+							stamped, true);
+	ExecSimpleRelationUpdate(result, estate, NULL, slot, stamped);
+	ExecDropSingleTupleTableSlot(stamped);
+	ResetPerTupleExprContext(estate);
+}
+
+/* Gives all rows of the transaction the same time, now. */
+static void
+set_times(Relation rel, AttrNumber at)
+{
+	EState	   *estate = CreateExecutorState();
+	ResultRelInfo *result = makeNode(ResultRelInfo);
+	TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(rel),
+													&TTSOpsHeapTuple);
+	TimestampTz now = GetCurrentTimestamp();
+
+	InitResultRelInfo(result, rel, 0, NULL, 0);
+	result->ri_TrigDesc = NULL;
+	ExecOpenIndices(result, false);
+	for (int i = 0; i < changes.count; i++)
+	{
+		if (find_row(rel, &changes.rows[i].id, slot))
+			set_time(result, estate, at, slot, now);
+	}
+	ExecCloseIndices(result);
+	ExecDropSingleTupleTableSlot(slot);
+	FreeExecutorState(estate);
+}
+
+/*
+ * Called when the transaction is about to commit or to be prepared, and when it has
+ * changed flags after that, in another one's callback: notes when.  Then all deferred
+ * triggers have fired.
+ *
+ * The table may have been dropped by this transaction, or made something else, and the
+ * rows be deleted.  The lock is one that the transaction has since it inserted them.
+ */
+void
+fflag_stamp_changes(void)
+{
+	Relation	rel;
+	AttrNumber	at;
+	Oid			type;
+	fflag_identity caller;
+
+	if (changes.lxid != MyLocalTransactionId || changes.count == 0)
+		return;
+	rel = try_table_open(changes.table, RowExclusiveLock);
+	if (rel == NULL)
+		return;
+	at = fflag_find_column(rel, "at", &type);
+	if (rel->rd_rel->relkind == RELKIND_RELATION &&
+		at != InvalidAttrNumber && type == TIMESTAMPTZOID)
+	{
+		/* there may be code of the owner's, in an index or a constraint */
+		caller = fflag_become(rel->rd_rel->relowner);
+		CommandCounterIncrement();
+		PushActiveSnapshot(GetTransactionSnapshot());
+		set_times(rel, at);
+		PopActiveSnapshot();
+		CommandCounterIncrement();
+		fflag_return_to(&caller);
+	}
+	table_close(rel, NoLock);
 }
 
 /* ---- who ---- */
 
 /*
- * The row that this session has last added to feature_flag_change.  It is that of
- * the current transaction if it has this local id, unless a savepoint has been
- * rolled back; the table tells.
- *
- * It is looked up where it is, and not in an index or in the whole table: a
- * SERIALIZABLE transaction would then count as having read what others write.
+ * A setting's value, at most 200 characters of it.  One that came with the start of the
+ * session has never been checked; a text that is wrong in the database's encoding could
+ * not be restored.
  */
-static struct
-{
-	LocalTransactionId lxid;
-	pg_uuid_t	id;
-	ItemPointerData place;
-}			last_change;
-
-typedef enum change_state
-{
-	CHANGE_NEW,					/* there is no row yet */
-	CHANGE_OPEN,				/* there is, without a time */
-	CHANGE_STAMPED				/* SET CONSTRAINTS IMMEDIATE, or the commit */
-} change_state;
-
-/* Is the row of last_change there? */
-static change_state
-look_at_last_change(Oid table)
-{
-	Relation	rel = fflag_open_relation(table);
-	TupleTableSlot *slot = table_slot_create(rel, NULL);
-	change_state state = CHANGE_NEW;
-	Oid			id_type;
-	Oid			at_type;
-	AttrNumber	id = fflag_find_column(rel, "id", &id_type);
-	AttrNumber	at = fflag_find_column(rel, "at", &at_type);
-
-	if (id != InvalidAttrNumber && id_type == UUIDOID && at != InvalidAttrNumber &&
-		ItemPointerIsValid(&last_change.place) &&
-		table_tuple_fetch_row_version(rel, &last_change.place, SnapshotSelf, slot))
-	{
-		bool		isnull;
-		Datum		found = slot_getattr(slot, id, &isnull);
-
-		/* another session may have put a row of its own there since */
-		if (!isnull && memcmp(DatumGetUUIDP(found), &last_change.id, UUID_LEN) == 0)
-			state = slot_attisnull(slot, at) ? CHANGE_OPEN : CHANGE_STAMPED;
-	}
-	ExecDropSingleTupleTableSlot(slot);
-	table_close(rel, AccessShareLock);
-	return state;
-}
-
-/* The transaction's row in feature_flag_change, or an id for a new one. */
-static change_state
-find_change(const fflag_recording *r, Datum *change)
-{
-	change_state state = CHANGE_NEW;
-
-	if (last_change.lxid == MyLocalTransactionId)
-		state = look_at_last_change(get_relname_relid(FFLAG_CHANGE_TABLE, r->schema));
-	*change = state == CHANGE_NEW ? OidFunctionCall0(F_GEN_RANDOM_UUID) :
-		UUIDPGetDatum(&last_change.id);
-	return state;
-}
-
-/* The place of the row that SQL has just returned. */
-static ItemPointerData
-returned_place(void)
-{
-	bool		isnull;
-
-	return *(ItemPointer) DatumGetPointer(SPI_getbinval(SPI_tuptable->vals[0],
-														SPI_tuptable->tupdesc, 1, &isnull));
-}
-
-/* Gives a change that is at this place the time of now. */
-static void
-stamp(const char *table, Oid owner, Datum change, ItemPointerData place)
-{
-	static const char *const scans[] = {"enable_seqscan", "enable_indexscan", "enable_bitmapscan"};
-	fflag_command command = {.user = owner};
-	int			nest_level = NewGUCNestLevel();
-	uint64		found;
-
-	/* so that the planner goes to the place, see last_change */
-	for (int i = 0; i < lengthof(scans); i++)
-		(void) set_config_option(scans[i], "off", PGC_USERSET, PGC_S_SESSION,
-								 GUC_ACTION_SAVE, true, 0, false);
-	fflag_add_parameter(&command, UUIDOID, change);
-	fflag_add_parameter(&command, TIDOID, PointerGetDatum(&place));
-	command.sql = psprintf("UPDATE %s SET at = pg_catalog.clock_timestamp() WHERE ctid " EQUAL " $2 AND id " EQUAL " $1"
-						   " RETURNING ctid", table);
-	found = fflag_run_kept(&command);
-	AtEOXact_GUC(true, nest_level);
-
-	if (found > 0 && memcmp(DatumGetUUIDP(change), &last_change.id, UUID_LEN) == 0)
-		last_change.place = returned_place();
-	if (found > 0)
-		return;
-
-	/* a trigger of the owner's has updated it */
-	command.nargs = 1;
-	command.sql = psprintf("UPDATE %s SET at = pg_catalog.clock_timestamp() WHERE id " EQUAL " $1",
-						   table);
-	fflag_run_kept(&command);
-}
-
-static void
-add_role(fflag_command *command, Oid role)
-{
-	fflag_add_parameter(command, TEXTOID,
-						CStringGetTextDatum(GetUserNameFromId(role, false)));
-}
-
-/*
- * A setting's value.  One that came with the start of the session has never been
- * checked; a text that is wrong in the database's encoding could not be restored.
- */
-static void
-add_setting(fflag_command *command, const char *value)
+static char *
+setting(const char *value)
 {
 	char	   *valid = pstrdup(value ? value : "");
 
@@ -262,107 +311,163 @@ add_setting(fflag_command *command, const char *value)
 			if (IS_HIGHBIT_SET(*p))
 				*p = '?';
 	}
-	fflag_add_parameter(command, TEXTOID, CStringGetTextDatum(valid));
+	valid[pg_mbcharcliplen(valid, strlen(valid), LONGEST_SETTING)] = '\0';
+	return valid;
+}
+
+static void
+add_text(fflag_command *command, const char *text)
+{
+	fflag_add_parameter(command, TEXTOID, CStringGetTextDatum(text));
 }
 
 /*
- * Who it was: not the current user, for that is the definer of a function, or
- * the table's owner where the change is a referential action.
+ * Adds a row for who changes flags now: not the current user, for that is the definer
+ * of a function, or the table's owner where the change is a referential action.
  */
 static void
-add_change(const fflag_recording *r, Datum change)
+add_change(const fflag_recording *r, Datum id, const char *who)
 {
 	fflag_command command = {.user = r->owner};
+	recorded_change *row;
 
-	fflag_add_parameter(&command, UUIDOID, change);
-	add_role(&command, GetSessionUserId());
-	add_role(&command, GetOuterUserId());
-	add_setting(&command, application_name);
-	add_setting(&command, fflag_actor);
-	command.sql = psprintf("INSERT INTO %s (id, session_role, role, application_name, actor)"
-						   " VALUES ($1, $2, $3, $4, $5) RETURNING ctid",
+	fflag_add_parameter(&command, UUIDOID, id);
+	add_text(&command, GetUserNameFromId(GetSessionUserId(), false));
+	add_text(&command, GetUserNameFromId(GetOuterUserId(), false));
+	add_text(&command, setting(application_name));
+	add_text(&command, setting(fflag_actor));
+	fflag_add_parameter(&command, UUIDOID, fflag_own_origin(r->schema));
+	command.sql = psprintf("INSERT INTO %s (id, session_role, role, application_name, actor, origin)"
+						   " VALUES ($1, $2, $3, $4, $5, $6)",
 						   r->change);
-	last_change.lxid = MyLocalTransactionId;
-	last_change.id = *DatumGetUUIDP(change);
-	ItemPointerSetInvalid(&last_change.place);
-	/* with SET CONSTRAINTS IMMEDIATE it is stamped by now, and has moved */
-	if (fflag_run_kept(&command) > 0 && !ItemPointerIsValid(&last_change.place))
-		last_change.place = returned_place();
+	fflag_run_kept(&command);
+
+	if (changes.count == changes.room)
+	{
+		Size		room = changes.room == 0 ? 4 : 2 * (Size) changes.room;
+
+		changes.rows = changes.room == 0 ?
+			MemoryContextAlloc(TopTransactionContext, room * sizeof(recorded_change)) :
+			repalloc_huge(changes.rows, room * sizeof(recorded_change));
+		changes.room = room;
+	}
+	row = &changes.rows[changes.count];
+	row->id = *DatumGetUUIDP(id);
+	row->subid = GetCurrentSubTransactionId();
+	row->who = MemoryContextStrdup(TopTransactionContext, who);
+	changes.count++;
+}
+
+/*
+ * The id of the transaction's row in feature_flag_change for who changes flags now, or
+ * of one that is to be added: then *who says who it is, otherwise it becomes NULL.
+ */
+static Datum
+find_change(const fflag_recording *r, char **who)
+{
+	Oid			table = get_relname_relid(FFLAG_CHANGE_TABLE, r->schema);
+	recorded_change *last = NULL;
+	bool		found = false;
+
+	*who = psprintf("%u %u %s\n%s", GetSessionUserId(), GetOuterUserId(),
+					setting(application_name), setting(fflag_actor));
+	if (changes.lxid != MyLocalTransactionId || changes.table != table)
+	{
+		memset(&changes, 0, sizeof(changes));
+		changes.lxid = MyLocalTransactionId;
+		changes.table = table;
+	}
+	if (changes.count > 0)
+	{
+		last = &changes.rows[changes.count - 1];
+		if (strcmp(last->who, *who) == 0)
+		{
+			Relation	rel = fflag_open_relation(table);
+
+			/* its owner may have emptied the table */
+			found = find_row(rel, &last->id, NULL);
+			table_close(rel, AccessShareLock);
+		}
+	}
+	if (!found)
+		return OidFunctionCall0(F_GEN_RANDOM_UUID);
+	*who = NULL;
+	return UUIDPGetDatum(&last->id);
 }
 
 /* Called when something has been recorded for a change that find_change() gave. */
 static void
-note_change(const fflag_recording *r, Datum change, change_state state)
+note_change(const fflag_recording *r, Datum id, const char *who)
 {
-	if (state == CHANGE_NEW)
-		add_change(r, change);
-	else if (state == CHANGE_STAMPED)
-		stamp(r->change, r->owner, change, last_change.place);
+	if (who != NULL)
+		add_change(r, id, who);
+	if (fflag_is_committing())
+		fflag_stamp_changes();
 }
 
 /* ---- what ---- */
 
-/* A query for the images of some rows. */
+/* A column of the row before or after, in canonical text. */
 static char *
-images(const fflag_recording *r, const char *from)
+text_of(const char *alias, const char *column)
+{
+	return column == NULL ? "NULL::text" :
+		psprintf("%s.%s::text COLLATE \"C\"", alias, column);
+}
+
+/* Rows that count: those without a name are no flags, and those without ids list nobody. */
+static char *
+rows_in_sql(const fflag_recording *r, const char *from, const char *alias)
 {
 	StringInfoData sql;
 
 	initStringInfo(&sql);
-	appendStringInfoString(&sql, "SELECT ");
-	if (r->name != NULL)
-		appendStringInfo(&sql, "fflag_row.%s::pg_catalog.text COLLATE pg_catalog.\"C\"", r->name);
-	else
-		appendStringInfoString(&sql, "NULL::pg_catalog.text");
-	appendStringInfoString(&sql, " AS name, ");
-	if (r->flag_id != NULL)
-		appendStringInfo(&sql, "fflag_row.%s::pg_catalog.text COLLATE pg_catalog.\"C\"", r->flag_id);
-	else
-		appendStringInfoString(&sql, "NULL::pg_catalog.text");
-	appendStringInfoString(&sql, " AS flag_id, ");
-	if (r->user_id != NULL)
-		appendStringInfo(&sql, "fflag_row.%s::pg_catalog.text COLLATE pg_catalog.\"C\"", r->user_id);
-	else
-		appendStringInfoString(&sql, "NULL::pg_catalog.text");
-	appendStringInfo(&sql, " AS user_id, %s::pg_catalog.timestamptz AS since,"
-					 " pg_catalog.to_jsonb(%s) AS image FROM %s AS fflag_row WHERE true",
-					 r->since ? r->since : "NULL", r->row, from);
-
-	/* such rows are no flags, and list nobody */
-	if (r->name != NULL)
-		appendStringInfo(&sql, " AND fflag_row.%s IS NOT NULL", r->name);
-	if (r->user_id != NULL)
-		appendStringInfo(&sql, " AND fflag_row.%s IS NOT NULL AND fflag_row.%s IS NOT NULL",
-						 r->flag_id, r->user_id);
+	appendStringInfo(&sql, "(SELECT * FROM %s WHERE %s IS NOT NULL", from, r->key);
+	if (r->flag_id != NULL && r->kind != FFLAG_RECORD_FLAG)
+		appendStringInfo(&sql, " AND %s IS NOT NULL", r->flag_id);
+	appendStringInfo(&sql, ") AS %s", alias);
 	return sql.data;
 }
 
-/* A query for what is to be recorded, see the table's last six columns. */
+/* How the rows before and after are put together; at least one of them is there. */
+static char *
+pairs_in_sql(const fflag_recording *r)
+{
+	StringInfoData sql;
+	const char *only = r->old ? r->old : r->new;
+
+	if (r->old == NULL || r->new == NULL)
+		return psprintf("%s LEFT JOIN (SELECT * FROM %s WHERE false) AS %s ON false",
+						rows_in_sql(r, only, r->old ? "o" : "n"), only, r->old ? "n" : "o");
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "%s FULL JOIN %s ON %s = %s",
+					 rows_in_sql(r, r->old, "o"), rows_in_sql(r, r->new, "n"),
+					 text_of("n", r->key), text_of("o", r->key));
+	if (r->flag_id != NULL && r->kind != FFLAG_RECORD_FLAG)
+		appendStringInfo(&sql, " AND %s = %s",
+						 text_of("n", r->flag_id), text_of("o", r->flag_id));
+	return sql.data;
+}
+
+/*
+ * A query for what is to be recorded, see the table's last six columns.  Who is on a
+ * list now is in the list.
+ */
 static char *
 changed_rows(const fflag_recording *r)
 {
-	bool		updates = r->kind == FFLAG_RECORD_FLAG && !r->attached;
-	const char *image = updates ? "(%s OPERATOR(pg_catalog.-) 'updated_at'::pg_catalog.text)" : "%s";
-	bool		is_user = r->kind == FFLAG_RECORD_USER || r->kind == FFLAG_RECORD_DENIED;
-
-	if (r->old == NULL)
-		return psprintf("SELECT i.name, i.flag_id, i.user_id, i.since, NULL::pg_catalog.jsonb, %s FROM (%s) AS i",
-						is_user ? "NULL::pg_catalog.jsonb" : "i.image",
-						images(r, r->new));
-	if (r->new == NULL)
-		return psprintf("SELECT i.name, i.flag_id, i.user_id, NULL::pg_catalog.timestamptz, i.image, NULL::pg_catalog.jsonb FROM (%s) AS i",
-						images(r, r->old));
-	return psprintf("SELECT coalesce(o.name, n.name), coalesce(o.flag_id, n.flag_id), coalesce(o.user_id, n.user_id),"
-					" NULL::pg_catalog.timestamptz, o.image, %s"
-					" FROM (%s) AS o FULL JOIN (%s) AS n ON %s"
-					" WHERE o.image IS NULL OR n.image IS NULL OR %s OPERATOR(pg_catalog.<>) %s",
-					is_user ? "CASE WHEN o.image IS NOT NULL THEN n.image END" : "n.image",
-					images(r, r->old), images(r, r->new),
-					r->kind == FFLAG_RECORD_FLAG ? "n.name " EQUAL " o.name" :
-					is_user ? "n.flag_id " EQUAL " o.flag_id AND n.user_id " EQUAL " o.user_id" :
-					r->kind == FFLAG_RECORD_VARIANT ? "n.flag_id " EQUAL " o.flag_id AND n.name " EQUAL " o.name" :
-					"coalesce(n.name, '') " EQUAL " coalesce(o.name, '')",
-					psprintf(image, "o.image"), psprintf(image, "n.image"));
+	return psprintf("SELECT name, flag_id, user_id, since, old_row, %s FROM"
+					" (SELECT coalesce(%s, %s) AS name, coalesce(%s, %s) AS flag_id, coalesce(%s, %s) AS user_id,"
+					" (%s)::timestamptz AS since,"
+					" CASE WHEN o.%s IS NOT NULL THEN %s END AS old_row,"
+					" CASE WHEN n.%s IS NOT NULL THEN %s END AS new_row"
+					" FROM %s OFFSET 0) AS changed WHERE old_row IS DISTINCT FROM new_row",
+					r->user_id ? "CASE WHEN old_row IS NOT NULL THEN new_row END" : "new_row",
+					text_of("o", r->name), text_of("n", r->name),
+					text_of("o", r->flag_id), text_of("n", r->flag_id),
+					text_of("o", r->user_id), text_of("n", r->user_id),
+					r->old == NULL && r->since != NULL ? r->since : "NULL",
+					r->key, r->old_image, r->key, r->new_image, pairs_in_sql(r));
 }
 
 /*
@@ -376,27 +481,29 @@ sequence(void)
 	return ActiveSnapshotSet() ? GetActiveSnapshot()->curcid : 0;
 }
 
-/* The images, made as the owner of the table. */
+/*
+ * What the query returns, run as the owner of the table under the latest snapshot: what
+ * the table holds may have been committed after this transaction's.
+ */
 static Tuplestorestate *
-make_images(const fflag_recording *r, const char *sql)
+read_table(const fflag_recording *r, const char *sql)
 {
-	fflag_command command = {
-		.sql = sql,.relid = r->transition,.user = r->relowner,
-		.context = SECURITY_RESTRICTED_OPERATION,.read_only = true
-	};
+	fflag_command command = {.sql = sql,.user = r->relowner,.read_only = true};
 	Tuplestorestate *store = tuplestore_begin_heap(false, false, work_mem);
 
 	command.dest = CreateDestReceiver(DestTuplestore);
 	SetTuplestoreDestReceiverParams(command.dest, store, CurrentMemoryContext,
 									false, NULL, NULL);
+	PushActiveSnapshot(GetLatestSnapshot());
 	fflag_run_kept(&command);
+	PopActiveSnapshot();
 	command.dest->rDestroy(command.dest);
 	return store;
 }
 
-/* What make_images() gives, as a table that SQL can name. */
+/* What read_table() gives, as a table that SQL can name. */
 static void
-register_images(Tuplestorestate *store)
+register_rows(Tuplestorestate *store)
 {
 	static const Oid types[] = {TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, JSONBOID, JSONBOID};
 	static const char *const names[] = {"name", "flag_id", "user_id", "since", "old_row", "new_row"};
@@ -416,128 +523,88 @@ register_images(Tuplestorestate *store)
 		elog(ERROR, "SPI_register_relation failed");
 }
 
-/* Records what the recording says.  SPI is connected. */
+/* Inserts what a query returns, the table's last columns, into the history. */
+static void
+add_rows(const fflag_recording *r, const char *columns, const char *rows, Oid transition)
+{
+	fflag_command command = {.user = r->owner,.relid = transition};
+	char	   *who;
+	Datum		change = find_change(r, &who);
+
+	fflag_add_parameter(&command, UUIDOID, change);
+	fflag_add_parameter(&command, INT8OID, Int64GetDatum(sequence()));
+	add_text(&command, fflag_kind_names[r->kind]);
+	fflag_add_parameter(&command, BOOLOID, BoolGetDatum(r->attached));
+	add_text(&command, r->operation);
+	command.sql = psprintf("INSERT INTO %s (change, sequence, kind, attached, operation%s)"
+						   " SELECT $1, $2, $3, $4, $5%s",
+						   r->history, columns, rows);
+	if (fflag_run_kept(&command) > 0)
+		note_change(r, change, who);
+}
+
+/* Records what the recording says: of a statement that has fired a trigger, or of a table. */
 void
 fflag_record_changes(const fflag_recording *r)
 {
-	fflag_command command = {.user = r->owner};
 	char	   *rows = changed_rows(r);
-	int64		order = sequence();
 	Tuplestorestate *store = NULL;
-	Datum		change;
-	change_state state;
 
-	/*
-	 * what a table held may have been committed after this transaction's
-	 * snapshot
-	 */
-	if (r->latest)
-		PushActiveSnapshot(GetLatestSnapshot());
-	if (r->relowner != r->owner || r->latest)
+	SPI_connect();
+	if (r->trigger == NULL)
 	{
-		store = make_images(r, rows);
-		if (r->latest)
-			PopActiveSnapshot();
-		if (tuplestore_tuple_count(store) == 0)
-		{
-			tuplestore_end(store);
-			return;
-		}
-		register_images(store);
-		rows = "SELECT name, flag_id, user_id, since, old_row, new_row FROM " ROWS;
+		store = read_table(r, rows);
+		register_rows(store);
+		rows = "TABLE " ROWS;
 	}
-	else
-		command.relid = r->transition;
-
-	state = find_change(r, &change);
-	fflag_add_parameter(&command, UUIDOID, change);
-	fflag_add_parameter(&command, INT8OID, Int64GetDatum(order));
-	fflag_add_parameter(&command, TEXTOID, CStringGetTextDatum(fflag_kind_names[r->kind]));
-	fflag_add_parameter(&command, BOOLOID, BoolGetDatum(r->attached));
-	fflag_add_parameter(&command, TEXTOID, CStringGetTextDatum(r->operation));
-	command.sql = psprintf("INSERT INTO %s (change, sequence, kind, attached, operation,"
-						   " name, flag_id, user_id, since, old_row, new_row)"
-						   " SELECT $1, $2, $3, $4, $5, r.* FROM (%s) AS r",
-						   r->history, rows);
-	if (fflag_run_kept(&command) > 0)
-		note_change(r, change, state);
+	else if (SPI_register_trigger_data(r->trigger) != SPI_OK_TD_REGISTER)
+		elog(ERROR, "SPI_register_trigger_data failed");
+	add_rows(r, ", name, flag_id, user_id, since, old_row, new_row",
+			 psprintf(", r.* FROM (%s) AS r", rows),
+			 r->trigger == NULL ? InvalidOid : r->relid);
 	if (store != NULL)
-	{
-		SPI_unregister_relation(ROWS);
 		tuplestore_end(store);
-	}
+	SPI_finish();
 }
 
 /* Records that there may have been changes before of which nothing is known. */
 void
 fflag_record_gap(Oid schema, bool attached)
 {
-	fflag_recording r = {.schema = schema};
-	fflag_command command = {0};
-	Datum		change;
-	change_state state;
+	fflag_recording r = {
+		.schema = schema,.kind = FFLAG_RECORD_GAP,.attached = attached,.operation = "gap"
+	};
 
+	SPI_connect();
 	r.owner = fflag_locate_history(schema, &r.history, &r.change);
-	command.user = r.owner;
-	state = find_change(&r, &change);
-	fflag_add_parameter(&command, UUIDOID, change);
-	fflag_add_parameter(&command, INT8OID, Int64GetDatum(sequence()));
-	fflag_add_parameter(&command, BOOLOID, BoolGetDatum(attached));
-	command.sql = psprintf("INSERT INTO %s (change, sequence, kind, attached, operation)"
-						   " VALUES ($1, $2, '" FFLAG_KIND_GAP "', $3, 'gap')",
-						   r.history);
-	fflag_run_kept(&command);
-	note_change(&r, change, state);
+	add_rows(&r, "", "", InvalidOid);
+	SPI_finish();
 }
-
-/* ---- when ---- */
 
 /*
- * The id of the row for which a trigger of feature_flag_change has fired; false
- * if it has none.
+ * A row of another database that is about to be inserted, by a restore: notes
+ * where it comes first.  What a restore of that database has noted stays.
  */
-static bool
-get_change(FunctionCallInfo fcinfo, const char *function, bool before, Datum *id)
+static HeapTuple
+note_restored(const TriggerData *data)
 {
-	TriggerData *data = (TriggerData *) fcinfo->context;
-	TupleDesc	desc;
-	bool		isnull = true;
-	int			attnum;
+	Relation	rel = data->tg_relation;
+	TupleDesc	desc = RelationGetDescr(rel);
+	Datum		own = fflag_own_origin(RelationGetNamespace(rel));
+	Oid			type;
+	int			origin = fflag_find_column(rel, "origin", &type);
+	int			restored_in = fflag_find_column(rel, "restored_in", &type);
+	bool		isnull;
+	Datum		its;
 
-	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_FOR_ROW(data->tg_event) ||
-		TRIGGER_FIRED_BEFORE(data->tg_event) != before ||
-		!TRIGGER_FIRED_BY_INSERT(data->tg_event) ||
-		!fflag_is_own(RelationRelationId, RelationGetRelid(data->tg_relation)))
-		ereport(ERROR,
-				errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				errmsg("function \"%s\" was not called by the trigger of table \"%s\"",
-					   function, FFLAG_CHANGE_TABLE),
-				errhint("It belongs to the tables of extension \"fflag\"."));
-	desc = RelationGetDescr(data->tg_relation);
-	attnum = SPI_fnumber(desc, "id");
-	if (attnum > 0 && SPI_gettypeid(desc, attnum) == UUIDOID)
-		*id = SPI_getbinval(data->tg_trigtuple, desc, attnum, &isnull);
-	return !isnull;
-}
-
-/* fflag_stamp() returns trigger, a deferred one of feature_flag_change */
-PG_FUNCTION_INFO_V1(fflag_stamp);
-
-Datum
-fflag_stamp(PG_FUNCTION_ARGS)
-{
-	TriggerData *data = (TriggerData *) fcinfo->context;
-	Relation	rel;
-	Datum		id;
-
-	if (!get_change(fcinfo, "fflag_stamp", false, &id))
-		PG_RETURN_POINTER(NULL);
-	rel = data->tg_relation;
-	SPI_connect();
-	stamp(fflag_relation_name(RelationGetRelid(rel)), rel->rd_rel->relowner, id,
-		  data->tg_trigtuple->t_self);
-	SPI_finish();
-	PG_RETURN_POINTER(NULL);
+	if (restored_in == InvalidAttrNumber || type != UUIDOID)
+		return data->tg_trigtuple;
+	its = heap_getattr(data->tg_trigtuple, origin, desc, &isnull);
+	if (isnull || memcmp(DatumGetUUIDP(its), DatumGetUUIDP(own), UUID_LEN) == 0 ||
+		!heap_attisnull(data->tg_trigtuple, restored_in, desc))
+		return data->tg_trigtuple;
+	isnull = false;
+	return heap_modify_tuple_by_cols(data->tg_trigtuple, desc, 1, &restored_in, &own, &isnull);
 }
 
 /*
@@ -549,21 +616,27 @@ PG_FUNCTION_INFO_V1(fflag_skip_known);
 Datum
 fflag_skip_known(PG_FUNCTION_ARGS)
 {
-	fflag_command command = {0};
-	Datum		id;
-	uint64		known = 0;
+	TriggerData *data = (TriggerData *) fcinfo->context;
+	Relation	rel;
+	AttrNumber	id;
+	Oid			type = InvalidOid;
+	bool		isnull = true;
+	Datum		value = 0;
 
-	if (get_change(fcinfo, "fflag_skip_known", true, &id))
-	{
-		Relation	rel = ((TriggerData *) fcinfo->context)->tg_relation;
-
-		SPI_connect();
-		command.user = rel->rd_rel->relowner;
-		fflag_add_parameter(&command, UUIDOID, id);
-		command.sql = psprintf("SELECT FROM %s WHERE id " EQUAL " $1",
-							   fflag_relation_name(RelationGetRelid(rel)));
-		known = fflag_run_kept(&command);
-		SPI_finish();
-	}
-	return PointerGetDatum(known > 0 ? NULL : ((TriggerData *) fcinfo->context)->tg_trigtuple);
+	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_FOR_ROW(data->tg_event) ||
+		!TRIGGER_FIRED_BEFORE(data->tg_event) ||
+		!TRIGGER_FIRED_BY_INSERT(data->tg_event) ||
+		!fflag_is_own(RelationRelationId, RelationGetRelid(data->tg_relation)))
+		ereport(ERROR,
+				errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				errmsg("function \"%s\" was not called by the trigger of table \"%s\"",
+					   "fflag_skip_known", FFLAG_CHANGE_TABLE),
+				errhint("It belongs to the tables of extension \"fflag\"."));
+	rel = data->tg_relation;
+	id = fflag_find_column(rel, "id", &type);
+	if (id != InvalidAttrNumber && type == UUIDOID)
+		value = heap_getattr(data->tg_trigtuple, id, RelationGetDescr(rel), &isnull);
+	if (!isnull && find_row(rel, DatumGetUUIDP(value), NULL))
+		return PointerGetDatum(NULL);
+	return PointerGetDatum(note_restored(data));
 }

@@ -7,7 +7,7 @@
 #ifndef FFLAG_HISTORY_H
 #define FFLAG_HISTORY_H
 
-#include "utils/relcache.h"
+#include "commands/trigger.h"
 
 #define FFLAG_RECORD_FUNCTION "fflag_record"
 #define FFLAG_CHANGE_TABLE "feature_flag_change"
@@ -29,7 +29,8 @@ typedef enum fflag_record_kind
 	FFLAG_RECORD_USER,
 	FFLAG_RECORD_DENIED,
 	FFLAG_RECORD_VARIANT,
-	FFLAG_RECORD_TABLES
+	FFLAG_RECORD_TABLES,
+	FFLAG_RECORD_GAP			/* no table: something may be missing */
 } fflag_record_kind;
 
 /* A statement that changes a table whose changes are recorded. */
@@ -46,16 +47,20 @@ typedef struct fflag_recording
 	const char *operation;
 	const char *old;			/* where the rows were, in SQL, or NULL */
 	const char *new;			/* where they are, or NULL */
-	Oid			transition;		/* relid, if those are transition tables */
-	bool		latest;			/* read under the latest snapshot */
-
-	const char *row;			/* an expression for a whole row */
+	TriggerData *trigger;		/* whose transition tables those are; NULL:
+								 * they are the table itself */
 
 	/* the columns, quoted, NULL where the kind has none */
 	const char *name;
 	const char *flag_id;
 	const char *user_id;
-	const char *since;			/* an expression */
+	const char *key;			/* one of them: it is null in no row that
+								 * counts */
+
+	/* expressions for two rows, o as it was and n as it is */
+	const char *since;
+	const char *old_image;
+	const char *new_image;
 } fflag_recording;
 
 extern const char *const fflag_kind_names[];
@@ -64,8 +69,10 @@ extern char *fflag_actor;
 extern Oid	fflag_history_function(Oid schema);
 extern Oid	fflag_locate_history(Oid schema, const char **history,
 								 const char **change);
+extern Datum fflag_own_origin(Oid schema);
 extern bool fflag_is_recorded(Oid relid, Oid function);
-extern void fflag_check_stamped(Oid schema);
+extern void fflag_forget_changes(SubTransactionId aborted);
+extern void fflag_stamp_changes(void);
 extern char *fflag_restored_before(const char *change, const char *alias);
 extern void fflag_record_changes(const fflag_recording *r);
 extern void fflag_record_gap(Oid schema, bool attached);

@@ -178,6 +178,32 @@ is_one_of(Oid type, const Oid *types)
 	return *types == type;
 }
 
+/* May evaluation read a column of this type as c?  The type is without domains. */
+static bool
+is_allowed(Oid type, fflag_column c, bool attached)
+{
+	return attached ? is_one_of(type, columns[c].attached_types) :
+		type == columns[c].type || (type == VARCHAROID && columns[c].type == TEXTOID);
+}
+
+/* Is the value computed when it is read?  No row stores it: it would be read as null. */
+static bool
+is_virtual(Relation rel, AttrNumber attnum)
+{
+	return TupleDescAttr(RelationGetDescr(rel), attnum - 1)->attgenerated == ATTRIBUTE_GENERATED_VIRTUAL;
+}
+
+/* Can evaluation read this column of an open table as c? */
+bool
+fflag_can_read_column(Relation rel, const char *name, fflag_column c, bool attached)
+{
+	Oid			type;
+	AttrNumber	attnum = fflag_find_column(rel, name, &type);
+
+	return attnum != InvalidAttrNumber && !is_virtual(rel, attnum) &&
+		is_allowed(type, c, attached);
+}
+
 /* Finds a column of the source in its open table, and checks its type. */
 static void
 describe_column(fflag_source *source, Relation rel, fflag_column c)
@@ -193,9 +219,7 @@ describe_column(fflag_source *source, Relation rel, fflag_column c)
 		return;
 	}
 
-	/* no row stores it: it would be read as null */
-	if (attnum != InvalidAttrNumber &&
-		TupleDescAttr(RelationGetDescr(rel), attnum - 1)->attgenerated == ATTRIBUTE_GENERATED_VIRTUAL)
+	if (attnum != InvalidAttrNumber && is_virtual(rel, attnum))
 		ereport(ERROR,
 				errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				errmsg("column \"%s\" of table \"%s\" is generated when it is read",
@@ -204,9 +228,7 @@ describe_column(fflag_source *source, Relation rel, fflag_column c)
 
 	source->attnums[c] = attnum;
 	source->types[c] = type;
-	if (attnum != InvalidAttrNumber &&
-		(source->attached ? is_one_of(type, columns[c].attached_types) :
-		 type == columns[c].type || (type == VARCHAROID && columns[c].type == TEXTOID)))
+	if (attnum != InvalidAttrNumber && is_allowed(type, c, source->attached))
 		return;
 
 	initStringInfo(&types);

@@ -97,6 +97,8 @@ extern void fflag_outdate_layout(fflag_source *source, fflag_table_id which);
 extern Relation fflag_open_table(fflag_source *source, fflag_table_id which);
 extern Relation fflag_open_relation(Oid relid);
 extern AttrNumber fflag_find_column(Relation rel, const char *name, Oid *type);
+extern bool fflag_can_read_column(Relation rel, const char *name, fflag_column c,
+								  bool attached);
 extern Oid	fflag_find_index(Relation rel, int nkeys, const AttrNumber *attnums,
 							 const Oid *types, bool unique, bool *too_young);
 extern const char *fflag_column_name(fflag_column column);

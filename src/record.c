@@ -31,91 +31,163 @@
 #include "id.h"
 #include "layout.h"
 
-/* May a value of this type be turned into json by somebody's own cast? */
-static bool
-may_have_cast(Oid type)
+/*
+ * An expression for a value of the row that the alias stands for, which jsonb can hold.
+ * A type of somebody's may have a cast to json, code of theirs; and json may have what
+ * jsonb has not.  Such values are texts, made by the types' output functions.
+ */
+static char *
+value_in_sql(const char *alias, Form_pg_attribute att)
 {
-	Oid			element = get_element_type(getBaseType(type));
+	const char *name = quote_identifier(NameStr(att->attname));
+	Oid			type = getBaseType(att->atttypid);
+	Oid			element = get_element_type(type);
 
-	return getBaseType(OidIsValid(element) ? element : type) >= FirstNormalObjectId;
+	if (OidIsValid(element))
+		type = getBaseType(element);
+	if (type < FirstNormalObjectId && type != JSONOID)
+		return psprintf("%s.%s", alias, name);
+	return psprintf("CASE WHEN num_nulls(%s.%s) = 0 THEN concat(%s.%s) END",
+					alias, name, alias, name);
+}
+
+/* The columns of a table that are recorded with each change, as it calls them. */
+typedef struct recorded_columns
+{
+	const char *names[FFLAG_OWN_COLUMNS];
+	int			count;
+} recorded_columns;
+
+static bool
+is_recorded(const recorded_columns *columns, const char *name)
+{
+	for (int i = 0; i < columns->count; i++)
+	{
+		if (strcmp(columns->names[i], name) == 0)
+			return true;
+	}
+	return false;
 }
 
 /*
- * An expression for a row of an open table, in which such values are texts, made
- * by the types' output functions.
+ * Makes the expressions for images of the rows of an open table: these columns, and of our
+ * own tables also the others, but only where they differ.  That it has been updated says
+ * nothing.
  */
-static const char *
-row_in_sql(Relation rel)
+static void
+describe_images(fflag_recording *r, Relation rel, const recorded_columns *columns)
 {
+	static const char *const aliases[] = {"o", "n"};
 	TupleDesc	desc = RelationGetDescr(rel);
-	bool		plain = true;
-	StringInfoData columns;
+	StringInfoData images[2];
+	StringInfoData others[2];
 
-	initStringInfo(&columns);
+	for (int side = 0; side < 2; side++)
+	{
+		initStringInfo(&images[side]);
+		initStringInfo(&others[side]);
+	}
 	for (int i = 0; i < desc->natts; i++)
 	{
 		Form_pg_attribute att = TupleDescAttr(desc, i);
-		const char *name = quote_identifier(NameStr(att->attname));
+		const char *column = NameStr(att->attname);
+		const char *name = quote_identifier(column);
+		bool		always = is_recorded(columns, column);
 
-		if (att->attisdropped)
+		if (att->attisdropped ||
+			(!always && (r->attached || strcmp(column, "updated_at") == 0)))
 			continue;
-		if (columns.len > 0)
-			appendStringInfoString(&columns, ", ");
-		if (may_have_cast(att->atttypid))
+		for (int side = 0; side < 2; side++)
 		{
-			plain = false;
-			appendStringInfo(&columns, "CASE WHEN pg_catalog.num_nulls(fflag_row.%s) OPERATOR(pg_catalog.=) 0"
-							 " THEN pg_catalog.concat(fflag_row.%s) END AS %s", name, name, name);
+			char	   *pair = psprintf("%s, %s", quote_literal_cstr(column),
+										value_in_sql(aliases[side], att));
+
+			if (always)
+				appendStringInfo(&images[side], "%s%s",
+								 images[side].len > 0 ? ", " : "", pair);
+			else
+				appendStringInfo(&others[side], " || CASE WHEN record_image_ne(ROW(o.%s), ROW(n.%s))"
+								 " THEN jsonb_build_object(%s) ELSE '{}' END",
+								 name, name, pair);
 		}
-		else
-			appendStringInfo(&columns, "fflag_row.%s", name);
 	}
-	return plain ? "fflag_row.*" :
-		psprintf("(SELECT fflag_texts FROM (SELECT %s) AS fflag_texts)", columns.data);
+	r->old_image = psprintf("jsonb_build_object(%s)%s", images[0].data, others[0].data);
+	r->new_image = psprintf("jsonb_build_object(%s)%s", images[1].data, others[1].data);
+}
+
+/* Fills in what is recorded of the open table that says what is attached. */
+static void
+describe_attachment(fflag_recording *r, Relation rel)
+{
+	static const char *const tables[] = {"flags", "users", "flags_oid", "users_oid"};
+	recorded_columns columns = {.count = 0};
+
+	for (int i = 0; i < lengthof(tables); i++)
+		columns.names[columns.count++] = tables[i];
+	for (fflag_column c = 0; c < FFLAG_COLUMNS; c++)
+		columns.names[columns.count++] = fflag_column_name(c);
+	r->key = "attached";
+	describe_images(r, rel, &columns);
 }
 
 /*
- * Fills in the columns of a table, which has to be open; false if it lacks one.
+ * Fills in what is recorded of an open table.  Of an attached one, whose columns have
+ * other names, that is what evaluation reads, if it may; false if it may not, or if a
+ * column is missing or of a type that it does not read.
  */
 static bool
-describe(fflag_recording *r, Relation rel, const NameData *columns)
+describe(fflag_recording *r, Relation rel, const NameData *attached)
 {
-	static const fflag_column of[][2] = {
-		[FFLAG_RECORD_FLAG] = {FFLAG_COLUMN_ID, FFLAG_COLUMN_NAME},
-		[FFLAG_RECORD_USER] = {FFLAG_COLUMN_FLAG_ID, FFLAG_COLUMN_USER_ID},
-		[FFLAG_RECORD_DENIED] = {FFLAG_COLUMN_DENIED_FLAG_ID, FFLAG_COLUMN_DENIED_USER_ID},
-		[FFLAG_RECORD_VARIANT] = {FFLAG_COLUMN_VARIANT_FLAG_ID, FFLAG_COLUMN_VARIANT_NAME}
+	static const struct
+	{
+		fflag_table_id table;
+		fflag_column flag_id;
+		fflag_column key;
+	}			of[] = {
+		[FFLAG_RECORD_FLAG] = {FFLAG_FLAGS, FFLAG_COLUMN_ID, FFLAG_COLUMN_NAME},
+		[FFLAG_RECORD_USER] = {FFLAG_USERS, FFLAG_COLUMN_FLAG_ID, FFLAG_COLUMN_USER_ID},
+		[FFLAG_RECORD_DENIED] = {FFLAG_DENIED, FFLAG_COLUMN_DENIED_FLAG_ID, FFLAG_COLUMN_DENIED_USER_ID},
+		[FFLAG_RECORD_VARIANT] = {FFLAG_VARIANTS, FFLAG_COLUMN_VARIANT_FLAG_ID, FFLAG_COLUMN_VARIANT_NAME}
 	};
-	const char *found[2] = {NULL, NULL};
+	recorded_columns columns = {.count = 0};
 	Oid			type;
 
 	r->relid = RelationGetRelid(rel);
 	r->relowner = rel->rd_rel->relowner;
-	r->row = row_in_sql(rel);
+	if (r->attached && !fflag_may_read(r->relid, r->owner))
+		return false;
 	if (r->kind == FFLAG_RECORD_TABLES)
-		return true;
-	for (int i = 0; i < 2; i++)
 	{
-		fflag_column c = of[r->kind][i];
-		const char *name = columns ? NameStr(columns[c]) : fflag_column_name(c);
-
-		if (fflag_find_column(rel, name, &type) == InvalidAttrNumber ||
-			!fflag_is_id(type))
-			return false;
-		found[i] = pstrdup(quote_identifier(name));
+		describe_attachment(r, rel);
+		return true;
 	}
-	r->flag_id = found[0];
+	for (fflag_column c = 0; c < (attached ? FFLAG_COLUMNS : FFLAG_OWN_COLUMNS); c++)
+	{
+		const char *name = attached ? NameStr(attached[c]) : fflag_column_name(c);
+
+		if (fflag_column_table(c) != of[r->kind].table)
+			continue;
+		if (!fflag_can_read_column(rel, name, c, r->attached))
+			return false;
+		if (c == of[r->kind].flag_id)
+			r->flag_id = pstrdup(quote_identifier(name));
+		if (c == of[r->kind].key)
+			r->key = pstrdup(quote_identifier(name));
+		/* payloads may be large, and decide nothing */
+		if (c != FFLAG_COLUMN_VARIANT_PAYLOAD)
+			columns.names[columns.count++] = name;
+	}
 	if (r->kind == FFLAG_RECORD_FLAG || r->kind == FFLAG_RECORD_VARIANT)
-		r->name = found[1];
+		r->name = r->key;
 	else
-		r->user_id = found[1];
+		r->user_id = r->key;
+	describe_images(r, rel, &columns);
 
 	/* not for everybody: of what was restored, as-of tells no change */
 	if (!r->attached && has_privs_of_role(GetOuterUserId(), r->relowner) &&
 		fflag_find_column(rel, "created_at", &type) != InvalidAttrNumber &&
 		type == TIMESTAMPTZOID)
-		r->since = "CASE WHEN fflag_row.created_at OPERATOR(pg_catalog.<) pg_catalog.transaction_timestamp()"
-			" THEN fflag_row.created_at END";
+		r->since = "CASE WHEN n.created_at < transaction_timestamp() THEN n.created_at END";
 	return true;
 }
 
@@ -159,6 +231,24 @@ parse_transition(Relation rel, Tuplestorestate *store)
 }
 
 /*
+ * Keeps those who write away from a table that is being detached, so that all that they
+ * have written is seen: as fflag_detach() has done for the table's owner, or for
+ * somebody who might LOCK it.  False for others, who may not make writers wait.
+ */
+static bool
+lock_detached(Relation rel)
+{
+	Oid			relid = RelationGetRelid(rel);
+
+	if (CheckRelationLockedByMe(rel, ShareRowExclusiveLock, true))
+		return true;
+	if (pg_class_aclcheck(relid, GetUserId(), ACL_UPDATE | ACL_DELETE | ACL_TRUNCATE) != ACLCHECK_OK)
+		return false;
+	LockRelationOid(relid, ShareRowExclusiveLock);
+	return true;
+}
+
+/*
  * Called when tables are detached.  From now on nobody records what happens to
  * them, so that all their rows are recorded here, as if they were deleted.
  */
@@ -169,26 +259,20 @@ record_detached(const fflag_recording *tables, const fflag_attachment *attachmen
 
 	for (int i = 0; i < FFLAG_ATTACHED; i++)
 	{
-		fflag_recording r = *tables;
+		fflag_recording r = {
+			.schema = tables->schema,.owner = tables->owner,.history = tables->history,
+			.change = tables->change,.attached = true,.operation = "detach"
+		};
 		Oid			relid = fflag_find_rows(fflag_find_attached(attachment, i, function));
 		Relation	rel = NULL;
 
-		if (OidIsValid(relid))
-		{
-			/* those who are writing have to be seen */
-			LockRelationOid(relid, ShareRowExclusiveLock);
-			rel = fflag_open_relation(relid);
-		}
 		r.kind = i == 0 ? FFLAG_RECORD_FLAG : FFLAG_RECORD_USER;
-		r.attached = true;
-		r.operation = "detach";
-		r.transition = InvalidOid;
-		r.latest = true;
-		if (rel != NULL && describe(&r, rel, attachment->columns) &&
+		if (OidIsValid(relid))
+			rel = fflag_open_relation(relid);
+		if (rel != NULL && lock_detached(rel) && describe(&r, rel, attachment->columns) &&
 			fflag_is_recorded(relid, fflag_history_function(r.schema)))
 		{
 			r.old = psprintf("ONLY %s", fflag_relation_name(relid));
-			r.new = NULL;
 			fflag_record_changes(&r);
 		}
 		else
@@ -312,35 +396,28 @@ fflag_record(PG_FUNCTION_ARGS)
 		PG_RETURN_POINTER(NULL);
 
 	r.schema = fflag_extension_schema(fcinfo->flinfo->fn_oid);
+	r.owner = fflag_locate_history(r.schema, &r.history, &r.change);
 	if (!find_table(&r, data, &complete))
 		PG_RETURN_POINTER(NULL);
-	r.owner = fflag_locate_history(r.schema, &r.history, &r.change);
 	r.operation = TRIGGER_FIRED_BY_INSERT(data->tg_event) ? "insert" :
 		TRIGGER_FIRED_BY_UPDATE(data->tg_event) ? "update" :
 		TRIGGER_FIRED_BY_DELETE(data->tg_event) ? "delete" : "truncate";
 	if (truncates)
-	{
 		r.old = psprintf("ONLY %s", fflag_relation_name(r.relid));
-		r.latest = true;
-	}
 	else
 	{
-		r.transition = r.relid;
+		r.trigger = data;
 		if (!TRIGGER_FIRED_BY_INSERT(data->tg_event))
 			r.old = transition_table(data->tg_trigger->tgoldtable);
 		if (!TRIGGER_FIRED_BY_DELETE(data->tg_event))
 			r.new = transition_table(data->tg_trigger->tgnewtable);
 	}
 
-	SPI_connect();
-	if (!truncates && SPI_register_trigger_data(data) != SPI_OK_TD_REGISTER)
-		elog(ERROR, "SPI_register_trigger_data failed");
 	if (r.kind == FFLAG_RECORD_TABLES)
 		record_tables(&r, data);
 	if (complete)
 		fflag_record_changes(&r);
 	else
 		fflag_record_gap(r.schema, r.attached);
-	SPI_finish();
 	PG_RETURN_POINTER(NULL);
 }

@@ -31,6 +31,37 @@ static struct
 static int	n_kept = 0;
 
 /*
+ * From here to fflag_return_to(), code runs as the user (InvalidOid: still as the
+ * caller) and as fflag_run_kept() promises.  After an error the abort does what
+ * fflag_return_to() does.
+ */
+fflag_identity
+fflag_become(Oid user)
+{
+	fflag_identity caller;
+
+	GetUserIdAndSecContext(&caller.user, &caller.context);
+	if (OidIsValid(user))
+		SetUserIdAndSecContext(user, caller.context | SECURITY_RESTRICTED_OPERATION |
+							   SECURITY_LOCAL_USERID_CHANGE | SECURITY_NOFORCE_RLS);
+	caller.nest_level = NewGUCNestLevel();
+	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET,
+							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	/* to compile a command takes longer than to run it */
+	(void) set_config_option("jit", "off", PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+	return caller;
+}
+
+void
+fflag_return_to(const fflag_identity *caller)
+{
+	/* not as at a commit: all settings are put back, whatever has been set */
+	AtEOXact_GUC(false, caller->nest_level);
+	SetUserIdAndSecContext(caller->user, caller->context);
+}
+
+/*
  * Runs one command, which may write, as the caller.  SPI must be connected.
  * Returns how many rows it processed; those returned are in SPI_tuptable.
  * Throws what the command does.
@@ -71,7 +102,7 @@ get_plan(fflag_command *command)
 			strcmp(kept[i].sql, command->sql) == 0)
 			return kept[i].plan;
 	}
-	/* a question and a change take less time than a plan for them */
+	/* planning costs more than running: one plan for all parameters */
 	plan = SPI_prepare_cursor(command->sql, command->nargs, command->types,
 							  CURSOR_OPT_GENERIC_PLAN);
 	if (plan == NULL)
@@ -91,21 +122,21 @@ get_plan(fflag_command *command)
 }
 
 /*
- * Runs one command as fflag_run() does, but as the command's user, and keeps
- * its plan.
+ * Runs one command as fflag_run() does, but as the command's user, with names and
+ * operators of pg_catalog, and keeps its plan.
+ *
+ * If it is not the caller, there may be code of that user's in a trigger, an index, a
+ * constraint or a default.  Such code cannot become the caller, finds nothing that the
+ * caller has put into the search_path, and leaves behind neither settings nor triggers
+ * that would fire later, as the caller.
  */
 uint64
 fflag_run_kept(fflag_command *command)
 {
 	SPIExecuteOptions options = {0};
-	Oid			caller;
-	int			context;
+	fflag_identity caller = fflag_become(command->user);
 	int			rc;
 
-	GetUserIdAndSecContext(&caller, &context);
-	if (OidIsValid(command->user))
-		SetUserIdAndSecContext(command->user, context | command->context |
-							   SECURITY_LOCAL_USERID_CHANGE | SECURITY_NOFORCE_RLS);
 	if (command->dest == NULL)
 		rc = SPI_execute_plan(get_plan(command), command->values, command->nulls,
 							  command->read_only, 0);
@@ -115,28 +146,8 @@ fflag_run_kept(fflag_command *command)
 		options.dest = command->dest;
 		rc = SPI_execute_plan_extended(get_plan(command), &options);
 	}
-	/* after an error, the abort does so */
-	SetUserIdAndSecContext(caller, context);
+	fflag_return_to(&caller);
 	if (rc < 0)
 		elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(rc));
 	return SPI_processed;
-}
-
-/*
- * The same with a search_path of pg_catalog, for commands that are too long to
- * qualify each operator.  To compile such a one takes longer than to run it.
- */
-uint64
-fflag_run_in_catalog(fflag_command *command)
-{
-	int			nest_level = NewGUCNestLevel();
-	uint64		processed;
-
-	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET,
-							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
-	(void) set_config_option("jit", "off", PGC_USERSET, PGC_S_SESSION,
-							 GUC_ACTION_SAVE, true, 0, false);
-	processed = fflag_run_kept(command);
-	AtEOXact_GUC(true, nest_level);
-	return processed;
 }

@@ -17,7 +17,6 @@ typedef struct fflag_command
 	const char *sql;
 	Oid			relid;			/* of the transition tables in it, or 0 */
 	Oid			user;			/* who runs it; 0: the caller */
-	int			context;		/* with these flags of miscadmin.h, too */
 	bool		read_only;		/* under the active snapshot */
 	DestReceiver *dest;			/* NULL: SPI_tuptable */
 	int			nargs;
@@ -26,10 +25,19 @@ typedef struct fflag_command
 	char		nulls[FFLAG_PARAMETERS];
 } fflag_command;
 
+/* Who calls, while code runs as somebody else; see fflag_become(). */
+typedef struct fflag_identity
+{
+	Oid			user;
+	int			context;
+	int			nest_level;
+} fflag_identity;
+
+extern fflag_identity fflag_become(Oid user);
+extern void fflag_return_to(const fflag_identity *caller);
 extern uint64 fflag_run(const char *command, int nargs, Oid *types,
 						Datum *values);
 extern void fflag_add_parameter(fflag_command *command, Oid type, Datum value);
 extern uint64 fflag_run_kept(fflag_command *command);
-extern uint64 fflag_run_in_catalog(fflag_command *command);
 
 #endif							/* FFLAG_SPI_H */

@@ -10,12 +10,16 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
 #include "access/xact.h"
-#include "executor/spi.h"
+#include "catalog/pg_type.h"
 #include "funcapi.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/rel.h"
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
 
@@ -201,40 +205,55 @@ compare_changes(const void *a, const void *b)
 }
 
 /*
- * Reads the extension's own flags as the caller, under the active snapshot.
- * Attached tables do not say when they were changed: there it finds none.  SPI
- * must be connected; in the current memory context, which is SPI's.
+ * Reads the extension's own flags under the active snapshot, by a scan: no code of the
+ * table's owner runs, in an index or a policy.  Attached tables do not say when they
+ * were changed: there it finds none.
  */
 static flag_changes
 read_changes(Oid schema)
 {
+	Snapshot	snapshot = fflag_active_snapshot();
 	flag_changes changes = {0};
-	char	   *sql;
+	Size		room = 0;
+	fflag_source source;
+	Relation	rel;
+	AttrNumber	updated_at;
+	Oid			type;
+	SysScanDesc scan;
+	HeapTuple	tuple;
 
-	if (fflag_attached_name(schema, fflag_active_snapshot()) != NULL)
+	if (fflag_attached_name(schema, snapshot) != NULL)
 		return changes;
-	sql = psprintf("SELECT name::pg_catalog.text, updated_at FROM %s",
-				   fflag_table_in_sql(schema, FFLAG_FLAGS_TABLE));
-	if (SPI_execute(sql, true, 0) != SPI_OK_SELECT)
-		elog(ERROR, "SPI_execute failed");
-	changes.of = palloc_extended(Max(SPI_processed, 1) * sizeof(flag_change),
-								 MCXT_ALLOC_HUGE);
-	for (uint64 i = 0; i < SPI_processed; i++)
+	source = fflag_locate_own(schema);
+	rel = fflag_open_table(&source, FFLAG_FLAGS);
+	updated_at = fflag_find_column(rel, "updated_at", &type);
+	scan = systable_beginscan(rel, InvalidOid, false, snapshot, 0, NULL);
+	while (updated_at != InvalidAttrNumber && type == TIMESTAMPTZOID &&
+		   HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
-		HeapTuple	tuple = SPI_tuptable->vals[i];
-		TupleDesc	desc = SPI_tuptable->tupdesc;
-		flag_change *change = &changes.of[changes.count];
-		bool		isnull;
-		Datum		name = SPI_getbinval(tuple, desc, 1, &isnull);
+		TupleDesc	desc = RelationGetDescr(rel);
+		flag_change change;
+		bool		isnull[2];
+		Datum		name = heap_getattr(tuple, source.attnums[FFLAG_COLUMN_NAME], desc, &isnull[0]);
+		Datum		updated = heap_getattr(tuple, updated_at, desc, &isnull[1]);
 
-		if (isnull)
+		CHECK_FOR_INTERRUPTS();
+		if (isnull[0] || isnull[1])
 			continue;
-		change->name = fflag_string_of_text(DatumGetTextPP(name));
-		change->updated_at =
-			DatumGetTimestampTz(SPI_getbinval(tuple, desc, 2, &isnull));
-		changes.count += !isnull;
+		change.name = fflag_string_of_text(DatumGetTextPCopy(name));
+		change.updated_at = DatumGetTimestampTz(updated);
+		if (changes.count == room)
+		{
+			room = Max(64, 2 * room);
+			changes.of = changes.of == NULL ? palloc(room * sizeof(flag_change)) :
+				repalloc_huge(changes.of, room * sizeof(flag_change));
+		}
+		changes.of[changes.count++] = change;
 	}
-	qsort(changes.of, changes.count, sizeof(flag_change), compare_changes);
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	if (changes.count > 0)
+		qsort(changes.of, changes.count, sizeof(flag_change), compare_changes);
 	return changes;
 }
 
@@ -336,9 +355,6 @@ fflag_stale(PG_FUNCTION_ARGS)
 	StringInfoData reason;
 
 	InitMaterializedSRF(fcinfo, 0);
-	SPI_connect();
-
-	/* before the flags are looked up: a policy may evaluate flags as well */
 	changes = read_changes(fflag_extension_schema(function));
 	initStringInfo(&reason);
 	walk = begin_walk(function);
@@ -378,6 +394,5 @@ fflag_stale(PG_FUNCTION_ARGS)
 		values[3] = TimestampTzGetDatum(asked);
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 	}
-	SPI_finish();
 	return (Datum) 0;
 }

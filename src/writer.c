@@ -213,6 +213,13 @@ fflag_begin_commit(void)
 		take_write_lock();
 }
 
+/* Is this transaction committing, or being prepared? */
+bool
+fflag_is_committing(void)
+{
+	return committing == MyLocalTransactionId;
+}
+
 /* Called when the memory of a statement goes. */
 static void
 end_statement(void *arg)

@@ -21,6 +21,7 @@ extern int	fflag_list_part(fflag_string flag_id);
 extern Oid	fflag_list_marker(Oid marker, int part);
 extern void fflag_forget_announced(SubTransactionId aborted);
 extern void fflag_begin_commit(void);
+extern bool fflag_is_committing(void);
 extern void fflag_begin_write(FmgrInfo *flinfo);
 extern bool fflag_has_written_between(const fflag_snapshot_id *a,
 									  const fflag_snapshot_id *b);
