@@ -13,6 +13,7 @@
 #include "utils/memutils.h"
 
 #include "allowlist.h"
+#include "compat.h"
 #include "entry.h"
 #include "override.h"
 #include "strtab.h"

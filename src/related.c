@@ -13,6 +13,7 @@
 #include "postgres.h"
 
 #include "cache.h"
+#include "compat.h"
 #include "read.h"
 #include "related.h"
 #include "snapshot.h"

@@ -20,6 +20,7 @@
 
 #include "catalog.h"
 #include "check.h"
+#include "compat.h"
 #include "control.h"
 
 /* Refuses users who cannot be on a list of the flag; other ids are short. */
