@@ -20,7 +20,8 @@ ISOLATION_OPTS = --inputdir=test --outputdir=.
 TAP_TESTS = 1
 PROVE_TESTS = test/t/*.pl
 
-PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare
+# a function that this major does not declare would only be missed when the library is loaded
+PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare -Werror=implicit-function-declaration
 
 PG_CONFIG ?= pg_config
 
