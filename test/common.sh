@@ -12,19 +12,32 @@ as_root() {
 }
 
 install_packages() {
+	local status=0 server
+	local install=(env DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install)
+
 	if ! command -v apt-get >/dev/null; then
 		say "Missing: $*. Please install them, then run this again."
 		exit 1
 	fi
 	say "Installing: $*"
-	as_root apt-get -qq update
+	as_root timeout 300 apt-get -qq update
 	# no cluster of Debian's own: ours are thrown away
 	as_root mkdir -p /etc/postgresql-common/createcluster.d
 	echo 'create_main_cluster = false' |
 		as_root tee /etc/postgresql-common/createcluster.d/fflag.conf >/dev/null
-	as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends \
-		install "$@" >/dev/null
+	# a mirror that hangs must not hang us; dpkg must not be interrupted
+	{
+		as_root timeout 900 "${install[@]}" --download-only "$@" && as_root "${install[@]}" "$@"
+	} >/dev/null || status=$?
+	# also after a failure: others want their clusters
 	as_root rm /etc/postgresql-common/createcluster.d/fflag.conf
+	# Debian makes one only when it first sets up a server
+	for server in "$@"; do
+		if [[ $server =~ ^postgresql-([0-9]+)$ ]]; then
+			say "Debian has made no cluster of it.  To have one: sudo pg_createcluster ${BASH_REMATCH[1]} main --start"
+		fi
+	done
+	return "$status"
 }
 
 # Reads the last line of test/run from a log into $ok, $bad and $skip; without
