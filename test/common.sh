@@ -40,6 +40,36 @@ install_packages() {
 	return "$status"
 }
 
+# ---- where other PostgreSQL majors come from -------------------------------------
+
+# 16 is in no suite, but in PyPI, as 16.2
+# shellcheck disable=SC2034 # used by the caller
+declare -A suite=([15]=bookworm [16]=trixie [17]=trixie [18]=forky [19]=sid)
+# shellcheck disable=SC2034
+pypi=16 pypi_package=pgserver==0.1.4
+
+# Prints the address of the Debian archive that apt uses here.
+mirror() {
+	local targets=(apt-get indextargets --format "\$(REPO_URI)" 'Created-By: Packages' 'Origin: Debian')
+
+	"${targets[@]}" | grep -q . || as_root timeout 300 apt-get -qq update
+	"${targets[@]}" | head -n 1
+}
+
+# Prints where apt finds a major in the archive at $archive, with options of apt's, if any.
+# shellcheck disable=SC2154 # of the caller
+sources() {
+	echo "deb ${2:-} $archive ${suite[$1]} main"
+	[ "${suite[$1]}" != sid ] || echo "deb ${2:-} $archive experimental main"
+}
+
+# Prints why a command failed, in a line, by its log; what "timeout" ends writes none.
+reason() {
+	grep -m 1 -E '^E: |ERROR: |rror' "$1" || grep . "$1" | tail -n 1 | grep . || echo "it took too long"
+}
+
+# ---- results --------------------------------------------------------------------
+
 # Reads the last line of test/run from a log into $ok, $bad and $skip; without
 # one, the tests broke off.
 # shellcheck disable=SC2034 # used by the caller
