@@ -41,6 +41,7 @@ test-faults: ## crashes, connection storms, cancels, no memory
 test-fuzz: ## random input
 test-django: ## Django and feature-flag-infra
 test-citus: ## docs/citus.md, on a PostgreSQL that has Citus
+check-majors: ## compile with the headers of PostgreSQL 16 to 19
 test-clean: ## remove the chroots and environments of the tests
 bench: ## ratios, into docs/benchmarks.md
 bench-django: ## a round trip in Django, into docs/django.md
@@ -57,6 +58,8 @@ test-matrix test-assert test-upgrade test-clean:
 	@REGRESS='$(ONLY)' test/long/matrix $(@:test-%=%)
 format check-format:
 	@test/format $@
+check-majors:
+	@test/majors
 dist: META.json
 	git archive --format=zip --prefix=fflag-$(EXTVERSION)/ --add-file=$< \
 		-o fflag-$(EXTVERSION).zip HEAD

@@ -1,4 +1,4 @@
-# What test/run and test/long/matrix share.  Sourced, not run.
+# What test/run, test/majors, test/long/matrix and others share.  Sourced, not run.
 # shellcheck shell=bash
 
 # what takes long to fetch or to build, and may stay
