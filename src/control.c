@@ -214,20 +214,23 @@ fflag_schedule(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
+/* From ramp_starts_at to this moment, in seconds.  An interval may overflow. */
+#define SECONDS_TO(moment) \
+	"(EXTRACT(epoch FROM " moment ") OPERATOR(pg_catalog.-) EXTRACT(epoch FROM ramp_starts_at))"
+
 /*
- * The percentage at moment $2, as the rules have it (but for the last thousandth,
- * where a quotient of numerics may be rounded up).
+ * The percentage at moment $2, as the rules have it, with as many decimals as it
+ * needs: rounded down by div(), which is exact, and not negative.
  */
 #define PERCENTAGE_AT \
 	"CASE WHEN ramp_to IS NULL OR $2 OPERATOR(pg_catalog.<) ramp_starts_at" \
 	" THEN rollout_percentage" \
 	" WHEN $2 OPERATOR(pg_catalog.>=) ramp_ends_at THEN ramp_to" \
-	" ELSE pg_catalog.floor(1000::pg_catalog.numeric OPERATOR(pg_catalog.*)" \
-	" (rollout_percentage OPERATOR(pg_catalog.+)" \
-	" ((ramp_to OPERATOR(pg_catalog.-) rollout_percentage) OPERATOR(pg_catalog.*)" \
-	" EXTRACT(epoch FROM $2 OPERATOR(pg_catalog.-) ramp_starts_at) OPERATOR(pg_catalog./)" \
-	" EXTRACT(epoch FROM ramp_ends_at OPERATOR(pg_catalog.-) ramp_starts_at))))" \
-	" OPERATOR(pg_catalog./) 1000::pg_catalog.numeric END"
+	" ELSE pg_catalog.trim_scale(0.001::pg_catalog.numeric OPERATOR(pg_catalog.*)" \
+	" pg_catalog.div(1000::pg_catalog.numeric OPERATOR(pg_catalog.*)" \
+	" ((rollout_percentage OPERATOR(pg_catalog.*) " SECONDS_TO("ramp_ends_at") ")" \
+	" OPERATOR(pg_catalog.+) ((ramp_to OPERATOR(pg_catalog.-) rollout_percentage)" \
+	" OPERATOR(pg_catalog.*) " SECONDS_TO("$2") ")), " SECONDS_TO("ramp_ends_at") ")) END"
 
 /* fflag_ramp(name, percentage, duration, starting) returns void */
 PG_FUNCTION_INFO_V1(fflag_ramp);

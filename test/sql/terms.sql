@@ -54,6 +54,26 @@ SELECT round(rollout_percentage, 1) AS from, ramp_to FROM feature_flag;
 UPDATE feature_flag SET rollout_percentage = 20, ramp_to = 40, ramp_starts_at = now() - interval '12 hours', ramp_ends_at = now() + '12 hours';
 SELECT fflag_ramp('f', NULL, NULL);
 SELECT round(rollout_percentage, 1) AS stopped_at, ramp_to, ramp_starts_at, ramp_ends_at FROM feature_flag;
+-- there as the rules have it, with at most three decimals: of ramps upwards and
+-- downwards, and of the longest, whose duration is no interval
+CREATE FUNCTION left_at(percentages numeric[], moments timestamptz[]) RETURNS SETOF text LANGUAGE plpgsql AS $$
+DECLARE
+	seen numeric;
+BEGIN
+	UPDATE feature_flag SET rollout_percentage = percentages[1], ramp_to = percentages[2], ramp_starts_at = moments[1], ramp_ends_at = moments[2];
+	SELECT rollout_percentage INTO seen FROM shown();
+	PERFORM fflag_ramp('f', NULL, NULL);
+	RETURN QUERY SELECT CASE rollout_percentage WHEN seen THEN 'as seen' ELSE format('%s, not %s', rollout_percentage, seen) END FROM feature_flag
+		UNION ALL SELECT 'with a tail of zeros' FROM feature_flag WHERE scale(rollout_percentage) > min_scale(rollout_percentage);
+END $$;
+SELECT DISTINCT l.* FROM generate_series(1, 500) AS n,
+	left_at(ARRAY[n % 101, n * 37 % 100001 / 1000.0], ARRAY[now() - n * interval '0.7 day', now() + n * interval '0.3 day']) AS l;
+SELECT l.* FROM left_at('{0,100}', '{4713-01-01 BC,294276-12-31}') AS l;
+SELECT rollout_percentage BETWEEN 2 AND 3 AS early FROM feature_flag;
+UPDATE feature_flag SET rollout_percentage = 20, ramp_to = 40, ramp_starts_at = now() - interval '12 hours', ramp_ends_at = now() + '12 hours';
+SELECT fflag_ramp('f', 100, '1 day');
+SELECT scale(rollout_percentage) <= 3 AS short FROM feature_flag;
+DROP FUNCTION left_at;
 -- and fflag_rollout() ends it
 SELECT fflag_ramp('f', 100, '1 day'), fflag_rollout('f', 7);
 SELECT rollout_percentage, ramp_to, ramp_starts_at, ramp_ends_at FROM feature_flag;

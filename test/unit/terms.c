@@ -42,6 +42,10 @@ static void
 test_ramps(void)
 {
 	fflag_terms week = {INT64_MIN, INT64_MAX, 10000, 20000, 0, INT64_C(604800000000)};
+	fflag_terms longest = {
+		INT64_MIN, INT64_MAX, 0, 100000,
+		-INT64_C(211813488000000000), INT64_C(9223371331199999999)
+	};
 	int			wrong = 0;
 	int			backwards = 0;
 
@@ -50,6 +54,10 @@ test_ramps(void)
 	ok(rollout_at(&week, INT64_C(302399999999)) == 14999, "just before");
 	ok(rollout_at(&week, INT64_C(604799999999)) == 19999, "just before the end");
 	ok(rollout_at(&week, INT64_C(604800000000)) == 20000, "the end");
+
+	/* from 4713 BC to the end of 294276, more than 2^63 microseconds */
+	ok(rollout_at(&longest, INT64_C(4505778921600000000)) == 50000, "in the middle of the longest ramp");
+	ok(rollout_at(&longest, INT64_C(9223371331199999998)) == 99999, "just before its end");
 
 	for (int i = 0; i < 2000000; i++)
 	{
