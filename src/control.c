@@ -232,6 +232,32 @@ fflag_schedule(PG_FUNCTION_ARGS)
 	" OPERATOR(pg_catalog.+) ((ramp_to OPERATOR(pg_catalog.-) rollout_percentage)" \
 	" OPERATOR(pg_catalog.*) " SECONDS_TO("$2") ")), " SECONDS_TO("ramp_ends_at") ")) END"
 
+/* When a ramp ends; an error that names the flag, where there is no such moment. */
+static Datum
+end_of_ramp(Datum starts_at, Datum duration, const char *name)
+{
+	MemoryContext context = CurrentMemoryContext;
+	volatile Datum ends_at = 0;
+
+	PG_TRY();
+	{
+		ends_at = DirectFunctionCall2(timestamptz_pl_interval, starts_at, duration);
+	}
+	PG_CATCH();
+	{
+		if (geterrcode() != ERRCODE_DATETIME_VALUE_OUT_OF_RANGE)
+			PG_RE_THROW();
+		MemoryContextSwitchTo(context);
+		FlushErrorState();
+		ereport(ERROR,
+				errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
+				errmsg("end of the ramp of flag \"%s\" is out of range", name),
+				errhint("Give a shorter duration."));
+	}
+	PG_END_TRY();
+	return ends_at;
+}
+
 /* fflag_ramp(name, percentage, duration, starting) returns void */
 PG_FUNCTION_INFO_V1(fflag_ramp);
 
@@ -255,8 +281,7 @@ fflag_ramp(PG_FUNCTION_ARGS)
 	fflag_check_percentage(PG_GETARG_DATUM(1), "ramp_to", name);
 	fflag_check_not_null(PG_ARGISNULL(2), "duration of the ramp", name);
 	fflag_check_not_null(PG_ARGISNULL(3), "start of the ramp", name);
-	values[3] = DirectFunctionCall2(timestamptz_pl_interval, PG_GETARG_DATUM(3),
-									PG_GETARG_DATUM(2));
+	values[3] = end_of_ramp(PG_GETARG_DATUM(3), PG_GETARG_DATUM(2), name);
 	fflag_check_ramp(DatumGetTimestampTz(values[1]), DatumGetTimestampTz(values[3]),
 					 name);
 	update_flag(fcinfo,

@@ -90,6 +90,7 @@ SELECT fflag_ramp('f', 100, '1 day', NULL);
 SELECT fflag_ramp('f', 100, '0');
 SELECT fflag_ramp('f', 100, '-1 day');
 SELECT fflag_ramp('f', 100, '1 day', 'infinity');
+SELECT fflag_ramp('f', 100, '1000000 years');
 SELECT fflag_ramp('nobody', 100, '1 day');
 UPDATE feature_flag SET ramp_to = 50;
 UPDATE feature_flag SET ramp_to = 150, ramp_starts_at = now(), ramp_ends_at = now() + '1 hour';
