@@ -110,18 +110,25 @@ fflag_check_not_null(bool isnull, const char *what, const char *name)
 				errhint("Give a value."));
 }
 
-/* The id of a flag; an error if there is none of this name. */
-Datum
-fflag_get_id(FunctionCallInfo fcinfo, Datum name)
+#define SELECT_ID "SELECT id FROM %s WHERE name OPERATOR(pg_catalog.=) $1"
+
+/* The id of a flag, by SELECT_ID; an error if there is none of this name. */
+static Datum
+get_id(FunctionCallInfo fcinfo, Datum name, const char *command)
 {
 	Oid			types[] = {TEXTOID};
 	Datum		id;
 
-	if (fflag_run_on_table(fcinfo,
-						   "SELECT id FROM %s WHERE name OPERATOR(pg_catalog.=) $1",
-						   FFLAG_FLAGS_TABLE, 1, types, &name, &id) == 0)
+	if (fflag_run_on_table(fcinfo, command, FFLAG_FLAGS_TABLE, 1, types, &name, &id) == 0)
 		complain_unknown(TextDatumGetCString(name));
 	return id;
+}
+
+/* The same for others. */
+Datum
+fflag_get_id(FunctionCallInfo fcinfo, Datum name)
+{
+	return get_id(fcinfo, name, SELECT_ID);
 }
 
 /*
@@ -311,7 +318,12 @@ fflag_require(PG_FUNCTION_ARGS)
 		PG_RETURN_VOID();
 	}
 	fflag_check_name(text_to_cstring(PG_GETARG_TEXT_PP(1)));
-	values[1] = fflag_get_id(fcinfo, PG_GETARG_DATUM(1));
+
+	/*
+	 * Another session may be deleting it.  Wait for that here, or the foreign
+	 * key does, which knows no names.
+	 */
+	values[1] = get_id(fcinfo, PG_GETARG_DATUM(1), SELECT_ID " FOR KEY SHARE");
 	if (DatumGetInt64(fflag_get_id(fcinfo, PG_GETARG_DATUM(0))) <= DatumGetInt64(values[1]))
 		ereport(ERROR,
 				errcode(ERRCODE_CHECK_VIOLATION),
