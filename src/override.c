@@ -54,10 +54,11 @@ compare_overrides(const void *a, const void *b)
 								((const override_item *) b)->name);
 }
 
+/* How many bytes a message shows.  The last character may be incomplete. */
 static int
 shown(fflag_string s)
 {
-	return pg_mbcliplen(s.data, s.len, MAX_SHOWN);
+	return Min(pg_mbcliplen(s.data, s.len, MAX_SHOWN), s.len);
 }
 
 static const char *

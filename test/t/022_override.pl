@@ -62,6 +62,9 @@ is(fresh('on_call'), 'f', 'a new session: off');
 	local $ENV{PGOPTIONS} = '-c fflag.override=f=on';
 	is(fresh('on_call'), 't', 'PGOPTIONS');
 	like(fresh('shop'), $denied, 'PGOPTIONS, not granted');
+	# nobody checks the encoding there
+	$ENV{PGOPTIONS} = "-c fflag.override=a\xf0=on,a\xf0=on,behind=on";
+	like(fresh('on_call'), qr/DETAIL:  Flag "a\xf0" is named more than once/, 'a name that ends in an incomplete character: no byte behind it is shown');
 }
 $node->safe_psql('postgres', q{ALTER ROLE regress_fflag_shop SET fflag.override = 'f=on'});
 is(fresh('shop'), 't', 'ALTER ROLE by a superuser, for a role that may not set it');
