@@ -63,7 +63,8 @@ fflag_id_from_text(Oid type, fflag_string text, Datum *id)
 /*
  * The string in UTF-8, which is what gets hashed; in a database that knows of no
  * encoding, its bytes as they are.  The result is the argument or in the current
- * memory context.  Throws where a character does not exist in UTF-8.
+ * memory context.  Throws where a character does not exist in UTF-8.  There is no
+ * conversion from MULE_INTERNAL, which 19 does not have any more, so it goes by name.
  */
 fflag_string
 fflag_to_utf8(fflag_string s)
@@ -73,6 +74,12 @@ fflag_to_utf8(fflag_string s)
 	if (GetDatabaseEncoding() == PG_UTF8 ||
 		GetDatabaseEncoding() == PG_SQL_ASCII)
 		return s;
+	if (strcmp(GetDatabaseEncodingName(), "MULE_INTERNAL") == 0)
+		ereport(ERROR,
+				errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				errmsg("extension \"fflag\" does not serve databases whose encoding is MULE_INTERNAL"),
+				errdetail("Names and user ids are hashed in UTF-8, to which there is no conversion."),
+				errhint("Use a database with encoding UTF8."));
 	utf8 = pg_server_to_any(s.data, (int) s.len, PG_UTF8);
 	return utf8 == s.data ? s : fflag_string_make(utf8, strlen(utf8));
 }

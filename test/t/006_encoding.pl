@@ -83,6 +83,18 @@ is(error_of($session, q{SELECT fflag_register(E'voil\\xc3\\xa0')}), 'no error', 
 like(error_of($session, "SELECT fflag_register('n ')"), qr/has an invisible character/, 'SQL_ASCII: a name that ends with a blank');
 $session->disconnect;
 
+# an encoding without a conversion to UTF-8, which PostgreSQL 19 has dropped
+SKIP:
+{
+	skip 'there is no MULE_INTERNAL', 4
+		if $node->psql('postgres', q{CREATE DATABASE mule ENCODING 'MULE_INTERNAL' TEMPLATE template0 LOCALE 'C'}) != 0;
+	$session = session($node, dbname => 'mule');
+	$session->do('CREATE EXTENSION fflag');
+	like(error_of($session, $_), qr/does not serve databases whose encoding is MULE_INTERNAL.*HINT/s, "MULE_INTERNAL: $_")
+		for q{SELECT fflag_register('f')}, q{INSERT INTO feature_flag (name) VALUES ('f')}, q{SELECT fflag_bucket('f', 1)}, q{SELECT fflag_explain('f', 'x')};
+	$session->disconnect;
+}
+
 # what has no equivalent in UTF-8 cannot be hashed, and so be no flag's name
 $session = session($node, dbname => 'db_WIN1252');
 like(error_of($session, q{SET client_encoding = WIN1252; SELECT fflag_register(E'n\\x81')}),
