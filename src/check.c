@@ -36,10 +36,12 @@ static const char_range unseen[] = {
 	{0x2060, 0x206f}, {0xfeff, 0xfeff}, {0xfff9, 0xfffb}
 };
 
-/* What is as invisible at the end of a name: white space, and those two. */
-static const char_range unseen_at_ends[] = {
-	{0x0020, 0x0020}, {0x00a0, 0x00a0}, {0x1680, 0x1680}, {0x2000, 0x200a},
-	{0x200c, 0x200d}, {0x202f, 0x202f}, {0x205f, 0x205f}, {0x3000, 0x3000}
+/* What is as invisible at the end of a name: those two, and white space. */
+static const char_range unseen_at_ends[] = {{0x200c, 0x200d}};
+static const char_range white_space[] = {
+	{0x0009, 0x000d}, {0x0020, 0x0020}, {0x0085, 0x0085}, {0x00a0, 0x00a0},
+	{0x1680, 0x1680}, {0x2000, 0x200a}, {0x2028, 0x2029}, {0x202f, 0x202f},
+	{0x205f, 0x205f}, {0x3000, 0x3000}
 };
 
 static bool
@@ -64,6 +66,7 @@ check_visible(const char *what, const char *name, fflag_string utf8)
 	{
 		const char *at = utf8.data + i;
 		pg_wchar	c = (unsigned char) *at;
+		const char *fault = NULL;
 
 		len = 1;
 		if (IS_HIGHBIT_SET(*at) && GetDatabaseEncoding() == PG_SQL_ASCII)
@@ -74,12 +77,19 @@ check_visible(const char *what, const char *name, fflag_string utf8)
 			c = utf8_to_unicode((const unsigned char *) at);
 		}
 		position++;
-		if (is_in(c, unseen, lengthof(unseen)) ||
-			((i == 0 || i + len == utf8.len) &&
-			 is_in(c, unseen_at_ends, lengthof(unseen_at_ends))))
+		if (is_in(c, unseen, lengthof(unseen)))
+			fault = "an invisible character";
+		if (i == 0 || i + len == utf8.len)
+		{
+			if (is_in(c, white_space, lengthof(white_space)))
+				fault = i == 0 ? "white space at its beginning" : "white space at its end";
+			else if (is_in(c, unseen_at_ends, lengthof(unseen_at_ends)))
+				fault = "an invisible character";
+		}
+		if (fault != NULL)
 			ereport(ERROR,
 					errcode(ERRCODE_CHECK_VIOLATION),
-					errmsg("%s name \"%s\" has an invisible character", what, name),
+					errmsg("%s name \"%s\" has %s", what, name, fault),
 					errdetail("Character %d is U+%04X.", position, c),
 					errhint("Give the %s a name without white space at its ends, and without control characters.",
 							what));

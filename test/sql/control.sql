@@ -59,6 +59,8 @@ SELECT E'=> ' || command || E'\n   ' || try(command) FROM (VALUES
 	($$SELECT fflag_register(E'checkout\u3000')$$),
 	($$SELECT fflag_register(E'\uFEFFcheckout')$$),
 	($$SELECT fflag_register(E'check\u00ADout')$$),
+	($$SELECT fflag_register(E'checkout\u200D')$$),
+	($$SELECT fflag_register(' ')$$),
 	($$SELECT * FROM fflag_register(ARRAY['one', E'two\r'])$$),
 	($$SELECT fflag_allow('checkout', repeat('x', 2049))$$),
 	($$SELECT fflag_allow('checkout', 'a', repeat('ü', 1025))$$),
