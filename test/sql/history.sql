@@ -115,7 +115,7 @@ SELECT * FROM fflag_history();
 SELECT fflag_explain_at(now(), 'hers', 1);
 RESET ROLE;
 RESET application_name;
-SELECT session_role = current_user AS logged_in, role, application_name, actor, what, flag, users FROM fflag_history() LIMIT 5;
+SELECT session_role = current_user AS logged_in, CASE role WHEN current_user THEN 'the superuser' ELSE role END AS role, application_name, actor, what, flag, users FROM fflag_history() LIMIT 5;
 -- a transaction that acts for several: each change has who it was then, and all have one time
 BEGIN;
 SELECT fflag_rollout('hers', 1);
