@@ -19,6 +19,7 @@
 #include "funcapi.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/memutils.h"
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
 
@@ -408,6 +409,8 @@ fflag_register_all(PG_FUNCTION_ARGS)
 	int			count;
 	name_to_register *order;
 	bool	   *created;
+	MemoryContext context = CurrentMemoryContext;
+	MemoryContext of_one;		/* what registering one name leaves */
 
 	InitMaterializedSRF(fcinfo, 0);
 	if (PG_ARGISNULL(0))
@@ -429,9 +432,16 @@ fflag_register_all(PG_FUNCTION_ARGS)
 	 * each other.
 	 */
 	qsort(order, count, sizeof(*order), compare_names);
+	of_one = AllocSetContextCreate(context, "fflag_register", ALLOCSET_SMALL_SIZES);
 	for (int i = 0; i < count; i++)
+	{
+		MemoryContextSwitchTo(of_one);
 		created[order[i].position] =
 			register_flag(fcinfo, names[order[i].position], order[i].name);
+		MemoryContextSwitchTo(context);
+		MemoryContextReset(of_one);
+	}
+	MemoryContextDelete(of_one);
 
 	for (int i = 0; i < count; i++)
 	{

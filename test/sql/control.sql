@@ -12,6 +12,17 @@ SELECT * FROM fflag_register(ARRAY['checkout', 'search', 'cart', 'search'], enab
 SELECT * FROM fflag_register('{}'::text[]);
 SELECT name, enabled, staff_only, rollout_percentage, description FROM feature_flag ORDER BY name;
 
+-- of many names, one at a time takes memory: looked at while the 101st and the last are registered
+BEGIN;
+CREATE TABLE memory (name text, used bigint);
+CREATE FUNCTION look() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+	INSERT INTO memory SELECT NEW.name, sum(used_bytes) FROM pg_backend_memory_contexts;
+	RETURN NEW; END $$;
+CREATE TRIGGER look BEFORE INSERT ON feature_flag FOR EACH ROW WHEN (NEW.name IN ('f101', 'f400')) EXECUTE FUNCTION look();
+SELECT count(*) FILTER (WHERE created) FROM fflag_register(ARRAY(SELECT 'f' || to_char(n, 'FM000') FROM generate_series(1, 400) AS n));
+SELECT count(*), max(used) - min(used) < 300 * 300 AS bounded FROM memory;
+ROLLBACK;
+
 -- single changes
 SELECT fflag_enable('checkout'), fflag_rollout('checkout', 2.5);
 SELECT enabled, rollout_percentage FROM feature_flag WHERE name = 'checkout';
