@@ -105,6 +105,13 @@ my @blocks = code_blocks('docs/operations.md', 'sql');
 $node->safe_psql('postgres', 'CREATE DATABASE page');
 $node->safe_psql('page', join '', 'CREATE EXTENSION fflag;', grep { /^CREATE ROLE (shop|flag_admin)/ } @blocks);
 my $page = session($node, dbname => 'page');
+# the page's table of what everybody may execute; functions with an overload that is not for everybody are marked
+my ($everybody) = slurp_file("$FindBin::RealBin/../../docs/operations.md") =~ /^\| ([^|]*) \| everybody \|$/m;
+is(join(' ', sort $everybody =~ /`(\w+)`/g), ask($page, q{SELECT string_agg(name, ' ' ORDER BY name) FROM (
+	SELECT proname || CASE WHEN bool_and(has_function_privilege('public', p.oid, 'EXECUTE')) THEN '' ELSE ' (not all)' END COLLATE "C" AS name
+	FROM pg_depend JOIN pg_proc AS p ON p.oid = objid
+	WHERE classid = 'pg_proc'::regclass AND deptype = 'e' AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'fflag')
+	GROUP BY proname HAVING bool_or(has_function_privilege('public', p.oid, 'EXECUTE'))) AS f}), 'what everybody may execute');
 my %granted = (shop => 'fflag_explain fflag_flags',
 	flag_admin => 'fflag_allow fflag_cache fflag_deny fflag_disable fflag_disallow fflag_enable fflag_ramp fflag_register fflag_require fflag_rollout fflag_schedule fflag_undeny fflag_variants');
 for my $role (sort keys %granted)
