@@ -163,7 +163,7 @@ check_percentage(const TriggerData *data, HeapTuple tuple, const char *column,
 							   column, flag);
 }
 
-/* A moment; false if it is null, or somebody has dropped or retyped the column. */
+/* A moment; false, and 0, if it is null or somebody has dropped or retyped the column. */
 static bool
 get_time(const TriggerData *data, HeapTuple tuple, const char *column,
 		 TimestampTz *moment)
@@ -171,9 +171,11 @@ get_time(const TriggerData *data, HeapTuple tuple, const char *column,
 	TupleDesc	desc = RelationGetDescr(data->tg_relation);
 	int			attnum = SPI_fnumber(desc, column);
 	bool		isnull = true;
+	Datum		value = 0;
 
 	if (attnum > 0 && SPI_gettypeid(desc, attnum) == TIMESTAMPTZOID)
-		*moment = DatumGetTimestampTz(SPI_getbinval(tuple, desc, attnum, &isnull));
+		value = SPI_getbinval(tuple, desc, attnum, &isnull);
+	*moment = isnull ? 0 : DatumGetTimestampTz(value);
 	return !isnull;
 }
 
@@ -184,9 +186,11 @@ get_bigint(const TriggerData *data, HeapTuple tuple, const char *column, int64 *
 	TupleDesc	desc = RelationGetDescr(data->tg_relation);
 	int			attnum = SPI_fnumber(desc, column);
 	bool		isnull = true;
+	Datum		datum = 0;
 
 	if (attnum > 0 && SPI_gettypeid(desc, attnum) == INT8OID)
-		*value = DatumGetInt64(SPI_getbinval(tuple, desc, attnum, &isnull));
+		datum = SPI_getbinval(tuple, desc, attnum, &isnull);
+	*value = isnull ? 0 : DatumGetInt64(datum);
 	return !isnull;
 }
 
