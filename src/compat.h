@@ -16,6 +16,14 @@
 #error "fflag needs PostgreSQL 15 or newer"
 #endif
 
+/*
+ * Values of type bigint must fit into a Datum: a pointer to one in the memory of SPI
+ * would not outlive it.  19 defines this on machines of 32 bits, too.
+ */
+#ifndef USE_FLOAT8_BYVAL
+#error "fflag needs a PostgreSQL of 64 bits"
+#endif
+
 /* 16 moved the varlena macros out of postgres.h */
 #if PG_VERSION_NUM >= 160000
 #include "varatt.h"

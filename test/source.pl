@@ -34,6 +34,13 @@ SKIP:
 	is_silent("'$top/test/format' check-format", 'make check-format');
 }
 
+# as the headers of a server of 32 bits are
+chomp(my $headers = `'$ENV{PG_CONFIG}' --includedir-server`);
+open my $narrow, '>', 'narrow.h' or die;
+print $narrow "#include \"postgres.h\"\n#undef USE_FLOAT8_BYVAL\n";
+close $narrow;
+like(scalar(`\${CC:-cc} -fsyntax-only -I'$headers' -include narrow.h '$top/src/id.c' 2>&1`), qr/needs a PostgreSQL of 64 bits/, 'a server of 32 bits is refused');
+
 # ---- scripts: whatever begins like one, and what they source
 
 my @scripts = sort grep { -f && slurp($_) =~ m{^#!\S*[/ ](?:ba)?sh\b|^# shellcheck shell}m }
