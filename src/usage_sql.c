@@ -206,8 +206,8 @@ compare_changes(const void *a, const void *b)
 
 /*
  * Reads the extension's own flags under the active snapshot, by a scan: no code of the
- * table's owner runs, in an index or a policy.  Attached tables do not say when they
- * were changed: there it finds none.
+ * table's owner runs, in an index or a policy.  So the caller has to be allowed to read
+ * all of it.  Attached tables do not say when they were changed: there it finds none.
  */
 static flag_changes
 read_changes(Oid schema)
@@ -226,6 +226,11 @@ read_changes(Oid schema)
 		return changes;
 	source = fflag_locate_own(schema);
 	rel = fflag_open_table(&source, FFLAG_FLAGS);
+	if (!fflag_may_read(RelationGetRelid(rel), GetUserId()))
+		ereport(ERROR,
+				errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				errmsg("permission denied for table %s", RelationGetRelationName(rel)),
+				errhint("Grant SELECT on it, and let no row-level security hide rows from the role."));
 	updated_at = fflag_find_column(rel, "updated_at", &type);
 	scan = systable_beginscan(rel, InvalidOid, false, snapshot, 0, NULL);
 	while (updated_at != InvalidAttrNumber && type == TIMESTAMPTZOID &&

@@ -276,7 +276,7 @@ SELECT left(s.name, 9) AS name, s.reason, s.updated_at FROM (SELECT max(since) F
 SELECT fflag_detach();
 DROP TABLE their_flag, their_user;
 
--- a policy on the table may evaluate flags itself
+-- a policy on the table would be run as the caller: there is no reading in part
 CREATE ROLE regress_fflag_ops;
 GRANT EXECUTE ON FUNCTION fflag_stale(interval) TO regress_fflag_ops;
 GRANT SELECT ON feature_flag TO regress_fflag_ops;
