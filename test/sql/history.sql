@@ -228,6 +228,17 @@ DELETE FROM feature_flag WHERE name = 'large';
 SELECT what, length(old_values::text) > 1000000 AS old, length(new_values::text) > 1000000 AS new FROM fflag_history('large');
 SELECT count(*) AS rows, count(*) FILTER (WHERE length(old_row::text) > 1000000) AS old, count(*) FILTER (WHERE length(new_row::text) > 1000000) AS new FROM feature_flag_history WHERE name = 'large';
 
+-- a person is forgotten as operations.md says: then they have never been on a list
+SELECT fflag_register('with_list', true);
+SELECT fflag_allow('with_list', 4711, 4712), fflag_deny('with_list', 4713);
+INSERT INTO moment VALUES (16, clock_timestamp());
+DELETE FROM feature_flag_user WHERE user_id = '4711';
+DELETE FROM feature_flag_denied_user WHERE user_id = '4711';
+DELETE FROM feature_flag_history WHERE user_id = '4711';
+SELECT u, rule FROM unnest(ARRAY[4711, 4712, 4713]) AS u, fflag_explain_at(at(16), 'with_list', u);
+SELECT what, user_id, users FROM fflag_history('with_list', true);
+SELECT count(*) FROM feature_flag_history AS h WHERE h::text ~ '4711';
+
 -- what fires no trigger is not recorded
 SELECT fflag_register('replicated', true);
 SET session_replication_role = replica;

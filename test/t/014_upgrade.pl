@@ -112,6 +112,8 @@ sub set_traps
 	{
 		for my $trap (sort { ($a eq 'child') <=> ($b eq 'child') || $a cmp $b } keys %trap)
 		{
+			# there it makes every change fail, see 026_owner
+			next if $trap eq 'deferred' && $table->[0] =~ /_(?:change|history)$/;
 			$session->do(sprintf $_, @$table) for split /; /, $trap{$trap};
 		}
 	}
