@@ -49,6 +49,23 @@ $command =~ s/-d shop/-d operations/ or die;
 	is(scalar(`$command`), "old: everybody gets it, unchanged for 45 days\n", 'the nightly report');
 }
 $session->disconnect;
+
+# sessions with an old library, by a file in its place; times of files are whole seconds
+my $library = PostgreSQL::Test::Utils::tempdir . '/fflag.so';
+my ($sessions) = code_blocks('docs/operations.md', 'sql library');
+my $old = session($node);
+sleep 1;
+append_to_file($library, '');
+sleep 2;
+my $new = session($node);
+my $path = q{setting || '/fflag.so'};
+is(ask($new, "SELECT $path FROM pg_config WHERE name = 'PKGLIBDIR'"), $node->config_data('--pkglibdir') . '/fflag.so', 'where the library is');
+$sessions =~ s/\Q$path\E/'$library'/ or die;
+is(join(' ', map { $_->[0] } @{ $new->selectall_arrayref($sessions) }), $old->{pg_pid}, 'sessions older than the library');
+$new->do('CREATE ROLE regress_fflag_else');
+$new->do('SET ROLE regress_fflag_else');
+like(error_of($new, $sessions), qr/permission denied/, '... for superusers');
+$_->disconnect for $old, $new;
 $node->stop;
 
 # ---- all pages: prose is wrapped at 100 columns, links lead somewhere
