@@ -36,6 +36,7 @@
 #include "attachment.h"
 #include "catalog.h"
 #include "compat.h"
+#include "extension.h"
 #include "history.h"
 #include "id.h"
 #include "read.h"

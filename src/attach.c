@@ -36,6 +36,7 @@
 #include "catalog.h"
 #include "citus.h"
 #include "compat.h"
+#include "extension.h"
 #include "history.h"
 #include "id.h"
 #include "layout.h"

@@ -39,9 +39,9 @@
 #include "utils/varlena.h"
 
 #include "attachment.h"
-#include "catalog.h"
 #include "citus.h"
 #include "compat.h"
+#include "extension.h"
 
 /* Where a value is in the row. */
 static Datum

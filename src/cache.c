@@ -60,6 +60,7 @@
 #include "cache.h"
 #include "catalog.h"
 #include "compat.h"
+#include "extension.h"
 #include "history.h"
 #include "id.h"
 #include "override.h"

@@ -17,16 +17,11 @@
 #define FFLAG_DENIED_TABLE "feature_flag_denied_user"
 #define FFLAG_VARIANTS_TABLE "feature_flag_variant"
 
-extern Oid	fflag_extension_schema(Oid function);
-extern bool fflag_is_own(Oid class, Oid object);
-extern Oid	fflag_own_function(Oid schema, const char *name);
-extern Oid	fflag_trigger_function(Oid schema);
 extern char *fflag_attached_name(Oid schema, Snapshot snapshot);
 extern Oid	fflag_find_marker(Oid relid, Oid function, const char *argument);
 extern bool fflag_may_read(Oid relid, Oid role);
 extern fflag_source fflag_locate_own(Oid schema);
 extern fflag_source fflag_locate(Oid schema, Snapshot snapshot);
-extern char *fflag_relation_name(Oid relid);
 extern char *fflag_table_in_sql(Oid schema, const char *table);
 
 #endif							/* FFLAG_CATALOG_H */

@@ -20,6 +20,7 @@
 #include "utils/tuplestore.h"
 
 #include "catalog.h"
+#include "extension.h"
 #include "history.h"
 #include "read.h"
 #include "snapshot.h"

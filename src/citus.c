@@ -36,8 +36,9 @@
 #include "utils/typcache.h"
 #include "utils/varlena.h"
 
-#include "catalog.h"
 #include "citus.h"
+#include "extension.h"
+#include "layout.h"
 
 #define REFERENCE_TABLE 't'		/* replicated by two-phase commit */
 #define ACTIVE 1

@@ -27,6 +27,7 @@
 #include "check.h"
 #include "compat.h"
 #include "control.h"
+#include "extension.h"
 #include "snapshot.h"
 #include "spi.h"
 #include "unknown.h"

@@ -13,8 +13,8 @@
 #include "miscadmin.h"
 
 #include "as_of.h"
-#include "catalog.h"
 #include "evaluate.h"
+#include "extension.h"
 #include "id.h"
 #include "overloads.h"
 #include "rules.h"

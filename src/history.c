@@ -52,6 +52,7 @@
 
 #include "catalog.h"
 #include "compat.h"
+#include "extension.h"
 #include "history.h"
 #include "spi.h"
 #include "writer.h"
@@ -65,13 +66,6 @@ const char *const fflag_kind_names[] = {
 };
 
 char	   *fflag_actor = NULL;
-
-/* The function of the triggers that record; InvalidOid if it is gone. */
-Oid
-fflag_history_function(Oid schema)
-{
-	return fflag_own_function(schema, FFLAG_RECORD_FUNCTION);
-}
 
 /*
  * The names of the history's tables, in SQL.  Returns as whom they are read and

@@ -9,7 +9,6 @@
 
 #include "commands/trigger.h"
 
-#define FFLAG_RECORD_FUNCTION "fflag_record"
 #define FFLAG_CHANGE_TABLE "feature_flag_change"
 #define FFLAG_HISTORY_TABLE "feature_flag_history"
 
@@ -66,7 +65,6 @@ typedef struct fflag_recording
 extern const char *const fflag_kind_names[];
 extern char *fflag_actor;
 
-extern Oid	fflag_history_function(Oid schema);
 extern Oid	fflag_locate_history(Oid schema, const char **history,
 								 const char **change);
 extern Datum fflag_own_origin(Oid schema);

@@ -27,6 +27,7 @@
 #include "attachment.h"
 #include "catalog.h"
 #include "citus.h"
+#include "extension.h"
 #include "history.h"
 #include "id.h"
 #include "layout.h"

@@ -22,6 +22,7 @@
 #include "check.h"
 #include "compat.h"
 #include "control.h"
+#include "extension.h"
 
 /* Refuses users who cannot be on a list of the flag; other ids are short. */
 static void

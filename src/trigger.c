@@ -42,6 +42,7 @@
 #include "cache.h"
 #include "catalog.h"
 #include "check.h"
+#include "extension.h"
 #include "id.h"
 #include "layout.h"
 #include "spi.h"

@@ -13,6 +13,7 @@
 
 #include "catalog.h"
 #include "check.h"
+#include "extension.h"
 #include "unknown.h"
 
 /* Of so many names each statement of the client is warned. */

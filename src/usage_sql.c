@@ -26,6 +26,7 @@
 #include "allowlist.h"
 #include "cache.h"
 #include "catalog.h"
+#include "extension.h"
 #include "id.h"
 #include "snapshot.h"
 
