@@ -24,7 +24,7 @@
 #include "cache.h"
 #include "compat.h"
 #include "evaluate.h"
-#include "overloads.h"
+#include "id.h"
 #include "rules.h"
 
 /* As many users as are evaluated together. */

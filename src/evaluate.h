@@ -10,7 +10,7 @@
 #include "fmgr.h"
 
 #include "entry.h"
-#include "overloads.h"
+#include "id.h"
 #include "rules.h"
 
 extern Datum fflag_explanation(FunctionCallInfo fcinfo, NullableDatum name,

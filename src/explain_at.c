@@ -16,7 +16,6 @@
 #include "evaluate.h"
 #include "extension.h"
 #include "id.h"
-#include "overloads.h"
 #include "rules.h"
 
 /*

@@ -13,6 +13,9 @@
  */
 #include "postgres.h"
 
+#include <math.h>
+
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
@@ -22,11 +25,12 @@
 #include "optimizer/optimizer.h"
 #include "utils/selfuncs.h"
 #include "utils/snapmgr.h"
+#include "utils/timestamp.h"
 
+#include "allowlist.h"
 #include "bucket.h"
 #include "cache.h"
 #include "compat.h"
-#include "estimate.h"
 #include "related.h"
 
 /*
@@ -36,6 +40,79 @@
  */
 #define COST_WITHOUT_HASH 1
 #define COST_WITH_HASH 10
+
+/* ----------
+ * About how many users are on a list
+ *
+ * When a list changes the cache forgets others as well, and counting a list takes
+ * longer than planning does.  But an estimate may be out of date.  So it is
+ * kept here, however often the cache forgets the list, until the table's size has
+ * changed much or the estimate is old.  Nothing here says who is listed.
+ * ----------
+ */
+
+/* A table that has changed by a larger share is counted again. */
+#define LARGE_CHANGE (1 / 8.0)
+
+/* The size does not tell everything; in milliseconds. */
+#define MOST_AGE 60000
+
+typedef struct list_estimate
+{
+	uint64		hash;			/* of the flag's id and the table */
+	TimestampTz counted_at;		/* 0 if there is none */
+	BlockNumber blocks;			/* of the table, at that time */
+	int64		listed;
+} list_estimate;
+
+/*
+ * Indexed by hash; flags with the same index replace each other.  Two flags
+ * with the same hash share an estimate.
+ */
+static list_estimate estimates[1024];
+
+static bool
+is_current(const list_estimate *e, uint64 hash, BlockNumber blocks)
+{
+	return e->counted_at != 0 && e->hash == hash &&
+		fabs((double) blocks - e->blocks) <= e->blocks * LARGE_CHANGE &&
+		!TimestampDifferenceExceeds(e->counted_at,
+									GetCurrentStatementStartTimestamp(), MOST_AGE);
+}
+
+/*
+ * How many entries a list has, which the cache has just returned.  Throws what
+ * fflag_open_relation() does, and fflag_allowlist_count(), which reads the table.
+ */
+static int64
+estimate_listed(fflag_allowlist *list)
+{
+	Oid			relid = list->source->tables[list->table].relid;
+	uint64		hash = hash_bytes_extended((const unsigned char *) list->flag_id.data,
+										   list->flag_id.len, relid);
+	list_estimate *e = &estimates[hash % lengthof(estimates)];
+	BlockNumber blocks;
+
+	if (list->counted >= 0)		/* the cache knows */
+		return list->counted;
+
+	blocks = fflag_count_blocks(relid);
+	if (!is_current(e, hash, blocks))
+	{
+		int64		listed = fflag_allowlist_count(list);
+
+		e->hash = hash;
+		e->counted_at = GetCurrentStatementStartTimestamp();
+		e->blocks = blocks;
+		e->listed = listed;
+	}
+	return e->listed;
+}
+
+/* ----------
+ * Flags, users, calls
+ * ----------
+ */
 
 /* The flag named by the first argument, NULL if that is no constant. */
 static const fflag_entry *
@@ -79,7 +156,7 @@ static Selectivity
 share_listed(const fflag_entry *entry, fflag_table_id which, double users)
 {
 	fflag_allowlist *list = fflag_cache_list(entry, which);
-	double		listed = list == NULL ? 0 : fflag_estimate_listed(list);
+	double		listed = list == NULL ? 0 : estimate_listed(list);
 
 	if (listed <= 0)
 		return 0;

@@ -64,6 +64,33 @@ my $readme = slurp("$top/test/README.md");
 my @files = map { m{([^/]*)\.\w+$} } @patches, map { glob "$top/test/$_" } qw(t/*.pl specs/*.spec long/faults/*.pl long/fuzz/*.pl);
 is(join(' ', grep { $readme !~ /`\Q$_\E`/ } @files), '', 'test/README.md has all tests and patches');
 
+# ---- floors: what CONTRIBUTING.md says of the rooms is true of the includes
+
+my (%floor, $floor);
+for (slurp("$top/CONTRIBUTING.md") =~ /^(\| (?:\*\*|`src\/).*)/mg)
+{
+	$floor++ if /^\| \*\*/;
+	$floor{$_} = $floor for /^[^|]*\|[^|]*/ && $& =~ m{`src/(\w+)\.[ch]`}g;
+}
+my %includes;
+for my $file (glob "$top/src/*.[ch]")
+{
+	my ($room) = $file =~ m{(\w+)\.[ch]$};
+	push @{ $includes{$room} }, grep { $_ ne $room && -f "$top/src/$_.h" } slurp($file) =~ /^#include "(\w+)\.h"/mg;
+}
+is(join(' ', grep { !$floor{$_} } sort keys %includes), '', 'CONTRIBUTING.md has a floor for each file of src');
+my @down = map { my $room = $_; map { "$room.c: $_.h" } grep { $floor{$_} > $floor{$room} } @{ $includes{$room} } } sort keys %includes;
+is(join("\n", @down), '', 'no file includes a header of a floor below its own in that table');
+
+# A room that is reached from itself is in a circle.
+sub reached
+{
+	my ($room, $seen) = @_;
+	$seen->{$_}++ || reached($_, $seen) for @{ $includes{$room} };
+	return $seen;
+}
+is(join(' ', grep { reached($_, {})->{$_} } sort keys %includes), '', 'no circle of includes');
+
 # ---- archive
 
 SKIP:

@@ -1,5 +1,5 @@
 /*
- * changes.c
+ * history_sql.c
  *		fflag_history() and fflag_prune_history(): reading and forgetting what
  *		history.c has recorded.
  *
