@@ -354,9 +354,10 @@ select_image(fflag_as_of *q, fflag_table_id which, StringInfo columns)
 		namestrcpy(&image.columns[c], column);
 		image.attnums[c] = ++n;
 		/* the id may be of another type in an attached table */
-		image.types[c] = c == FFLAG_COLUMN_ID ? TEXTOID : fflag_column_type(c);
-		value = psprintf("(h.old_row OPERATOR(pg_catalog.->>) %s)::%s",
-						 quote_literal_cstr(column),
+		image.types[c] = c == FFLAG_COLUMN_ID && q->attached ? TEXTOID : fflag_column_type(c);
+		/* it is the one that was asked for, so that a chain of flags ends */
+		value = psprintf("(%s)::%s", c == FFLAG_COLUMN_ID ? "h.flag_id" :
+						 psprintf("h.old_row OPERATOR(pg_catalog.->>) %s", quote_literal_cstr(column)),
 						 format_type_extended(image.types[c], -1, FORMAT_TYPE_FORCE_QUALIFY));
 		/* an integer there counts as the rules say, see read.c */
 		if (c == FFLAG_COLUMN_ROLLOUT && q->attached)
@@ -522,6 +523,9 @@ fflag_variants_at(fflag_as_of *q, const fflag_row *flag)
 		Datum		name = SPI_getbinval(tuple, desc, desc->natts - 1, &isnull);
 		fflag_variant_row row;
 
+		/* the owner may have edited it */
+		if (isnull)
+			continue;
 		then.changed[then.n_changed++] = fflag_string_of_text(DatumGetTextPP(name));
 		if (DatumGetBool(SPI_getbinval(tuple, desc, 1, &isnull)))
 			continue;

@@ -67,21 +67,35 @@ const char *const fflag_kind_names[] = {
 
 char	   *fflag_actor = NULL;
 
+static Oid
+owner_of(Oid relid)
+{
+	Relation	rel = fflag_open_relation(relid);
+	Oid			owner = rel->rd_rel->relowner;
+
+	table_close(rel, AccessShareLock);
+	return owner;
+}
+
 /*
  * The names of the history's tables, in SQL.  Returns as whom they are read and
- * written.
+ * written.  Throws if one belongs to somebody else than the other, whose code would run
+ * as the one.
  */
 Oid
 fflag_locate_history(Oid schema, const char **history, const char **change)
 {
-	Relation	rel;
 	Oid			owner;
 
 	*history = fflag_table_in_sql(schema, FFLAG_HISTORY_TABLE);
 	*change = fflag_table_in_sql(schema, FFLAG_CHANGE_TABLE);
-	rel = fflag_open_relation(get_relname_relid(FFLAG_CHANGE_TABLE, schema));
-	owner = rel->rd_rel->relowner;
-	table_close(rel, AccessShareLock);
+	owner = owner_of(get_relname_relid(FFLAG_CHANGE_TABLE, schema));
+	if (owner != owner_of(get_relname_relid(FFLAG_HISTORY_TABLE, schema)))
+		ereport(ERROR,
+				errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				errmsg("tables \"%s\" and \"%s\" belong to different roles",
+					   FFLAG_CHANGE_TABLE, FFLAG_HISTORY_TABLE),
+				errhint("Give both to the role that owns the extension's other tables."));
 	return owner;
 }
 

@@ -9,8 +9,8 @@ CREATE VIEW line AS SELECT what, flag, user_id, users, old_values - '{id,created
 	new_values - '{id,created_at,updated_at,metadata,description}'::text[] AS new FROM fflag_history();
 
 -- an error without the times in it
-CREATE FUNCTION refusal(at timestamptz) RETURNS text LANGUAGE plpgsql AS $$ BEGIN
-	RETURN fflag_explain_at(at, 'beta', 1); EXCEPTION WHEN OTHERS THEN
+CREATE FUNCTION refusal(at timestamptz, flag text DEFAULT 'beta') RETURNS text LANGUAGE plpgsql AS $$ BEGIN
+	RETURN fflag_explain_at(at, flag, 1); EXCEPTION WHEN OTHERS THEN
 	RETURN SQLSTATE || ' ' || regexp_replace(SQLERRM, '\w{3} \w{3} \d+ [\d:.]+ \d{4} [A-Z]+', '...', 'g'); END $$;
 
 INSERT INTO moment VALUES (1, clock_timestamp());
@@ -146,6 +146,9 @@ RESET fflag.actor;
 CREATE SCHEMA evil;
 CREATE FUNCTION evil.equal(xid8, xid8) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RAISE 'evil'; END $$;
 CREATE OPERATOR evil.= (LEFTARG = xid8, RIGHTARG = xid8, FUNCTION = evil.equal);
+CREATE FUNCTION evil.equal(text, text) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RAISE 'evil'; END $$;
+CREATE OPERATOR evil.= (LEFTARG = text, RIGHTARG = text, FUNCTION = evil.equal, HASHES, MERGES, COMMUTATOR = OPERATOR(evil.=));
+CREATE FUNCTION evil.record_image_ne(record, record) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RAISE 'evil'; END $$;
 CREATE FUNCTION evil.to_jsonb(anyelement) RETURNS jsonb LANGUAGE plpgsql AS $$ BEGIN RAISE 'evil'; END $$;
 CREATE FUNCTION evil.min(text) RETURNS text LANGUAGE plpgsql AS $$ BEGIN RAISE 'evil'; END $$;
 SET search_path = evil, pg_catalog, public;
@@ -278,6 +281,21 @@ SELECT at, role, what, flag FROM fflag_history('hostile') WHERE at IS NULL;
 INSERT INTO feature_flag_change SELECT * FROM kept ON CONFLICT DO NOTHING;
 DROP TABLE kept;
 SELECT enabled FROM fflag_explain_at(clock_timestamp(), 'hostile', 1);
+-- what the owner writes into it crashes nobody, nor makes a chain of flags that does not end
+SELECT fflag_register('edited', true, 100), fflag_variants('edited', '{"a": 1}'), fflag_register('later', true, 100), fflag_require('later', 'edited');
+INSERT INTO moment VALUES (17, clock_timestamp());
+SELECT fflag_variants('edited', '{"a": 2}');
+UPDATE feature_flag SET description = 'x' WHERE name IN ('edited', 'later');
+UPDATE feature_flag_history SET name = NULL WHERE kind = 'variant' AND operation = 'update';
+SELECT variant FROM fflag_explain_at(at(17), 'edited', 1);
+UPDATE feature_flag_history AS h SET old_row = old_row || jsonb_build_object('requires', f.id, 'id', 1000000) FROM feature_flag AS f WHERE f.name = 'later' AND h.name = 'edited';
+SELECT regexp_replace(refusal(at(17), 'later'), '\d{2,}', '...', 'g');
+ALTER TABLE feature_flag_change OWNER TO regress_fflag_admin;
+SELECT fflag_disable('edited');
+SELECT fflag_explain_at(at(17), 'edited', 1);
+ALTER TABLE feature_flag_change OWNER TO CURRENT_USER;
+DELETE FROM feature_flag_history WHERE flag_id IN (SELECT id::text FROM feature_flag WHERE name IN ('edited', 'later'));
+DELETE FROM feature_flag WHERE name IN ('edited', 'later');
 ALTER TABLE feature_flag RENAME COLUMN name TO label;
 UPDATE feature_flag SET enabled = true;
 ALTER TABLE feature_flag RENAME COLUMN label TO name;

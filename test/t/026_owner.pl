@@ -246,9 +246,7 @@ my %calls = (
 my %writes = ((map { $_ => ['feature_flag'] } map { "fflag_$_" } qw(register register[] enable disable rollout ramp schedule require)),
 	(map { $_ => [ 'feature_flag', 'feature_flag_user' ] } 'fflag_allow[]', 'fflag_disallow[]'),
 	(map { $_ => [ 'feature_flag', 'feature_flag_denied_user' ] } 'fflag_deny[]', 'fflag_undeny[]'),
-	fflag_variants => [ 'feature_flag', 'feature_flag_variant' ],
-	# as the reference says, who calls it needs DELETE on them
-	fflag_prune_history => [ 'feature_flag_change', 'feature_flag_history' ]);
+	fflag_variants => [ 'feature_flag', 'feature_flag_variant' ]);
 
 # Statements, each with the tables that it writes, foreign keys' included.
 my @lists = map { [ 'feature_flag', $_ ] } qw(feature_flag_user feature_flag_denied_user feature_flag_variant);
@@ -427,7 +425,7 @@ sub reset_flags
 	my ($is_attached) = @_;
 	$attaching->do($_) for 'DELETE FROM app_flag', q{INSERT INTO app_flag VALUES (1, 'f', true, false, 50)}, q{INSERT INTO app_flag_user VALUES (1, 'x')};
 	$attaching->do('SELECT fflag_detach()') if ask($making, 'SELECT count(*) FROM feature_flag_attachment');
-	$making->do($_) for 'TRUNCATE feature_flag CASCADE', 'SELECT fflag_prune_history(now())', 'ALTER SEQUENCE feature_flag_id_seq RESTART',
+	$making->do($_) for 'TRUNCATE feature_flag CASCADE', 'DELETE FROM feature_flag_history', 'DELETE FROM feature_flag_change WHERE NOT begins', 'ALTER SEQUENCE feature_flag_id_seq RESTART',
 		q{SELECT fflag_register(ARRAY['f', 'g'], true, 50)}, q{SELECT fflag_allow('f', 'x', 'y'), fflag_deny('f', 'd'), fflag_variants('f', '{"a": 1, "b": 1}')};
 	$attaching->do($attach) if $is_attached;
 	return;
