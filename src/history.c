@@ -158,10 +158,12 @@ fflag_is_recorded(Oid relid, Oid function)
  * The rows that the current transaction has added to feature_flag_change, in order:
  * one for each time that who changes flags is somebody else than just before.  They
  * are the current transaction's if they have its local id; memory is then in
- * TopTransactionContext.
+ * TopTransactionContext.  Who creates the extension anew, perhaps only to a savepoint,
+ * has rows in two tables.
  */
 typedef struct recorded_change
 {
+	Oid			table;
 	pg_uuid_t	id;
 	SubTransactionId subid;
 	char	   *who;
@@ -170,11 +172,21 @@ typedef struct recorded_change
 static struct
 {
 	LocalTransactionId lxid;
-	Oid			table;
 	recorded_change *rows;
 	int			count;
 	int			room;
 }			changes;
+
+/* The index of the primary key, unless the table's owner has made it one without this column. */
+static Oid
+find_index(Relation rel, AttrNumber column)
+{
+	Bitmapset  *key = RelationGetIndexAttrBitmap(rel, INDEX_ATTR_BITMAP_PRIMARY_KEY);
+	bool		found = bms_is_member(column - FirstLowInvalidHeapAttributeNumber, key);
+
+	bms_free(key);
+	return found ? fflag_primary_key_index(rel) : InvalidOid;
+}
 
 /*
  * Looks for a row of feature_flag_change by its key; unless NULL, the slot gets it.
@@ -186,13 +198,14 @@ find_row(Relation rel, const pg_uuid_t *key, TupleTableSlot *slot)
 {
 	Oid			type;
 	AttrNumber	id = fflag_find_column(rel, "id", &type);
-	Oid			index = fflag_primary_key_index(rel);
+	Oid			index;
 	ScanKeyData scankey;
 	SysScanDesc scan;
 	HeapTuple	tuple;
 
 	if (id == InvalidAttrNumber || type != UUIDOID)
 		return false;
+	index = find_index(rel, id);
 	ScanKeyInit(&scankey, id, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(key));
 	scan = systable_beginscan(rel, index, OidIsValid(index), SnapshotSelf, 1, &scankey);
 	tuple = systable_getnext(scan);
@@ -203,23 +216,16 @@ find_row(Relation rel, const pg_uuid_t *key, TupleTableSlot *slot)
 }
 
 /*
- * Called when a subtransaction is rolled back, as fflag_forget_announced() is.
+ * Called when a subtransaction is rolled back, as fflag_forget_announced() is.  What was
+ * added in it was added last.
  */
 void
 fflag_forget_changes(SubTransactionId aborted)
 {
-	int			kept = 0;
-
 	if (changes.lxid != MyLocalTransactionId)
 		return;
-	for (int i = 0; i < changes.count; i++)
-	{
-		if (changes.rows[i].subid < aborted)
-			changes.rows[kept++] = changes.rows[i];
-		else
-			pfree(changes.rows[i].who);
-	}
-	changes.count = kept;
+	while (changes.count > 0 && changes.rows[changes.count - 1].subid >= aborted)
+		pfree(changes.rows[--changes.count].who);
 }
 
 /* Gives the row in the slot this time.  No trigger fires and no rule applies. */
@@ -241,48 +247,46 @@ set_time(ResultRelInfo *result, EState *estate, AttrNumber at, TupleTableSlot *s
 	ResetPerTupleExprContext(estate);
 }
 
-/* Gives all rows of the transaction the same time, now. */
+/* Gives those of the transaction's rows that are in an open table this time. */
 static void
-set_times(Relation rel, AttrNumber at)
+set_times(Relation rel, AttrNumber at, TimestampTz time)
 {
 	EState	   *estate = CreateExecutorState();
+
+	/* a procedure may commit again and again in the caller's */
+	MemoryContext caller = MemoryContextSwitchTo(estate->es_query_cxt);
 	ResultRelInfo *result = makeNode(ResultRelInfo);
 	TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(rel),
 													&TTSOpsHeapTuple);
-	TimestampTz now = GetCurrentTimestamp();
 
 	InitResultRelInfo(result, rel, 0, NULL, 0);
 	result->ri_TrigDesc = NULL;
 	ExecOpenIndices(result, false);
 	for (int i = 0; i < changes.count; i++)
 	{
-		if (find_row(rel, &changes.rows[i].id, slot))
-			set_time(result, estate, at, slot, now);
+		CHECK_FOR_INTERRUPTS();
+		if (changes.rows[i].table == RelationGetRelid(rel) &&
+			find_row(rel, &changes.rows[i].id, slot))
+			set_time(result, estate, at, slot, time);
 	}
 	ExecCloseIndices(result);
 	ExecDropSingleTupleTableSlot(slot);
+	MemoryContextSwitchTo(caller);
 	FreeExecutorState(estate);
 }
 
 /*
- * Called when the transaction is about to commit or to be prepared, and when it has
- * changed flags after that, in another one's callback: notes when.  Then all deferred
- * triggers have fired.
- *
  * The table may have been dropped by this transaction, or made something else, and the
  * rows be deleted.  The lock is one that the transaction has since it inserted them.
  */
-void
-fflag_stamp_changes(void)
+static void
+stamp_table(Oid table, TimestampTz time)
 {
-	Relation	rel;
+	Relation	rel = try_table_open(table, RowExclusiveLock);
 	AttrNumber	at;
 	Oid			type;
 	fflag_identity caller;
 
-	if (changes.lxid != MyLocalTransactionId || changes.count == 0)
-		return;
-	rel = try_table_open(changes.table, RowExclusiveLock);
 	if (rel == NULL)
 		return;
 	at = fflag_find_column(rel, "at", &type);
@@ -293,12 +297,32 @@ fflag_stamp_changes(void)
 		caller = fflag_become(rel->rd_rel->relowner);
 		CommandCounterIncrement();
 		PushActiveSnapshot(GetTransactionSnapshot());
-		set_times(rel, at);
+		set_times(rel, at, time);
 		PopActiveSnapshot();
 		CommandCounterIncrement();
 		fflag_return_to(&caller);
 	}
 	table_close(rel, NoLock);
+}
+
+/*
+ * Called when the transaction is about to commit or to be prepared, and when it has
+ * changed flags after that, in another one's callback: notes when, in all of its rows.
+ * Then all deferred triggers have fired.
+ */
+void
+fflag_stamp_changes(void)
+{
+	TimestampTz now;
+
+	if (changes.lxid != MyLocalTransactionId)
+		return;
+	now = GetCurrentTimestamp();
+	for (int i = 0; i < changes.count; i++)
+	{
+		if (i == 0 || changes.rows[i].table != changes.rows[i - 1].table)
+			stamp_table(changes.rows[i].table, now);
+	}
 }
 
 /* ---- who ---- */
@@ -360,6 +384,7 @@ add_change(const fflag_recording *r, Datum id, const char *who)
 		changes.room = room;
 	}
 	row = &changes.rows[changes.count];
+	row->table = get_relname_relid(FFLAG_CHANGE_TABLE, r->schema);
 	row->id = *DatumGetUUIDP(id);
 	row->subid = GetCurrentSubTransactionId();
 	row->who = MemoryContextStrdup(TopTransactionContext, who);
@@ -373,34 +398,35 @@ add_change(const fflag_recording *r, Datum id, const char *who)
 static Datum
 find_change(const fflag_recording *r, char **who)
 {
-	Oid			table = get_relname_relid(FFLAG_CHANGE_TABLE, r->schema);
-	recorded_change *last = NULL;
+	pg_uuid_t  *id = palloc(sizeof(pg_uuid_t));
 	bool		found = false;
 
 	*who = psprintf("%u %u %s\n%s", GetSessionUserId(), GetOuterUserId(),
 					setting(application_name), setting(fflag_actor));
-	if (changes.lxid != MyLocalTransactionId || changes.table != table)
+	if (changes.lxid != MyLocalTransactionId)
 	{
 		memset(&changes, 0, sizeof(changes));
 		changes.lxid = MyLocalTransactionId;
-		changes.table = table;
 	}
 	if (changes.count > 0)
 	{
-		last = &changes.rows[changes.count - 1];
+		const recorded_change *last = &changes.rows[changes.count - 1];
+
+		/* a copy: the owner's triggers may change flags, which moves the rows */
+		*id = last->id;
 		if (strcmp(last->who, *who) == 0)
 		{
-			Relation	rel = fflag_open_relation(table);
+			Relation	rel = fflag_open_relation(get_relname_relid(FFLAG_CHANGE_TABLE, r->schema));
 
-			/* its owner may have emptied the table */
-			found = find_row(rel, &last->id, NULL);
+			/* its owner may have emptied the table, or it may be another one */
+			found = find_row(rel, id, NULL);
 			table_close(rel, AccessShareLock);
 		}
 	}
 	if (!found)
 		return OidFunctionCall0(F_GEN_RANDOM_UUID);
 	*who = NULL;
-	return UUIDPGetDatum(&last->id);
+	return UUIDPGetDatum(id);
 }
 
 /* Called when something has been recorded for a change that find_change() gave. */

@@ -5,9 +5,12 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "executor/spi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
 #include "utils/uuid.h"
 
 #include "bucket.h"
@@ -43,6 +46,46 @@ test_delay_commit(PG_FUNCTION_ARGS)
 		RegisterXactCallback(delay_commit, NULL);
 	registered = true;
 	commit_delay_seconds = PG_GETARG_FLOAT8(0);
+	PG_RETURN_VOID();
+}
+
+static char *commit_command = NULL;
+
+/* What another extension might do when the transaction is about to commit. */
+static void
+run_at_commit(XactEvent event, void *arg)
+{
+	char	   *command = commit_command;
+
+	if (command == NULL || (event != XACT_EVENT_PRE_COMMIT && event != XACT_EVENT_PRE_PREPARE))
+		return;
+	commit_command = NULL;
+	PushActiveSnapshot(GetTransactionSnapshot());
+	SPI_connect();
+	if (SPI_execute(command, false, 0) < 0)
+		elog(ERROR, "SPI_execute failed");
+	SPI_finish();
+	PopActiveSnapshot();
+	pfree(command);
+}
+
+/*
+ * test_run_at_commit(command): the session's next transaction that commits runs it then.
+ * Callbacks that are registered later run first: a session that calls this before it
+ * loads fflag runs the command after fflag's own callback, otherwise before it.
+ */
+PG_FUNCTION_INFO_V1(test_run_at_commit);
+
+Datum
+test_run_at_commit(PG_FUNCTION_ARGS)
+{
+	static bool registered = false;
+
+	if (!registered)
+		RegisterXactCallback(run_at_commit, NULL);
+	registered = true;
+	commit_command = MemoryContextStrdup(TopMemoryContext,
+										 text_to_cstring(PG_GETARG_TEXT_PP(0)));
 	PG_RETURN_VOID();
 }
 
