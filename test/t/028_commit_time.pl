@@ -496,6 +496,16 @@ $node->wait_for_catchup('s');
 is(who(), 'a 1, b 1, c 1', 'apply worker: triggers that do not fire for replicas record nothing');
 $main->do($_) for 'DROP SUBSCRIPTION s', 'ALTER TABLE test.work ENABLE TRIGGER work';
 
+# ---- a procedure that commits again and again keeps no memory of it
+
+$altered = 1;
+reset_all();
+$main->do('CREATE TABLE test.memory (bytes bigint)');
+$main->do(q{DO $$ BEGIN FOR i IN 1 .. 3000 LOOP
+	PERFORM test.change('a', 'f'); COMMIT;
+	IF i % 1000 = 0 THEN INSERT INTO test.memory SELECT sum(total_bytes) FROM pg_backend_memory_contexts; END IF; END LOOP; END $$});
+cmp_ok(ask($main, 'SELECT max(bytes) - min(bytes) FROM test.memory'), '<', 2_000_000, '2,000 commits in a DO: less than 1 kB each');
+
 # ---- ten sessions at once
 
 my $SESSIONS = 10;
