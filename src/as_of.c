@@ -10,9 +10,8 @@
  * that they held was recorded when they were detached.
  *
  * In a database that has been restored from a dump, the history of the old one
- * goes on.  The rows that the restore has inserted are no new flags.  They are
- * known by saying that they were created before: before this database had the
- * extension, or before the last change that the other history has.
+ * goes on.  The rows that the restore has inserted are no new flags; see
+ * fflag_is_restored().
  *
  * Where the history does not tell, this is an error, never a guess.
  *
@@ -77,7 +76,7 @@ check_moment(fflag_as_of *q)
 				errmsg("%s is still to come", time_to_text(q->at)),
 				errhint("Ask what a user got at a moment that is past."));
 	fflag_add_parameter(&command, UUIDOID, fflag_own_origin(q->schema));
-	command.sql = psprintf("SELECT coalesce(pg_catalog.min(at) FILTER (WHERE origin OPERATOR(pg_catalog.<>) $1), pg_catalog.min(at)),"
+	command.sql = psprintf("SELECT coalesce(pg_catalog.min(at) FILTER (WHERE origin OPERATOR(pg_catalog.<>) $1 OR restored_in IS NOT NULL), pg_catalog.min(at)),"
 						   " EXISTS (SELECT FROM %s WHERE restored_in IS NOT NULL),"
 						   " EXISTS (SELECT FROM %s WHERE at IS NULL AND NOT begins AND transaction OPERATOR(pg_catalog.<>)"
 						   " coalesce(pg_catalog.pg_current_xact_id_if_assigned(), '0'::pg_catalog.xid8))"
@@ -129,18 +128,24 @@ check_recorded(fflag_as_of *q, Oid relid)
 }
 
 /*
- * Has the transaction of a row of feature_flag_change, which has this alias,
- * restored a dump?  What it inserted then is older than the moment that this
- * query returns.  NULL if none had been restored.
+ * Has a restore inserted this, where a dump has ever been restored?  Of what was there
+ * already, certainly: nothing is inserted twice, unless it is gone in between.  What has
+ * no change before, if it was created before this database had the extension, or before
+ * the last change that a dump had brought by then.
+ *
+ * The alias has columns operation, since, origin, at, and gone: whether the change
+ * before of the same thing is such that FFLAG_IS_GONE; NULL if there is none.
  */
 char *
-fflag_restored_before(const char *change, const char *alias)
+fflag_is_restored(const char *change, const char *alias)
 {
-	return psprintf("(SELECT greatest(pg_catalog.max(its.at), (SELECT pg_catalog.max(own.at) FROM %s AS own"
+	return psprintf("%s.operation " EQUAL " 'insert' AND CASE WHEN %s.gone IS NOT NULL THEN NOT %s.gone"
+					" ELSE %s.since OPERATOR(pg_catalog.<)"
+					" (SELECT greatest(pg_catalog.max(its.at), (SELECT pg_catalog.max(own.at) FROM %s AS own"
 					" WHERE own.begins AND own.origin " EQUAL " %s.origin))"
 					" FROM %s AS its WHERE its.restored_in " EQUAL " %s.origin AND its.at OPERATOR(pg_catalog.<) %s.at"
-					" HAVING pg_catalog.count(*) OPERATOR(pg_catalog.>) 0)",
-					change, alias, change, alias, alias);
+					" HAVING pg_catalog.count(*) OPERATOR(pg_catalog.>) 0) END",
+					alias, alias, alias, alias, change, alias, change, alias, alias);
 }
 
 /* The parameters of changes(): $1 to $3. */
@@ -158,15 +163,14 @@ add_period(fflag_as_of *q, fflag_command *command)
  * of several things, which differ by their names, the query is for the first
  * change of each.
  *
- * A row that a restore has inserted hides what this database has recorded of the
- * same thing before: that was of something else.
+ * Rows that a restore has inserted are no changes.
  */
 static char *
 changes(fflag_as_of *q, const char *columns, const char *key, bool by_name)
 {
 	char	   *events;
-	char	   *hidden = "";
-	char	   *restored = "";
+	char	   *with = "";
+	char	   *unless = "";
 
 	/* each row's change by its key, whatever the planner thinks of its tables */
 	events = psprintf("FROM %s AS h LEFT JOIN LATERAL"
@@ -175,18 +179,19 @@ changes(fflag_as_of *q, const char *columns, const char *key, bool by_name)
 					  q->history, q->change, key);
 	if (q->restored)
 	{
-		restored = psprintf("WITH restored AS MATERIALIZED (SELECT hc.origin, h.name, hc.at, h.sequence %s"
-							" AND h.since IS NOT NULL AND h.since OPERATOR(pg_catalog.<) %s) ",
-							events, fflag_restored_before(q->change, "hc"));
-		hidden = psprintf(" AND NOT EXISTS (SELECT FROM restored AS r WHERE r.origin " EQUAL " hc.origin%s"
-						  " AND ROW(r.at, r.sequence) OPERATOR(pg_catalog.>=) ROW(hc.at, h.sequence))",
-						  by_name ? " AND r.name " EQUAL " h.name" : "");
+		with = psprintf("WITH restored AS MATERIALIZED (SELECT e.ctid FROM"
+						" (SELECT h.ctid, h.operation, h.since, hc.at, hc.origin,"
+						" pg_catalog.lag(" FFLAG_IS_GONE ") OVER (%s ORDER BY hc.at, h.sequence, h.old_row IS NULL) AS gone"
+						" %s) AS e WHERE %s) ",
+						by_name ? "PARTITION BY h.name" : "", events,
+						fflag_is_restored(q->change, "e"));
+		unless = " AND NOT EXISTS (SELECT FROM restored AS r WHERE r.ctid " EQUAL " h.ctid)";
 	}
 	return psprintf("%sSELECT %s%s, hc.id IS NULL %s AND (hc.id IS NULL OR hc.at OPERATOR(pg_catalog.>) $1"
 					" AND ROW(hc.at, h.sequence) OPERATOR(pg_catalog.<=) ROW($2, $3)%s)"
 					" ORDER BY %s hc.id IS NULL DESC, hc.at, h.sequence, h.old_row IS NULL",
-					restored, by_name ? "DISTINCT ON (h.name) " : "", columns, events,
-					hidden, by_name ? "h.name," : "");
+					with, by_name ? "DISTINCT ON (h.name) " : "", columns, events,
+					unless, by_name ? "h.name," : "");
 }
 
 /*

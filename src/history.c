@@ -30,6 +30,7 @@
 #include "access/xact.h"
 #include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
+#include "commands/extension.h"
 #include "commands/trigger.h"
 #include "executor/executor.h"
 #include "executor/spi.h"
@@ -616,34 +617,86 @@ fflag_record_gap(Oid schema, bool attached)
 }
 
 /*
- * A row of another database that is about to be inserted, by a restore: notes
- * where it comes first.  What a restore of that database has noted stays.
+ * Has this database recorded changes of its own, other than what a restore inserts, that
+ * no gap follows?
+ */
+static bool
+has_own_changes(Oid schema)
+{
+	fflag_command command = {0};
+	const char *history;
+	const char *change;
+	bool		found;
+
+	command.user = fflag_locate_history(schema, &history, &change);
+	fflag_add_parameter(&command, UUIDOID, fflag_own_origin(schema));
+	command.sql = psprintf("WITH own AS (SELECT c.at, h.kind, h.since FROM %s AS h JOIN %s AS c ON c.id = h.change"
+						   " WHERE c.origin = $1 AND c.restored_in IS NULL AND h.since IS NULL)"
+						   " SELECT FROM own WHERE kind <> '" FFLAG_KIND_GAP "' AND"
+						   " (at > (SELECT max(at) FROM own WHERE kind = '" FFLAG_KIND_GAP "')) IS NOT FALSE LIMIT 1",
+						   history, change);
+	SPI_connect();
+	found = fflag_run_kept(&command) > 0;
+	SPI_finish();
+	return found;
+}
+
+/*
+ * A row that a dump brings, and that is not in the history: notes where it comes first.
+ * What has been noted where the dump is from stays.  If this database has a history of
+ * its own, a row of its own is put back there; with another's, it is not known which of
+ * the two tells what flags were.
  */
 static HeapTuple
 note_restored(const TriggerData *data)
 {
+	static struct
+	{
+		LocalTransactionId lxid;
+		SubTransactionId subid;
+		bool		own_changes;
+		bool		gap;
+	}			noted;
 	Relation	rel = data->tg_relation;
+	Oid			schema = RelationGetNamespace(rel);
 	TupleDesc	desc = RelationGetDescr(rel);
-	Datum		own = fflag_own_origin(RelationGetNamespace(rel));
 	Oid			type;
 	int			origin = fflag_find_column(rel, "origin", &type);
 	int			restored_in = fflag_find_column(rel, "restored_in", &type);
+	Datum		own = fflag_own_origin(schema);
 	bool		isnull;
 	Datum		its;
 
 	if (restored_in == InvalidAttrNumber || type != UUIDOID)
 		return data->tg_trigtuple;
-	its = heap_getattr(data->tg_trigtuple, origin, desc, &isnull);
-	if (isnull || memcmp(DatumGetUUIDP(its), DatumGetUUIDP(own), UUID_LEN) == 0 ||
-		!heap_attisnull(data->tg_trigtuple, restored_in, desc))
+	if (noted.lxid != MyLocalTransactionId || noted.subid != GetCurrentSubTransactionId())
+	{
+		noted.own_changes = has_own_changes(schema);
+		noted.gap = false;
+		noted.lxid = MyLocalTransactionId;
+		noted.subid = GetCurrentSubTransactionId();
+	}
+	if (noted.own_changes)
+	{
+		its = heap_getattr(data->tg_trigtuple, origin, desc, &isnull);
+		if (isnull || memcmp(DatumGetUUIDP(its), DatumGetUUIDP(own), UUID_LEN) == 0)
+			return data->tg_trigtuple;
+		if (!noted.gap)
+		{
+			fflag_record_gap(schema, false);
+			fflag_record_gap(schema, true);
+			noted.gap = true;
+		}
+	}
+	if (!heap_attisnull(data->tg_trigtuple, restored_in, desc))
 		return data->tg_trigtuple;
 	isnull = false;
 	return heap_modify_tuple_by_cols(data->tg_trigtuple, desc, 1, &restored_in, &own, &isnull);
 }
 
 /*
- * fflag_skip_known() returns trigger, one of feature_flag_change.  Data may be
- * restored where they have been restored before.
+ * fflag_skip_known() returns trigger, one of feature_flag_change, for rows that a dump
+ * brings: they have a time.  Data may be restored where they have been restored before.
  */
 PG_FUNCTION_INFO_V1(fflag_skip_known);
 
@@ -666,6 +719,9 @@ fflag_skip_known(PG_FUNCTION_ARGS)
 				errmsg("function \"%s\" was not called by the trigger of table \"%s\"",
 					   "fflag_skip_known", FFLAG_CHANGE_TABLE),
 				errhint("It belongs to the tables of extension \"fflag\"."));
+	/* the row that begins */
+	if (creating_extension)
+		return PointerGetDatum(data->tg_trigtuple);
 	rel = data->tg_relation;
 	id = fflag_find_column(rel, "id", &type);
 	if (id != InvalidAttrNumber && type == UUIDOID)

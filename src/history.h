@@ -20,6 +20,9 @@
 #define FFLAG_KIND_TABLES "tables"
 #define FFLAG_KIND_GAP "gap"
 
+/* In SQL: after a change, a row h of the history, what it is of is not there. */
+#define FFLAG_IS_GONE "h.old_row IS NOT NULL AND h.new_row IS NULL"
+
 /* What a table has, as feature_flag_history says it. */
 typedef enum fflag_record_kind
 {
@@ -71,7 +74,7 @@ extern Datum fflag_own_origin(Oid schema);
 extern bool fflag_is_recorded(Oid relid, Oid function);
 extern void fflag_forget_changes(SubTransactionId aborted);
 extern void fflag_stamp_changes(void);
-extern char *fflag_restored_before(const char *change, const char *alias);
+extern char *fflag_is_restored(const char *change, const char *alias);
 extern void fflag_record_changes(const fflag_recording *r);
 extern void fflag_record_gap(Oid schema, bool attached);
 

@@ -29,18 +29,19 @@
 /*
  * The changes of flags as people read them.  $1 is a flag's name or null, $2
  * whether users are told one by one, $3 to $5 are today's flags.  In order: the
- * history's two tables; when a change was a restore; what leaves out rows that
- * have come twice.
+ * history's two tables; whether a restore has inserted a row; what leaves out rows
+ * that have come twice.
  *
  * What one UPDATE has taken from one name and given to another, with the same
  * id, is a flag renamed.
  */
 static const char *const listing =
 "WITH today AS (SELECT attached, id, name COLLATE \"C\" AS name FROM unnest($3, $4, $5) AS t (attached, id, name)),"
-" c AS (SELECT c.*, coalesce(c.at, 'infinity') AS moment,"
-"  %3$s AS restored_before FROM %2$s AS c WHERE NOT c.begins),"
-" h AS (SELECT %4$s h.*, coalesce(c.moment, '-infinity') AS moment FROM %1$s AS h LEFT JOIN c ON c.id = h.change"
-"  WHERE h.operation <> 'detach' AND (h.since < c.restored_before) IS NOT TRUE),"
+" c AS (SELECT c.*, coalesce(c.at, 'infinity') AS moment FROM %2$s AS c WHERE NOT c.begins),"
+" h AS (SELECT * FROM (SELECT h.*, lag(" FFLAG_IS_GONE ") OVER (PARTITION BY h.kind, h.attached, h.name,"
+"   CASE WHEN h.kind <> 'flag' THEN h.flag_id END, h.user_id ORDER BY h.at, h.sequence, h.old_row IS NULL) AS gone"
+"   FROM (SELECT %4$s h.*, coalesce(c.moment, '-infinity') AS moment, c.moment AS at, c.origin FROM %1$s AS h LEFT JOIN c ON c.id = h.change"
+"    WHERE h.operation <> 'detach') AS h) AS h WHERE (%3$s) IS NOT TRUE),"
 /* changes of flags, those of a renamed one put together */
 " paired AS (SELECT *, lead(name) OVER same AS new_name, lead(new_row) OVER same AS renamed_row, lag(name) OVER same AS other_name"
 "  FROM (SELECT *, operation = 'update' AND (old_row IS NULL OR new_row IS NULL) AND flag_id IS NOT NULL AS renames"
@@ -150,9 +151,9 @@ add_todays_flags(fflag_command *command, Oid schema)
 	fflag_add_parameter(command, TEXTARRAYOID, makeArrayResult(flags.names, CurrentMemoryContext));
 }
 
-/* Has the history of another database been restored here? */
+/* Has a dump with its history been restored here? */
 static bool
-has_other_origins(const char *change, Oid owner)
+is_restored(const char *change, Oid owner)
 {
 	fflag_command command = {.user = owner,.read_only = true};
 
@@ -182,9 +183,9 @@ fflag_history(PG_FUNCTION_ARGS)
 	fflag_add_parameter(&command, BOOLOID,
 						BoolGetDatum(!PG_ARGISNULL(1) && PG_GETARG_BOOL(1)));
 	add_todays_flags(&command, schema);
-	restored = has_other_origins(change, command.user);
+	restored = is_restored(change, command.user);
 	command.sql = psprintf(listing, history, change,
-						   restored ? fflag_restored_before(change, "c") : "NULL::timestamptz",
+						   restored ? fflag_is_restored(change, "h") : "false",
 						   restored ? "DISTINCT ON (h.change, h.sequence, h.kind, h.attached, h.operation, h.name, h.flag_id, h.user_id)" : "");
 	fflag_run_kept(&command);
 	for (uint64 i = 0; i < SPI_processed; i++)

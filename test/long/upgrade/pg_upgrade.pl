@@ -116,6 +116,7 @@ sub answers
 	# the history, and what users got at each moment of it
 	$answer{'as of'} = ask($session, q{SELECT string_agg(concat_ws(' ', h, e), E'\n' ORDER BY h.at, h::text, e::text)
 		FROM flags.fflag_history() AS h, generate_series(1, 3) AS id, LATERAL flags.fflag_explain_at(h.at, h.flag, id) AS e});
+	$answer{origin} = ask($session, q{SELECT string_agg(DISTINCT origin::text, ' ') FROM flags.feature_flag_change});
 	$answer{attachment} = ask($session, 'SELECT a::text FROM flags.feature_flag_attachment AS a') if $db eq 'attached';
 	$session->do('SET enable_seqscan = off');
 	$answer{index} = ask($session, $by_index);
@@ -210,6 +211,7 @@ for my $mode ('--copy', '--link')
 		my $superuser = session($new, dbname => $db);
 		my $version = q{SELECT extversion FROM pg_extension WHERE extname = 'fflag'};
 		my $now = answers($new, $db);
+		is($now->{origin}, $before{$db}{origin}, "$what: the history's origin is kept");
 		$new->safe_psql('postgres', 'CREATE DATABASE fresh OWNER regress_fflag_owner');
 		my $fresh = session($new, dbname => 'fresh', user => 'regress_fflag_owner');
 		$fresh->do($_) for ('CREATE SCHEMA flags', 'CREATE EXTENSION fflag SCHEMA flags',
