@@ -209,6 +209,15 @@ for (1 .. 2)
 	changed('own');
 }
 
+# of a database that no template has given anything
+new_database('alone');
+sql('alone', 'CREATE EXTENSION fflag', q{SELECT fflag_register('f', true), fflag_register('h', true), fflag_allow('f', 1)}, 'SELECT fflag_prune_history(clock_timestamp())');
+my @alone = (now('alone'), changed('alone'));
+$own = dump_of('alone', '--data-only');
+sql('alone', $emptied);
+restore('alone', $own, '--data-only');
+as_then('alone', 'alone: its own dump, emptied as the page says', @alone, now('alone'), changed('alone'));
+
 # ---- generations
 
 new_database('second');
