@@ -332,7 +332,7 @@ find_tables(fflag_as_of *q)
 void
 fflag_begin_as_of(fflag_as_of *q)
 {
-	q->owner = fflag_locate_history(q->schema, &q->history, &q->change);
+	q->owner = fflag_locate_history(q->schema, AccessShareLock, &q->history, &q->change);
 	q->snapshot = fflag_active_snapshot();
 	check_moment(q);
 	find_tables(q);

@@ -37,6 +37,7 @@
 #include "citus.h"
 #include "compat.h"
 #include "extension.h"
+#include "foreign_code.h"
 #include "history.h"
 #include "id.h"
 #include "layout.h"
@@ -48,7 +49,6 @@
 #define FIRST_COLUMN 2
 #define ATTACH_ARGS (FIRST_COLUMN + FFLAG_COLUMNS)
 
-#define MOST_TRIES 10
 
 /* ... in front of which the row has the tables' OIDs, too */
 #define OIDS FFLAG_ATTACHED
@@ -229,28 +229,6 @@ add_triggers(Oid schema, Oid relid, const char *argument)
 }
 
 /*
- * Refuses to write to the table as its owner if code of somebody else would run:
- * whoever has been granted TRIGGER on it would then be the owner as soon as they
- * call us.
- */
-static void
-check_triggers(Relation rel)
-{
-	for (int i = 0; rel->trigdesc != NULL && i < rel->trigdesc->numtriggers; i++)
-	{
-		Trigger    *trigger = &rel->trigdesc->triggers[i];
-
-		if (!trigger->tgisinternal &&
-			!fflag_is_own(ProcedureRelationId, trigger->tgfoid))
-			ereport(ERROR,
-					errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-					errmsg("table \"%s\" has a trigger \"%s\", which would run as the table's owner",
-						   RelationGetRelationName(rel), trigger->tgname),
-					errhint("Let the owner of this table call the function, or drop the trigger."));
-	}
-}
-
-/*
  * Runs a command on the table that says what is attached, as that table's owner.
  * %s in it stands for the table's name.  Returns as fflag_run() does.
  */
@@ -269,9 +247,8 @@ run_as_owner(Oid schema, const char *sql, int nargs, Oid *types, Datum *values)
 	 */
 	LockRelationOid(relid, RowExclusiveLock);
 	rel = fflag_open_relation(relid);
+	fflag_refuse_code(rel);
 	command.user = rel->rd_rel->relowner;
-	if (!has_privs_of_role(GetUserId(), command.user))
-		check_triggers(rel);
 	table_close(rel, AccessShareLock);
 	for (int i = 0; i < nargs; i++)
 		fflag_add_parameter(&command, types[i], values[i]);
@@ -371,8 +348,14 @@ fflag_attach(PG_FUNCTION_ARGS)
 		values[OIDS + FIRST_COLUMN + i] = NameGetDatum(&wanted.columns[i]);
 	}
 
+	if (wanted.oids[0] == wanted.oids[1])
+		ereport(ERROR,
+				errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				errmsg("table %s cannot have both flags and users", wanted.names[0]),
+				errhint("Name a table of flags, and another one of users."));
+
 	SPI_connect();
-	for (int tries = 1;; tries++)
+	for (;;)
 	{
 		attached = run_as_owner(schema,
 								"INSERT INTO %s (flags_oid, users_oid, flags, users,"
@@ -382,17 +365,8 @@ fflag_attach(PG_FUNCTION_ARGS)
 								OIDS + ATTACH_ARGS, types, values) > 0;
 		if (attached || read_current(schema, &current))
 			break;
-
-		/*
-		 * the row in the way has just gone, or a trigger of the owner's skips
-		 * ours
-		 */
-		if (tries == MOST_TRIES)
-			ereport(ERROR,
-					errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					errmsg("table \"%s\" does not take a row",
-						   FFLAG_ATTACHMENT_TABLE),
-					errhint("Look for triggers and rules that are not the extension's."));
+		/* the row in the way has just gone */
+		CHECK_FOR_INTERRUPTS();
 	}
 	if (!attached)
 	{

@@ -11,9 +11,9 @@
  * names: one has a row no longer, the other did not have one.
  *
  * Whoever writes flags needs no privilege on the history: it is written as its
- * owner.  The images are made as the owner of the table that is written.  A
- * column's type may have a cast to json, code of the type's owner, who would get
- * the rights of the table's owner: so record.c lets no such cast run.
+ * owner, and only if it has no code of its owner's, see foreign_code.c.  What is written
+ * of a table is read from transition tables or by a scan; record.c sees to it that no
+ * code of a column's type is run, such as a cast to json.
  *
  * Traps: the number of a transaction alone means nothing in a database that a dump
  * has come to.  A trigger of the user's may run statements in the middle of
@@ -34,17 +34,18 @@
 #include "commands/trigger.h"
 #include "executor/executor.h"
 #include "executor/spi.h"
-#include "executor/tstoreReceiver.h"
 #include "executor/tuptable.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "nodes/primnodes.h"
 #include "port/pg_bswap.h"
 #include "rewrite/rewriteHandler.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -54,11 +55,11 @@
 #include "catalog.h"
 #include "compat.h"
 #include "extension.h"
+#include "foreign_code.h"
 #include "history.h"
 #include "spi.h"
 #include "writer.h"
 
-#define ROWS "fflag_rows"		/* images that are still to be recorded */
 #define LONGEST_SETTING 200		/* characters */
 
 const char *const fflag_kind_names[] = {
@@ -68,30 +69,36 @@ const char *const fflag_kind_names[] = {
 
 char	   *fflag_actor = NULL;
 
+/* The owner of a table of the history, which has no code but ours and the server's. */
 static Oid
-owner_of(Oid relid)
+check_table(Oid relid, LOCKMODE lock)
 {
-	Relation	rel = fflag_open_relation(relid);
-	Oid			owner = rel->rd_rel->relowner;
+	Relation	rel;
+	Oid			owner;
 
+	LockRelationOid(relid, lock);
+	rel = fflag_open_relation(relid);
+	fflag_refuse_code(rel);
+	owner = rel->rd_rel->relowner;
 	table_close(rel, AccessShareLock);
 	return owner;
 }
 
 /*
- * The names of the history's tables, in SQL.  Returns as whom they are read and
- * written.  Throws if one belongs to somebody else than the other, whose code would run
- * as the one.
+ * The names of the history's tables, in SQL, for who reads them (AccessShareLock) or
+ * writes them (RowExclusiveLock), which locks them until the transaction ends.  Returns
+ * as whom.  Throws if there is code in one of them, or if one belongs to somebody else
+ * than the other, who would get at the rights of both.
  */
 Oid
-fflag_locate_history(Oid schema, const char **history, const char **change)
+fflag_locate_history(Oid schema, LOCKMODE lock, const char **history, const char **change)
 {
 	Oid			owner;
 
 	*history = fflag_table_in_sql(schema, FFLAG_HISTORY_TABLE);
 	*change = fflag_table_in_sql(schema, FFLAG_CHANGE_TABLE);
-	owner = owner_of(get_relname_relid(FFLAG_CHANGE_TABLE, schema));
-	if (owner != owner_of(get_relname_relid(FFLAG_HISTORY_TABLE, schema)))
+	owner = check_table(get_relname_relid(FFLAG_CHANGE_TABLE, schema), lock);
+	if (owner != check_table(get_relname_relid(FFLAG_HISTORY_TABLE, schema), lock))
 		ereport(ERROR,
 				errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				errmsg("tables \"%s\" and \"%s\" belong to different roles",
@@ -253,9 +260,6 @@ static void
 set_times(Relation rel, AttrNumber at, TimestampTz time)
 {
 	EState	   *estate = CreateExecutorState();
-
-	/* a procedure may commit again and again in the caller's */
-	MemoryContext caller = MemoryContextSwitchTo(estate->es_query_cxt);
 	ResultRelInfo *result = makeNode(ResultRelInfo);
 	TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(rel),
 													&TTSOpsHeapTuple);
@@ -272,7 +276,6 @@ set_times(Relation rel, AttrNumber at, TimestampTz time)
 	}
 	ExecCloseIndices(result);
 	ExecDropSingleTupleTableSlot(slot);
-	MemoryContextSwitchTo(caller);
 	FreeExecutorState(estate);
 }
 
@@ -294,7 +297,8 @@ stamp_table(Oid table, TimestampTz time)
 	if (rel->rd_rel->relkind == RELKIND_RELATION &&
 		at != InvalidAttrNumber && type == TIMESTAMPTZOID)
 	{
-		/* there may be code of the owner's, in an index or a constraint */
+		/* the owner may have put some into the table since */
+		fflag_refuse_code(rel);
 		caller = fflag_become(rel->rd_rel->relowner);
 		CommandCounterIncrement();
 		PushActiveSnapshot(GetTransactionSnapshot());
@@ -314,16 +318,23 @@ stamp_table(Oid table, TimestampTz time)
 void
 fflag_stamp_changes(void)
 {
+	MemoryContext context;
+	MemoryContext caller;
 	TimestampTz now;
 
-	if (changes.lxid != MyLocalTransactionId)
+	if (changes.lxid != MyLocalTransactionId || changes.count == 0)
 		return;
+	/* a procedure may commit again and again in the caller's */
+	context = AllocSetContextCreate(CurrentMemoryContext, "fflag commit", ALLOCSET_SMALL_SIZES);
+	caller = MemoryContextSwitchTo(context);
 	now = GetCurrentTimestamp();
 	for (int i = 0; i < changes.count; i++)
 	{
 		if (i == 0 || changes.rows[i].table != changes.rows[i - 1].table)
 			stamp_table(changes.rows[i].table, now);
 	}
+	MemoryContextSwitchTo(caller);
+	MemoryContextDelete(context);
 }
 
 /* ---- who ---- */
@@ -413,7 +424,7 @@ find_change(const fflag_recording *r, char **who)
 	{
 		const recorded_change *last = &changes.rows[changes.count - 1];
 
-		/* a copy: the owner's triggers may change flags, which moves the rows */
+		/* a copy, for the array may be moved */
 		*id = last->id;
 		if (strcmp(last->who, *who) == 0)
 		{
@@ -517,40 +528,37 @@ sequence(void)
 }
 
 /*
- * What the query returns, run as the owner of the table under the latest snapshot: what
- * the table holds may have been committed after this transaction's.
+ * All rows of a table, under the latest snapshot: they may have been committed after this
+ * transaction's.  They are read by a scan, which runs no code of the table's owner.
  */
 static Tuplestorestate *
-read_table(const fflag_recording *r, const char *sql)
+read_table(Oid relid)
 {
-	fflag_command command = {.sql = sql,.user = r->relowner,.read_only = true};
 	Tuplestorestate *store = tuplestore_begin_heap(false, false, work_mem);
+	Relation	rel = fflag_open_relation(relid);
+	Snapshot	latest = RegisterSnapshot(GetLatestSnapshot());
+	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, latest, 0, NULL);
+	HeapTuple	tuple;
 
-	command.dest = CreateDestReceiver(DestTuplestore);
-	SetTuplestoreDestReceiverParams(command.dest, store, CurrentMemoryContext,
-									false, NULL, NULL);
-	PushActiveSnapshot(GetLatestSnapshot());
-	fflag_run_kept(&command);
-	PopActiveSnapshot();
-	command.dest->rDestroy(command.dest);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		CHECK_FOR_INTERRUPTS();
+		tuplestore_puttuple(store, tuple);
+	}
+	systable_endscan(scan);
+	UnregisterSnapshot(latest);
+	table_close(rel, AccessShareLock);
 	return store;
 }
 
-/* What read_table() gives, as a table that SQL can name. */
+/* Lets SQL know these rows by a name, as it knows transition tables. */
 static void
-register_rows(Tuplestorestate *store)
+register_rows(const char *name, Oid relid, Tuplestorestate *store)
 {
-	static const Oid types[] = {TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, JSONBOID, JSONBOID};
-	static const char *const names[] = {"name", "flag_id", "user_id", "since", "old_row", "new_row"};
 	EphemeralNamedRelation enr = palloc0(sizeof(EphemeralNamedRelationData));
-	TupleDesc	desc = CreateTemplateTupleDesc(lengthof(types));
 
-	for (int i = 0; i < lengthof(types); i++)
-		TupleDescInitEntry(desc, i + 1, names[i], types[i], -1, 0);
-	fflag_tupledesc_finalize(desc);
-	enr->md.name = ROWS;
-	enr->md.reliddesc = InvalidOid;
-	enr->md.tupdesc = desc;
+	enr->md.name = pstrdup(name);
+	enr->md.reliddesc = relid;
 	enr->md.enrtype = ENR_NAMED_TUPLESTORE;
 	enr->md.enrtuples = tuplestore_tuple_count(store);
 	enr->reldata = store;
@@ -582,21 +590,18 @@ add_rows(const fflag_recording *r, const char *columns, const char *rows, Oid tr
 void
 fflag_record_changes(const fflag_recording *r)
 {
-	char	   *rows = changed_rows(r);
+	char	   *rows = psprintf(", r.* FROM (%s) AS r", changed_rows(r));
 	Tuplestorestate *store = NULL;
 
 	SPI_connect();
 	if (r->trigger == NULL)
 	{
-		store = read_table(r, rows);
-		register_rows(store);
-		rows = "TABLE " ROWS;
+		store = read_table(r->relid);
+		register_rows(r->old, r->relid, store);
 	}
 	else if (SPI_register_trigger_data(r->trigger) != SPI_OK_TD_REGISTER)
 		elog(ERROR, "SPI_register_trigger_data failed");
-	add_rows(r, ", name, flag_id, user_id, since, old_row, new_row",
-			 psprintf(", r.* FROM (%s) AS r", rows),
-			 r->trigger == NULL ? InvalidOid : r->relid);
+	add_rows(r, ", name, flag_id, user_id, since, old_row, new_row", rows, r->relid);
 	if (store != NULL)
 		tuplestore_end(store);
 	SPI_finish();
@@ -611,7 +616,7 @@ fflag_record_gap(Oid schema, bool attached)
 	};
 
 	SPI_connect();
-	r.owner = fflag_locate_history(schema, &r.history, &r.change);
+	r.owner = fflag_locate_history(schema, RowExclusiveLock, &r.history, &r.change);
 	add_rows(&r, "", "", InvalidOid);
 	SPI_finish();
 }
@@ -628,7 +633,7 @@ has_own_changes(Oid schema)
 	const char *change;
 	bool		found;
 
-	command.user = fflag_locate_history(schema, &history, &change);
+	command.user = fflag_locate_history(schema, AccessShareLock, &history, &change);
 	fflag_add_parameter(&command, UUIDOID, fflag_own_origin(schema));
 	command.sql = psprintf("WITH own AS (SELECT c.at, h.kind, h.since FROM %s AS h JOIN %s AS c ON c.id = h.change"
 						   " WHERE c.origin = $1 AND c.restored_in IS NULL AND h.since IS NULL)"

@@ -8,6 +8,7 @@
 #define FFLAG_HISTORY_H
 
 #include "commands/trigger.h"
+#include "storage/lockdefs.h"
 
 #define FFLAG_CHANGE_TABLE "feature_flag_change"
 #define FFLAG_HISTORY_TABLE "feature_flag_history"
@@ -43,14 +44,13 @@ typedef struct fflag_recording
 	const char *history;		/* its tables, in SQL */
 	const char *change;
 	Oid			relid;
-	Oid			relowner;
 	fflag_record_kind kind;
 	bool		attached;
 	const char *operation;
 	const char *old;			/* where the rows were, in SQL, or NULL */
 	const char *new;			/* where they are, or NULL */
 	TriggerData *trigger;		/* whose transition tables those are; NULL:
-								 * they are the table itself */
+								 * old is all that the table holds */
 
 	/* the columns, quoted, NULL where the kind has none */
 	const char *name;
@@ -68,7 +68,7 @@ typedef struct fflag_recording
 extern const char *const fflag_kind_names[];
 extern char *fflag_actor;
 
-extern Oid	fflag_locate_history(Oid schema, const char **history,
+extern Oid	fflag_locate_history(Oid schema, LOCKMODE lock, const char **history,
 								 const char **change);
 extern Datum fflag_own_origin(Oid schema);
 extern bool fflag_is_recorded(Oid relid, Oid function);

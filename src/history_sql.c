@@ -176,7 +176,7 @@ fflag_history(PG_FUNCTION_ARGS)
 
 	InitMaterializedSRF(fcinfo, 0);
 	SPI_connect();
-	command.user = fflag_locate_history(schema, &history, &change);
+	command.user = fflag_locate_history(schema, AccessShareLock, &history, &change);
 	fflag_add_parameter(&command, TEXTOID, PG_GETARG_DATUM(0));
 	if (PG_ARGISNULL(0))
 		command.nulls[0] = 'n';
@@ -233,7 +233,7 @@ fflag_prune_history(PG_FUNCTION_ARGS)
 				errmsg("argument \"before\" of fflag_prune_history() must not be null"),
 				errhint("Give a moment; changes up to it are forgotten."));
 	SPI_connect();
-	command.user = fflag_locate_history(schema, &history, &change);
+	command.user = fflag_locate_history(schema, RowExclusiveLock, &history, &change);
 	check_may_delete(schema, FFLAG_CHANGE_TABLE);
 	check_may_delete(schema, FFLAG_HISTORY_TABLE);
 	fflag_add_parameter(&command, TIMESTAMPTZOID,

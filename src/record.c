@@ -32,6 +32,9 @@
 #include "id.h"
 #include "layout.h"
 
+/* What SQL calls all rows of a table; transition tables are called as their triggers say. */
+#define OLD_ROWS "fflag_old"
+
 /*
  * An expression for a value of the row that the alias stands for, which jsonb can hold.
  * A type of somebody's may have a cast to json, code of theirs; and json may have what
@@ -154,7 +157,6 @@ describe(fflag_recording *r, Relation rel, const NameData *attached)
 	Oid			type;
 
 	r->relid = RelationGetRelid(rel);
-	r->relowner = rel->rd_rel->relowner;
 	if (r->attached && !fflag_may_read(r->relid, r->owner))
 		return false;
 	if (r->kind == FFLAG_RECORD_TABLES)
@@ -185,7 +187,7 @@ describe(fflag_recording *r, Relation rel, const NameData *attached)
 	describe_images(r, rel, &columns);
 
 	/* not for everybody: of what was restored, as-of tells no change */
-	if (!r->attached && has_privs_of_role(GetOuterUserId(), r->relowner) &&
+	if (!r->attached && has_privs_of_role(GetOuterUserId(), rel->rd_rel->relowner) &&
 		fflag_find_column(rel, "created_at", &type) != InvalidAttrNumber &&
 		type == TIMESTAMPTZOID)
 		r->since = "CASE WHEN n.created_at < transaction_timestamp() THEN n.created_at END";
@@ -273,7 +275,7 @@ record_detached(const fflag_recording *tables, const fflag_attachment *attachmen
 		if (rel != NULL && lock_detached(rel) && describe(&r, rel, attachment->columns) &&
 			fflag_is_recorded(relid, fflag_history_function(r.schema)))
 		{
-			r.old = psprintf("ONLY %s", fflag_relation_name(relid));
+			r.old = OLD_ROWS;
 			fflag_record_changes(&r);
 		}
 		else
@@ -335,8 +337,9 @@ transition_table(const char *name)
 }
 
 /*
- * Whether the table of a trigger is one whose changes are recorded.  This finds
- * nothing for a trigger that somebody has put on a table of their own.
+ * Whether the table of a trigger is one whose changes are recorded, and if so whether it
+ * has all that is recorded of it.  This finds nothing for a trigger that somebody has put
+ * on a table of their own.
  */
 static bool
 find_table(fflag_recording *r, const TriggerData *data, bool *complete)
@@ -354,8 +357,11 @@ find_table(fflag_recording *r, const TriggerData *data, bool *complete)
 				strcmp(data->tg_trigger->tgargs[0], fflag_kind_names[i]) == 0)
 				r->kind = i;
 		}
-		*complete = r->kind != FFLAG_RECORD_NONE && describe(r, rel, NULL);
-		return r->kind != FFLAG_RECORD_NONE;
+		if (r->kind == FFLAG_RECORD_NONE)
+			return false;
+		r->owner = fflag_locate_history(r->schema, RowExclusiveLock, &r->history, &r->change);
+		*complete = describe(r, rel, NULL);
+		return true;
 	}
 	if (!read_latest(r->schema, &attachment))
 		return false;
@@ -365,9 +371,12 @@ find_table(fflag_recording *r, const TriggerData *data, bool *complete)
 														 fflag_trigger_function(r->schema))))
 			r->kind = i == 0 ? FFLAG_RECORD_FLAG : FFLAG_RECORD_USER;
 	}
+	if (r->kind == FFLAG_RECORD_NONE)
+		return false;
 	r->attached = true;
-	*complete = r->kind != FFLAG_RECORD_NONE && describe(r, rel, attachment.columns);
-	return r->kind != FFLAG_RECORD_NONE;
+	r->owner = fflag_locate_history(r->schema, RowExclusiveLock, &r->history, &r->change);
+	*complete = describe(r, rel, attachment.columns);
+	return true;
 }
 
 /* fflag_record() returns trigger */
@@ -397,14 +406,13 @@ fflag_record(PG_FUNCTION_ARGS)
 		PG_RETURN_POINTER(NULL);
 
 	r.schema = fflag_extension_schema(fcinfo->flinfo->fn_oid);
-	r.owner = fflag_locate_history(r.schema, &r.history, &r.change);
 	if (!find_table(&r, data, &complete))
 		PG_RETURN_POINTER(NULL);
 	r.operation = TRIGGER_FIRED_BY_INSERT(data->tg_event) ? "insert" :
 		TRIGGER_FIRED_BY_UPDATE(data->tg_event) ? "update" :
 		TRIGGER_FIRED_BY_DELETE(data->tg_event) ? "delete" : "truncate";
 	if (truncates)
-		r.old = psprintf("ONLY %s", fflag_relation_name(r.relid));
+		r.old = OLD_ROWS;
 	else
 	{
 		r.trigger = data;

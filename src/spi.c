@@ -125,10 +125,10 @@ get_plan(fflag_command *command)
  * Runs one command as fflag_run() does, but as the command's user, with names and
  * operators of pg_catalog, and keeps its plan.
  *
- * If it is not the caller, there may be code of that user's in a trigger, an index, a
- * constraint or a default.  Such code cannot become the caller, finds nothing that the
- * caller has put into the search_path, and leaves behind neither settings nor triggers
- * that would fire later, as the caller.
+ * If it is not the caller, the tables have been looked through for code of that user's,
+ * see foreign_code.c.  What comes into them afterwards is kept in bounds: it cannot SET
+ * ROLE, and leaves behind neither settings nor triggers that would fire later, as the
+ * caller.  Nor does anything find what the caller has put into the search_path.
  */
 uint64
 fflag_run_kept(fflag_command *command)

@@ -272,6 +272,10 @@ SELECT * FROM fflag_flags();
 ALTER ROLE regress_fflag_app NOBYPASSRLS;
 SELECT * FROM fflag_flags();
 ALTER TABLE flag DISABLE ROW LEVEL SECURITY;
+-- one table is not both
+SELECT fflag_detach();
+SELECT fflag_attach('flag', 'flag');
+SELECT fflag_attach('flag', 'flag_user');
 -- who deletes the row without the right to lock the tables does not, and the history has gaps
 CREATE VIEW locks AS SELECT count(*) FROM pg_locks WHERE relation IN ('flag'::regclass, 'flag_user'::regclass) AND mode = 'ShareRowExclusiveLock';
 GRANT SELECT ON locks TO regress_fflag_app;

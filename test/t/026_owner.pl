@@ -344,6 +344,8 @@ sub poke
 
 # Runs one command, and returns what nobody may see happen: notes and things left behind of traps
 # on tables that the command does not write, but for what their owner does.
+# The extension refuses these tables if there is code in them: then none runs at all.
+my %unused = map { $_ => 1 } qw(feature_flag_attachment feature_flag_change feature_flag_history);
 my %outside;
 my %failures;
 sub try
@@ -370,7 +372,7 @@ sub try
 	{
 		my ($when, $trap, $table, $role) = /^(.*), (.*) on (\S+) as (\S+)$/ or die "what is \"$_\"?";
 		$outside{$what}{$table} = 1 if $role ne ($owner_of{$table} // '') && $written{$table};
-		push @bad, [ "$table, as $role", $when, $what ] if $role ne ($owner_of{$table} // '') && !$written{$table};
+		push @bad, [ "$table, as $role", $when, $what ] if ($unused{$table} || $role ne ($owner_of{$table} // '')) && !$written{$table};
 	}
 	if ($left)
 	{
@@ -624,7 +626,7 @@ for ([ 'SELECT revoked', "REVOKE SELECT ON secret_flag, secret_flag_user FROM $o
 		is((split /\n/, error_of($attaching, $write))[0], 'no error', "$what: $write");
 		cmp_ok(ask($super, q{SELECT count(*) FROM feature_flag_history WHERE kind = 'gap'}), '>', $gaps, "$what: $write: a gap");
 	}
-	is(ask($super, q{SELECT count(*) FROM feature_flag_history AS h WHERE h::text LIKE '%hidden%' OR h::text LIKE '%471_%'}), 0, "$what: the history tells nothing");
+	is(ask($super, q{SELECT count(*) FROM feature_flag_history AS h WHERE concat(name, user_id, old_row, new_row) ~ 'hidden|471'}), 0, "$what: the history tells nothing");
 	# the owner ends the attachment, and gets nothing by that
 	$attaching->do(q{INSERT INTO secret_flag VALUES (1, 'hidden', true, false, 100); INSERT INTO secret_flag_user VALUES (1, 4711)});
 	for my $ending ('DELETE FROM feature_flag_attachment', 'TRUNCATE feature_flag_attachment')
