@@ -71,36 +71,41 @@ next_element(elements *e, element_type type, bool *isnull)
 	return fflag_iter_next(&e->iter, isnull, e->next++, type);
 }
 
-/* What the rules say before they know the id: by somebody and is_staff. */
-typedef struct first_decisions
+/* What the rules say without the id, of a kind of user. */
+typedef struct kind_answer
 {
-	fflag_decision of[2][2];
-} first_decisions;
+	bool		decided;
+	bool		enabled;
+} kind_answer;
 
-static first_decisions
-decide_without_id(const fflag_flag *flag)
+typedef struct kinds
 {
-	first_decisions first;
+	kind_answer of[2][2];		/* by somebody and is_staff */
+} kinds;
+
+static kinds
+decide_for_kinds(const fflag_flag *flag)
+{
+	kinds		k;
 
 	for (int i = 0; i < 4; i++)
 	{
-		fflag_subject subject = {.somebody = i / 2,.is_staff = i % 2};
+		fflag_subject kind = {i / 2, i % 2};
+		fflag_decision d;
 
-		first.of[i / 2][i % 2] =
-			fflag_decide(flag, &subject, FFLAG_STANDING_UNKNOWN, false);
+		k.of[i / 2][i % 2].decided = fflag_decide_for_all(flag, kind, true, &d);
+		k.of[i / 2][i % 2].enabled = d.enabled;
 	}
-	return first;
+	return k;
 }
 
-/* What the rules say of a user who is not NULL, once they know the id. */
+/* What the rules say of somebody under a flag that is not restricted. */
 static inline bool
 decide_with_id(const fflag_entry *entry, bool is_staff, bool listed, int bucket)
 {
-	fflag_subject subject = {.somebody = true,.is_staff = is_staff,.bucket = bucket};
+	fflag_facts facts = {.user = {true, is_staff},.listed = listed,.bucket = bucket};
 
-	return fflag_decide(&entry->flag, &subject,
-						listed ? FFLAG_STANDING_LISTED : FFLAG_STANDING_UNLISTED,
-						false).enabled;
+	return fflag_decide_by_facts(&entry->flag, &facts).enabled;
 }
 
 /*
@@ -108,7 +113,7 @@ decide_with_id(const fflag_entry *entry, bool is_staff, bool listed, int bucket)
  * Leaves garbage in the current context.
  */
 static pg_attribute_always_inline void
-evaluate_chunk(const fflag_entry *entry, const first_decisions *first,
+evaluate_chunk(const fflag_entry *entry, const kinds *k,
 			   user_type type, elements *users, elements *staff, int count,
 			   bool *answers)
 {
@@ -123,7 +128,7 @@ evaluate_chunk(const fflag_entry *entry, const first_decisions *first,
 	fflag_allowlist *list = NULL;
 	const fflag_integer_list *integers = NULL;
 
-	if (first->of[true][false].rule == FFLAG_RULE_UNDECIDED)
+	if (!k->of[true][false].decided)
 		list = fflag_cache_list(entry, FFLAG_USERS);
 	if (type == USER_BIGINT && list != NULL && list->integers != NULL)
 	{
@@ -138,14 +143,14 @@ evaluate_chunk(const fflag_entry *entry, const first_decisions *first,
 		bool		unsaid = true;
 		Datum		id = next_element(users, user_elements[type], &nobody);
 		Datum		said = (Datum) 0;
-		fflag_decision decision;
+		kind_answer answer;
 
 		if (staff != NULL)
 			said = next_element(staff, bool_elements, &unsaid);
 		is_staff[undecided] = !unsaid && DatumGetBool(said);
-		decision = first->of[!nobody][is_staff[undecided]];
-		answers[i] = decision.enabled;
-		if (decision.rule != FFLAG_RULE_UNDECIDED)
+		answer = k->of[!nobody][is_staff[undecided]];
+		answers[i] = answer.enabled;
+		if (answer.decided)
 			continue;
 
 		if (entry->flag.restricted)
@@ -199,7 +204,7 @@ evaluate_all(FunctionCallInfo fcinfo, user_type type, elements *users,
 {
 	static fflag_entry no_entry;
 	const fflag_entry *entry = &no_entry;
-	first_decisions first;
+	kinds		k;
 	int			enabled = 0;
 	MemoryContext chunk = AllocSetContextCreate(CurrentMemoryContext,
 												"fflag chunk",
@@ -208,11 +213,11 @@ evaluate_all(FunctionCallInfo fcinfo, user_type type, elements *users,
 
 	if (!PG_ARGISNULL(0))
 		entry = fflag_cache_get(fcinfo->flinfo, PG_GETARG_DATUM(0));
-	first = decide_without_id(&entry->flag);
+	k = decide_for_kinds(&entry->flag);
 	for (int i = 0; i < users->count; i += CHUNK)
 	{
 		CHECK_FOR_INTERRUPTS();
-		evaluate_chunk(entry, &first, type, users, staff,
+		evaluate_chunk(entry, &k, type, users, staff,
 					   Min(CHUNK, users->count - i), answers + i);
 		MemoryContextReset(chunk);
 	}

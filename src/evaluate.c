@@ -3,8 +3,8 @@
  *		The SQL functions that evaluate flags.
  *
  * All of them come through evaluate_entry(), so that what fflag_explain() and
- * fflag_flags() say is what fflag_enabled() does.  Those that take arrays are in
- * batch.c.
+ * fflag_flags() say is what fflag_enabled() does.  What the rules look up is looked
+ * up in the cache here.  Those that take arrays are in batch.c.
  *
  * Copyright (c) 2026, fflag contributors
  */
@@ -28,121 +28,101 @@
 #include "related.h"
 #include "rules.h"
 
-/* The end of evaluate_with_id() for a list that is asked by the id's text. */
-static pg_noinline fflag_decision
-evaluate_with_list(const fflag_entry *entry, fflag_allowlist *list, Datum id,
-				   user_type type, fflag_subject *subject)
+/* ----------
+ * The look-ups of the rules, in the cache
+ * ----------
+ */
+
+/* A user; of nobody, the id is not read. */
+typedef struct cache_user
 {
-	char		room[FFLAG_ID_ROOM];
-	fflag_string user = user_to_text(id, type, room);
-	uint64		hash = fflag_allowlist_hash(list, user);
-	bool		listed;
+	fflag_subject subject;
+	user_type	type;
+	Datum		id;
+	int			bucket;			/* set by is_listed(): -1 if not known yet */
+} cache_user;
 
-	subject->utf8_id = type == USER_TEXT ? fflag_to_utf8(user) : user;
-
-	/* first, because the list is still being fetched from memory */
-	if (entry->flag.rollout > 0)
-		subject->bucket = fflag_bucket_of(entry->flag.utf8_name,
-										  subject->utf8_id);
-	listed = fflag_allowlist_has(list, user, hash);
-	return fflag_decide(&entry->flag, subject,
-						listed ? FFLAG_STANDING_LISTED : FFLAG_STANDING_UNLISTED, false);
+static inline const fflag_entry *
+entry_of(const fflag_flag *flag)
+{
+	StaticAssertDecl(offsetof(fflag_entry, flag) == 0, "a flag begins its entry");
+	return (const fflag_entry *) flag;
 }
 
-/*
- * For a user whom the flag admits and who may be on its allowlist.  Out of line to
- * keep the beginning of evaluate_entry() short.
- */
-static pg_noinline fflag_decision
-evaluate_with_id(const fflag_entry *entry, Datum id, user_type type,
-				 fflag_subject *subject)
+static const fflag_flag *
+get_required(fflag_subject *subject, const fflag_flag *flag)
 {
-	fflag_allowlist *list = fflag_cache_list(entry, FFLAG_USERS);
-	char		room[FFLAG_ID_ROOM];
+	cache_user *user = (cache_user *) subject;
+	const fflag_entry *required;
 
-	if (list != NULL)
-	{
-		if (type != USER_BIGINT || list->integers == NULL)
-			return evaluate_with_list(entry, list, id, type, subject);
-		if (fflag_integer_list_has(list->integers, DatumGetInt64(id)))
-			return fflag_decide(&entry->flag, subject, FFLAG_STANDING_LISTED, false);
-	}
-
-	/* the text is needed only for the hash */
-	if (entry->flag.rollout > 0)
-	{
-		fflag_string user = user_to_text(id, type, room);
-
-		subject->utf8_id = type == USER_TEXT ? fflag_to_utf8(user) : user;
-	}
-	return fflag_decide(&entry->flag, subject, FFLAG_STANDING_UNLISTED, false);
+	CHECK_FOR_INTERRUPTS();
+	/* once, not for each flag along the way: it may be large */
+	if (user->type == USER_TEXT && subject->somebody)
+		user->id = PointerGetDatum(DatumGetTextPP(user->id));
+	required = fflag_required_flag(entry_of(flag));
+	return required == NULL ? NULL : &required->flag;
 }
 
 static bool
-is_denied(const fflag_entry *entry, Datum id, user_type type)
+is_denied(fflag_subject *subject, const fflag_flag *flag)
 {
-	fflag_allowlist *list = fflag_cache_list(entry, FFLAG_DENIED);
+	const cache_user *user = (cache_user *) subject;
+	fflag_allowlist *list = fflag_cache_list(entry_of(flag), FFLAG_DENIED);
 	char		room[FFLAG_ID_ROOM];
-	fflag_string user;
+	fflag_string id_text;
 
 	if (list == NULL)
 		return false;
-	if (type == USER_BIGINT && list->integers != NULL)
-		return fflag_integer_list_has(list->integers, DatumGetInt64(id));
-	user = user_to_text(id, type, room);
-	return fflag_allowlist_has(list, user, fflag_allowlist_hash(list, user));
+	if (user->type == USER_BIGINT && list->integers != NULL)
+		return fflag_integer_list_has(list->integers, DatumGetInt64(user->id));
+	id_text = user_to_text(user->id, user->type, room);
+	return fflag_allowlist_has(list, id_text, fflag_allowlist_hash(list, id_text));
 }
 
-/* Decides for a flag whatever it requires. */
-static fflag_decision
-evaluate_alone(const fflag_entry *entry, Datum id, user_type type,
-			   fflag_subject *subject)
+static inline int
+compute_bucket(const cache_user *user, const fflag_flag *flag, fflag_string id_text)
 {
-	fflag_decision decision = fflag_decide(&entry->flag, subject,
-										   FFLAG_STANDING_UNKNOWN, false);
-
-	if (decision.rule == FFLAG_RULE_UNDECIDED && entry->flag.restricted)
-		decision = fflag_decide(&entry->flag, subject,
-								subject->somebody && is_denied(entry, id, type) ?
-								FFLAG_STANDING_DENIED : FFLAG_STANDING_ADMITTED, false);
-	if (decision.rule != FFLAG_RULE_UNDECIDED)
-		return decision;
-	return evaluate_with_id(entry, id, type, subject);
+	return fflag_bucket_of(flag->utf8_name,
+						   user->type == USER_TEXT ? fflag_to_utf8(id_text) : id_text);
 }
 
-/*
- * Does the user get what the flag requires, what that requires, and so on?  Ids
- * get smaller along the way, so it ends.
- */
+/* For a list that is asked by the id's text. */
+static pg_noinline bool
+is_text_listed(cache_user *user, const fflag_flag *flag, fflag_allowlist *list)
+{
+	char		room[FFLAG_ID_ROOM];
+	fflag_string id_text = user_to_text(user->id, user->type, room);
+	uint64		hash = fflag_allowlist_hash(list, id_text);
+
+	/* first, because the list is still being fetched from memory */
+	if (flag->rollout > 0)
+		user->bucket = compute_bucket(user, flag, id_text);
+	return fflag_allowlist_has(list, id_text, hash);
+}
+
 static bool
-meets_requirements(const fflag_entry *entry, Datum id, user_type type,
-				   fflag_subject *subject)
+is_listed(fflag_subject *subject, const fflag_flag *flag)
 {
-	while ((entry = fflag_required_flag(entry)) != NULL)
-	{
-		fflag_decision decision;
+	cache_user *user = (cache_user *) subject;
+	fflag_allowlist *list = fflag_cache_list(entry_of(flag), FFLAG_USERS);
 
-		CHECK_FOR_INTERRUPTS();
-		subject->bucket = -1;
-		decision = evaluate_alone(entry, id, type, subject);
-		if (!decision.enabled || decision.rule < FFLAG_RULE_PREREQUISITE)
-			return decision.enabled;	/* what it requires does not matter */
-	}
-	return true;
+	user->bucket = -1;
+	if (list == NULL)
+		return false;
+	if (user->type == USER_BIGINT && list->integers != NULL)
+		return fflag_integer_list_has(list->integers, DatumGetInt64(user->id));
+	return is_text_listed(user, flag, list);
 }
 
-/* For a flag that requires another, or on whose denylist there is somebody. */
-static pg_noinline fflag_decision
-evaluate_restricted(const fflag_entry *entry, Datum id, user_type type,
-					fflag_subject *subject)
+static int
+get_bucket(fflag_subject *subject, const fflag_flag *flag)
 {
-	/* once, not for each flag along the way: it may be large */
-	if (type == USER_TEXT && subject->somebody)
-		id = PointerGetDatum(DatumGetTextPP(id));
-	if (!meets_requirements(entry, id, type, subject))
-		return fflag_decide(&entry->flag, subject, FFLAG_STANDING_UNMET, false);
-	subject->bucket = -1;
-	return evaluate_alone(entry, id, type, subject);
+	cache_user *user = (cache_user *) subject;
+	char		room[FFLAG_ID_ROOM];
+
+	if (user->bucket >= 0)
+		return user->bucket;
+	return compute_bucket(user, flag, user_to_text(user->id, user->type, room));
 }
 
 /*
@@ -153,19 +133,14 @@ static inline fflag_decision
 evaluate_entry(const fflag_entry *entry, NullableDatum id, user_type type,
 			   bool is_staff, bool default_value)
 {
-	fflag_subject subject;
-	fflag_decision decision;
+	static const fflag_lookups look = {get_required, is_denied, is_listed, get_bucket};
+	cache_user	user;
 
-	subject.somebody = !id.isnull;
-	subject.is_staff = is_staff;
-	subject.bucket = -1;
-	decision = fflag_decide(&entry->flag, &subject, FFLAG_STANDING_UNKNOWN,
-							default_value);
-	if (decision.rule != FFLAG_RULE_UNDECIDED)
-		return decision;
-	if (entry->flag.restricted)
-		return evaluate_restricted(entry, id.value, type, &subject);
-	return evaluate_with_id(entry, id.value, type, &subject);
+	user.subject.somebody = !id.isnull;
+	user.subject.is_staff = is_staff;
+	user.type = type;
+	user.id = id.value;
+	return fflag_decide(&entry->flag, &user.subject, &look, default_value);
 }
 
 /* The same for batch.c. */
@@ -214,7 +189,7 @@ OVERLOADS(fflag_enabled,
 		  fflag_enabled_bigint, fflag_enabled_uuid, fflag_enabled_text);
 
 static int
-get_bucket(Datum name_datum, Datum id, user_type type)
+bucket_of_name(Datum name_datum, Datum id, user_type type)
 {
 	text	   *name = DatumGetTextPP(name_datum);
 	char		room[FFLAG_ID_ROOM];
@@ -228,7 +203,7 @@ get_bucket(Datum name_datum, Datum id, user_type type)
 static inline Datum
 fflag_bucket(FunctionCallInfo fcinfo, user_type type)
 {
-	PG_RETURN_INT32(get_bucket(PG_GETARG_DATUM(0), PG_GETARG_DATUM(1), type));
+	PG_RETURN_INT32(bucket_of_name(PG_GETARG_DATUM(0), PG_GETARG_DATUM(1), type));
 }
 
 OVERLOADS(fflag_bucket,
@@ -358,7 +333,7 @@ fflag_explanation(FunctionCallInfo fcinfo, NullableDatum name,
 	values[2] = CStringGetTextDatum(fflag_rule_reason(decision.rule));
 
 	nulls[3] = name.isnull || id.isnull;
-	values[3] = nulls[3] ? 0 : Int32GetDatum(get_bucket(name.value, id.value, type));
+	values[3] = nulls[3] ? 0 : Int32GetDatum(bucket_of_name(name.value, id.value, type));
 
 	/* exactly what the table says, less trailing zeros */
 	nulls[4] = !flag->known;

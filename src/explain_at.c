@@ -2,8 +2,8 @@
  * explain_at.c
  *		fflag_explain_at(): what a user got at some moment, and why.
  *
- * The rules are those of rules.c, which know nothing of all this; as_of.c says what
- * flags, lists and variants were then.
+ * The rules are those of rules.c, which know nothing of all this; what they look up
+ * is what as_of.c says that flags, lists and variants were then.
  *
  * Copyright (c) 2026, fflag contributors
  */
@@ -13,62 +13,77 @@
 #include "miscadmin.h"
 
 #include "as_of.h"
+#include "bucket.h"
 #include "evaluate.h"
 #include "extension.h"
 #include "id.h"
 #include "rules.h"
 
-/*
- * Decides for a flag whatever it required, as evaluate.c does.  The user is read
- * only of somebody, a canonical text.
+/* ----------
+ * The look-ups of the rules, in the past
+ * ----------
  */
-static fflag_decision
-decide_alone(fflag_as_of *q, const fflag_row *row, const fflag_subject *subject,
-			 fflag_string user, bool default_value)
-{
-	fflag_standing standing = FFLAG_STANDING_UNKNOWN;
-	fflag_decision decision = fflag_decide(&row->flag, subject, standing, default_value);
 
-	if (decision.rule == FFLAG_RULE_UNDECIDED && row->flag.restricted)
-	{
-		standing = subject->somebody && fflag_listed_at(q, FFLAG_DENIED, row->id, user) ?
-			FFLAG_STANDING_DENIED : FFLAG_STANDING_ADMITTED;
-		decision = fflag_decide(&row->flag, subject, standing, default_value);
-	}
-	if (decision.rule == FFLAG_RULE_UNDECIDED)
-	{
-		standing = fflag_listed_at(q, FFLAG_USERS, row->id, user) ?
-			FFLAG_STANDING_LISTED : FFLAG_STANDING_UNLISTED;
-		decision = fflag_decide(&row->flag, subject, standing, default_value);
-	}
-	return decision;
+/* A user who was asked about. */
+typedef struct past_user
+{
+	fflag_subject subject;
+	fflag_as_of *q;
+	fflag_string id;			/* of somebody, a canonical text */
+	bool		following;		/* SPI is connected once more, for the next */
+	fflag_row	required;		/* the last flag asked for */
+} past_user;
+
+static inline const fflag_row *
+row_of(const fflag_flag *flag)
+{
+	StaticAssertDecl(offsetof(fflag_row, flag) == 0, "a flag begins its row");
+	return (const fflag_row *) flag;
 }
 
-/*
- * Did the user get the flag of this id, what that required, and so on?  It ends,
- * for ids get smaller along the way, and keeps no memory.
- */
-static bool
-met_requirements(fflag_as_of *q, fflag_string id, const fflag_subject *subject,
-				 fflag_string user)
+/* Ends for ids get smaller along the way; no memory is kept but for the last flag. */
+static const fflag_flag *
+get_required(fflag_subject *subject, const fflag_flag *flag)
 {
+	past_user  *user = (past_user *) subject;
+	fflag_string requires = row_of(flag)->requires;
 	char		room[FFLAG_ID_ROOM];
-	fflag_decision decision;
+	fflag_string id = fflag_string_make(room, requires.len);
 
-	do
-	{
-		fflag_row	row;
-
-		CHECK_FOR_INTERRUPTS();
-		SPI_connect();
-		fflag_flag_at(q, true, id, &row);
-		decision = decide_alone(q, &row, subject, user, false);
-		id = fflag_string_make(room, row.requires.len);
-		if (id.len > 0)
-			memcpy(room, row.requires.data, id.len);
+	CHECK_FOR_INTERRUPTS();
+	if (id.len == 0)
+		return NULL;
+	memcpy(room, requires.data, id.len);
+	if (user->following)
 		SPI_finish();
-	} while (decision.enabled && decision.rule >= FFLAG_RULE_PREREQUISITE && id.len > 0);
-	return decision.enabled;
+	SPI_connect();
+	user->following = true;
+	fflag_flag_at(user->q, true, id, &user->required);
+	return &user->required.flag;
+}
+
+static bool
+is_denied(fflag_subject *subject, const fflag_flag *flag)
+{
+	past_user  *user = (past_user *) subject;
+
+	return fflag_listed_at(user->q, FFLAG_DENIED, row_of(flag)->id, user->id);
+}
+
+static bool
+is_listed(fflag_subject *subject, const fflag_flag *flag)
+{
+	past_user  *user = (past_user *) subject;
+
+	return fflag_listed_at(user->q, FFLAG_USERS, row_of(flag)->id, user->id);
+}
+
+static int
+get_bucket(fflag_subject *subject, const fflag_flag *flag)
+{
+	past_user  *user = (past_user *) subject;
+
+	return fflag_bucket_of(flag->utf8_name, fflag_to_utf8(user->id));
 }
 
 /*
@@ -79,29 +94,22 @@ static fflag_decision
 decide_at(fflag_as_of *q, NullableDatum name, NullableDatum id, user_type type,
 		  bool is_staff, bool default_value, fflag_flag *flag, NullableDatum *variant)
 {
+	static const fflag_lookups look = {get_required, is_denied, is_listed, get_bucket};
+	past_user	user = {.subject = {!id.isnull, is_staff},.q = q};
 	fflag_row	row = {0};
-	fflag_subject subject = {.somebody = !id.isnull,.is_staff = is_staff,.bucket = -1};
 	fflag_decision decision;
-	fflag_string user = {0};
 	char		room[FFLAG_ID_ROOM];
 
 	fflag_begin_as_of(q);
 	if (!name.isnull)
 		fflag_flag_at(q, false, fflag_string_of_text(DatumGetTextPP(name.value)), &row);
-	if (subject.somebody)
-	{
-		user = user_to_text(id.value, type, room);
-		subject.utf8_id = fflag_to_utf8(user);
-	}
+	if (!id.isnull)
+		user.id = user_to_text(id.value, type, room);
+	decision = fflag_decide(&row.flag, &user.subject, &look, default_value);
+	if (user.following)
+		SPI_finish();
 
-	decision = fflag_decide(&row.flag, &subject, FFLAG_STANDING_UNKNOWN, default_value);
-	if (decision.rule == FFLAG_RULE_UNDECIDED && row.requires.len > 0 &&
-		!met_requirements(q, row.requires, &subject, user))
-		decision = fflag_decide(&row.flag, &subject, FFLAG_STANDING_UNMET, default_value);
-	else
-		decision = decide_alone(q, &row, &subject, user, default_value);
-
-	if (row.flag.known && !q->attached && decision.enabled && subject.somebody)
+	if (row.flag.known && !q->attached && decision.enabled && !id.isnull)
 	{
 		*variant = fflag_variant_name(fflag_variants_at(q, &row), decision, id, type);
 		if (!variant->isnull)

@@ -272,7 +272,8 @@ fflag_parse_row(const fflag_source *source, TupleDesc desc, HeapTuple tuple,
 	row->name = fflag_string_make(name, strlen(name));
 	memset(&row->flag, 0, sizeof(row->flag));
 	row->flag.known = true;
-	row->flag.enabled = get_boolean(source, desc, tuple, FFLAG_COLUMN_ENABLED, name);
+	row->flag.phase = get_boolean(source, desc, tuple, FFLAG_COLUMN_ENABLED, name) ?
+		FFLAG_PHASE_ON : FFLAG_PHASE_DISABLED;
 	row->flag.staff_only = get_boolean(source, desc, tuple, FFLAG_COLUMN_STAFF_ONLY, name);
 	row->flag.rollout = get_rollout(source, desc, tuple, name);
 	row->flag.utf8_name = fflag_to_utf8(row->name);

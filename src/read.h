@@ -18,11 +18,11 @@
 /* A flag: the rules' part of it, and its key. */
 typedef struct fflag_row
 {
+	fflag_flag	flag;			/* whatever the time is; restricted is left
+								 * false by fflag_parse_row() */
 	fflag_string id;			/* in canonical text */
 	fflag_string name;
 	fflag_string requires;		/* the id of another, or empty */
-	fflag_flag	flag;			/* whatever the time is; restricted is left
-								 * false by fflag_parse_row() */
 	bool		has_terms;		/* it has these */
 	fflag_terms terms;
 } fflag_row;

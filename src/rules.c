@@ -3,10 +3,9 @@
  *		The evaluation rules, in the order in which they are tried.
  *
  * This file alone says who gets a feature; it is the contract with the Python
- * package feature-flag-infra 0.2.0, whose answers it must give.  It is a pure
- * function.  Looking at a list or at another flag may be costly, so the rules do
- * not take it for granted: asked without it, they answer FFLAG_RULE_UNDECIDED
- * where it matters, and the caller asks again.
+ * package feature-flag-infra 0.2.0, whose answers it must give.  Looking at a list
+ * or at another flag may be costly, and differs between now and then.  So the rules
+ * are given look-ups, and call one where its answer matters and not before.
  *
  * Copyright (c) 2026, fflag contributors
  */
@@ -14,22 +13,6 @@
 #include "rules.h"
 
 #define NOINLINE __attribute__((noinline))
-
-static inline fflag_decision
-decision(bool enabled, fflag_rule rule)
-{
-	fflag_decision d = {enabled, rule};
-
-	return d;
-}
-
-/* Apart, so that a decision that needs no hash calls nothing and saves no register. */
-static NOINLINE fflag_decision
-decide_by_hash(const fflag_flag *flag, fflag_string utf8_id)
-{
-	return decision(fflag_bucket_of(flag->utf8_name, utf8_id) < flag->rollout,
-					FFLAG_RULE_ROLLOUT);
-}
 
 /*
  * floor(n * part / whole), exactly; n >= 0 and 0 <= part < whole.  *rest is
@@ -90,64 +73,67 @@ ramp_at(const fflag_terms *terms, int64_t now)
 
 /*
  * Makes the flag what it is by its terms at a moment, in microseconds: its phase,
- * and its percentage.  flag->enabled is whether it is switched on, if its phase is
- * FFLAG_PHASE_ON; this function may be called again for another moment.
+ * and its percentage.  May be called again for another moment.
  */
 void
 fflag_set_time(fflag_flag *flag, const fflag_terms *terms, int64_t now)
 {
-	bool		switched_on = flag->enabled || flag->phase != FFLAG_PHASE_ON;
-
-	flag->phase = FFLAG_PHASE_ON;
-	if (switched_on && now < terms->starts_at)
-		flag->phase = FFLAG_PHASE_NOT_STARTED;
-	else if (switched_on && now >= terms->ends_at)
-		flag->phase = FFLAG_PHASE_ENDED;
-	flag->enabled = switched_on && flag->phase == FFLAG_PHASE_ON;
+	if (flag->phase != FFLAG_PHASE_DISABLED)
+		flag->phase = now < terms->starts_at ? FFLAG_PHASE_NOT_STARTED :
+			now >= terms->ends_at ? FFLAG_PHASE_ENDED : FFLAG_PHASE_ON;
 	flag->rollout = ramp_at(terms, now);
 }
 
-/*
- * Decides whether the user gets the feature.  A NULL user is never staff, listed
- * or in a partial rollout.  default_value is the answer for an unknown flag.
- */
-fflag_decision
-fflag_decide(const fflag_flag *flag, const fflag_subject *user,
-			 fflag_standing standing, bool default_value)
+static inline fflag_decision
+decision(bool enabled, fflag_rule rule)
 {
+	fflag_decision d = {enabled, rule};
+
+	return d;
+}
+
+/*
+ * The first rules, which look nothing up.  Does one of them decide?  Here and below,
+ * a NULL user is never staff, listed or in a partial rollout.
+ */
+static inline bool
+decide_at_once(const fflag_flag *flag, const fflag_subject *user,
+			   bool default_value, fflag_decision *d)
+{
+	static const fflag_rule not_on[] = {
+		[FFLAG_PHASE_DISABLED] = FFLAG_RULE_DISABLED,
+		[FFLAG_PHASE_NOT_STARTED] = FFLAG_RULE_NOT_STARTED,
+		[FFLAG_PHASE_ENDED] = FFLAG_RULE_ENDED,
+	};
+
 	/* whatever the tables say, also of a name that no flag has */
 	if (flag->overridden)
-		return decision(flag->forced, FFLAG_RULE_OVERRIDE);
+		*d = decision(flag->forced, FFLAG_RULE_OVERRIDE);
 
-	if (!flag->known)
-		return decision(default_value, FFLAG_RULE_UNKNOWN_FLAG);
+	else if (!flag->known)
+		*d = decision(default_value, FFLAG_RULE_UNKNOWN_FLAG);
 
 	/* before "enabled": staff try a feature out before it is switched on */
-	if (flag->staff_only)
-		return decision(user->somebody && user->is_staff,
-						FFLAG_RULE_STAFF_ONLY);
+	else if (flag->staff_only)
+		*d = decision(user->somebody && user->is_staff, FFLAG_RULE_STAFF_ONLY);
 
-	if (!flag->enabled)
-		return decision(false, FFLAG_RULE_DISABLED + flag->phase);
+	else if (flag->phase != FFLAG_PHASE_ON)
+		*d = decision(false, not_on[flag->phase]);
 
-	if (flag->restricted && standing < FFLAG_STANDING_ADMITTED)
-	{
-		if (standing == FFLAG_STANDING_UNKNOWN)
-			return decision(false, FFLAG_RULE_UNDECIDED);
-		return decision(false, standing == FFLAG_STANDING_UNMET ?
-						FFLAG_RULE_PREREQUISITE : FFLAG_RULE_DENIED);
-	}
+	else
+		return false;
+	return true;
+}
 
+/* The rules for those whom the flag admits. */
+static inline fflag_decision
+decide_admitted(const fflag_flag *flag, fflag_subject *user, const fflag_lookups *look)
+{
 	if (flag->rollout >= FFLAG_BUCKETS)
 		return decision(true, FFLAG_RULE_FULL_ROLLOUT);
 
-	if (user->somebody)
-	{
-		if (standing < FFLAG_STANDING_UNLISTED)
-			return decision(false, FFLAG_RULE_UNDECIDED);
-		if (standing == FFLAG_STANDING_LISTED)
-			return decision(true, FFLAG_RULE_ALLOWLIST);
-	}
+	if (user->somebody && look->is_listed(user, flag))
+		return decision(true, FFLAG_RULE_ALLOWLIST);
 
 	if (flag->rollout <= 0)
 		return decision(false, FFLAG_RULE_NO_ROLLOUT);
@@ -155,9 +141,126 @@ fflag_decide(const fflag_flag *flag, const fflag_subject *user,
 	if (!user->somebody)
 		return decision(false, FFLAG_RULE_NO_USER);
 
-	if (user->bucket < 0)
-		return decide_by_hash(flag, user->utf8_id);
-	return decision(user->bucket < flag->rollout, FFLAG_RULE_ROLLOUT);
+	return decision(look->bucket(user, flag) < flag->rollout, FFLAG_RULE_ROLLOUT);
+}
+
+/* Look-ups are out of line, so that a decision without them saves no register. */
+static NOINLINE fflag_decision
+decide_unrestricted(const fflag_flag *flag, fflag_subject *user, const fflag_lookups *look)
+{
+	return decide_admitted(flag, user, look);
+}
+
+/* The rules from "denied" on. */
+static inline fflag_decision
+decide_unless_denied(const fflag_flag *flag, fflag_subject *user, const fflag_lookups *look)
+{
+	if (flag->restricted && user->somebody && look->is_denied(user, flag))
+		return decision(false, FFLAG_RULE_DENIED);
+	return decide_admitted(flag, user, look);
+}
+
+/* Does the user get what the flag requires, what that requires, and so on? */
+static bool
+meets_requirements(const fflag_flag *flag, fflag_subject *user, const fflag_lookups *look)
+{
+	fflag_decision d;
+
+	/* a loop, for there may be thousands */
+	while ((flag = look->required(user, flag)) != NULL)
+	{
+		if (decide_at_once(flag, user, false, &d))
+			return d.enabled;	/* what it requires does not matter */
+		if (!decide_unless_denied(flag, user, look).enabled)
+			return false;
+	}
+	return true;
+}
+
+/* The rules from "prerequisite" on. */
+static NOINLINE fflag_decision
+decide_restricted(const fflag_flag *flag, fflag_subject *user, const fflag_lookups *look)
+{
+	if (!meets_requirements(flag, user, look))
+		return decision(false, FFLAG_RULE_PREREQUISITE);
+	return decide_unless_denied(flag, user, look);
+}
+
+/*
+ * Decides whether the user gets the feature.  default_value is the answer for an
+ * unknown flag.  Throws what the look-ups do.
+ */
+fflag_decision
+fflag_decide(const fflag_flag *flag, fflag_subject *user,
+			 const fflag_lookups *look, bool default_value)
+{
+	fflag_decision d;
+
+	if (decide_at_once(flag, user, default_value, &d))
+		return d;
+	if (flag->restricted)
+		return decide_restricted(flag, user, look);
+	return decide_unrestricted(flag, user, look);
+}
+
+/* ---- look-ups whose answers are there already ---- */
+
+static const fflag_flag *
+get_required(fflag_subject *user, const fflag_flag *flag)
+{
+	static const fflag_flag unknown = {0};
+
+	return ((fflag_facts *) user)->refused ? &unknown : NULL;
+}
+
+static bool
+is_denied(fflag_subject *user, const fflag_flag *flag)
+{
+	return false;
+}
+
+static bool
+is_listed(fflag_subject *user, const fflag_flag *flag)
+{
+	return ((fflag_facts *) user)->listed;
+}
+
+static int
+get_bucket(fflag_subject *user, const fflag_flag *flag)
+{
+	return ((fflag_facts *) user)->bucket;
+}
+
+/* Decides as fflag_decide() does, for a flag that is false if it is unknown. */
+fflag_decision
+fflag_decide_by_facts(const fflag_flag *flag, fflag_facts *facts)
+{
+	static const fflag_lookups look = {get_required, is_denied, is_listed, get_bucket};
+
+	fflag_decision d;
+
+	if (decide_at_once(flag, &facts->user, false, &d))
+		return d;
+	if (flag->restricted)
+		return decide_restricted(flag, &facts->user, &look);
+	return decide_admitted(flag, &facts->user, &look);	/* inline: batch.c is in
+														 * a hurry */
+}
+
+/*
+ * Do all users of a kind get the same answer, whoever they are?  anybody_listed is
+ * whether some of them may be on the allowlist.  *best is the decision for those who
+ * fare best.
+ */
+bool
+fflag_decide_for_all(const fflag_flag *flag, fflag_subject kind,
+					 bool anybody_listed, fflag_decision *best)
+{
+	fflag_facts lucky = {.user = kind,.listed = anybody_listed};
+	fflag_facts unlucky = {.user = kind,.refused = true,.bucket = FFLAG_BUCKETS - 1};
+
+	*best = fflag_decide_by_facts(flag, &lucky);
+	return fflag_decide_by_facts(flag, &unlucky).enabled == best->enabled;
 }
 
 /*
@@ -204,7 +307,7 @@ fflag_choose_variant(int count, const int *limits, int bucket)
 	return first;
 }
 
-/* The name in fflag_explain() of a rule other than FFLAG_RULE_UNDECIDED. */
+/* The name of a rule in fflag_explain(). */
 const char *
 fflag_rule_name(fflag_rule rule)
 {

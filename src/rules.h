@@ -11,12 +11,13 @@
 
 #include "fflag_string.h"
 
-/* Where a flag is in its schedule; in the order of the rules from FFLAG_RULE_DISABLED on. */
+/* Whether a flag is on; if not, why. */
 typedef enum fflag_phase
 {
-	FFLAG_PHASE_ON,
+	FFLAG_PHASE_DISABLED,		/* whatever its schedule */
 	FFLAG_PHASE_NOT_STARTED,
-	FFLAG_PHASE_ENDED
+	FFLAG_PHASE_ENDED,
+	FFLAG_PHASE_ON
 } fflag_phase;
 
 /* A flag's schedule and ramp, in microseconds; the widest for what is not set. */
@@ -39,37 +40,51 @@ typedef struct fflag_flag
 	bool		overridden;		/* the session forces the answer */
 	bool		forced;			/* to this */
 	bool		known;
-	bool		enabled;		/* and on by its terms */
 	bool		staff_only;
 	bool		restricted;		/* it requires another, or users are denied */
-	fflag_phase phase;			/* if it is not enabled by its terms alone,
-								 * why */
+	fflag_phase phase;
 	int			rollout;		/* thousandths of a percent, 0 to 100000 */
 	fflag_string utf8_name;
 } fflag_flag;
 
-/* And of a user.  Before it is known who is listed, id and bucket are not read. */
+/* What the rules need to know of a user before they look anything up. */
 typedef struct fflag_subject
 {
 	bool		somebody;		/* false: user_id was NULL */
 	bool		is_staff;
-	int			bucket;			/* -1 if it has to be computed */
-	fflag_string utf8_id;		/* canonical text; read only if bucket is -1 */
 } fflag_subject;
 
 /*
- * What has been looked up so far of a user and a flag.  A flag that is not
- * restricted admits everybody.
+ * What the rules may look up, where it matters, all at the same moment.  The
+ * user is the one that fflag_decide() was given, the first member of what these
+ * functions know of it.  Only required() is asked for nobody.
  */
-typedef enum fflag_standing
+typedef struct fflag_lookups
 {
-	FFLAG_STANDING_UNKNOWN,		/* nothing yet */
-	FFLAG_STANDING_UNMET,		/* does not get what the flag requires */
-	FFLAG_STANDING_DENIED,		/* is on the denylist */
-	FFLAG_STANDING_ADMITTED,	/* neither; and the allowlist is not known yet */
-	FFLAG_STANDING_UNLISTED,	/* neither, nor on the allowlist */
-	FFLAG_STANDING_LISTED
-} fflag_standing;
+	/*
+	 * The flag that a restricted one requires; NULL if none.  It is valid
+	 * until the next is asked for, and following them comes to an end.
+	 */
+	const fflag_flag *(*required) (fflag_subject *user, const fflag_flag *flag);
+
+	/* is the user on the denylist of a restricted flag? */
+	bool		(*is_denied) (fflag_subject *user, const fflag_flag *flag);
+
+	/* is the user on the allowlist? */
+	bool		(*is_listed) (fflag_subject *user, const fflag_flag *flag);
+
+	/* the user's bucket; is_listed() has been asked for the same flag */
+	int			(*bucket) (fflag_subject *user, const fflag_flag *flag);
+} fflag_lookups;
+
+/* What look-ups would say, for whoever knows or supposes it. */
+typedef struct fflag_facts
+{
+	fflag_subject user;
+	bool		refused;		/* what a restricted flag requires */
+	bool		listed;
+	int			bucket;
+} fflag_facts;
 
 /* The rule that decided, in the order in which they are tried. */
 typedef enum fflag_rule
@@ -86,8 +101,7 @@ typedef enum fflag_rule
 	FFLAG_RULE_ALLOWLIST,
 	FFLAG_RULE_NO_ROLLOUT,
 	FFLAG_RULE_NO_USER,
-	FFLAG_RULE_ROLLOUT,
-	FFLAG_RULE_UNDECIDED		/* ask again, with more looked up */
+	FFLAG_RULE_ROLLOUT
 } fflag_rule;
 
 typedef struct fflag_decision
@@ -97,9 +111,12 @@ typedef struct fflag_decision
 } fflag_decision;
 
 extern void fflag_set_time(fflag_flag *flag, const fflag_terms *terms, int64_t now);
-extern fflag_decision fflag_decide(const fflag_flag *flag,
-								   const fflag_subject *user,
-								   fflag_standing standing, bool default_value);
+extern fflag_decision fflag_decide(const fflag_flag *flag, fflag_subject *user,
+								   const fflag_lookups *look, bool default_value);
+extern fflag_decision fflag_decide_by_facts(const fflag_flag *flag,
+											fflag_facts *facts);
+extern bool fflag_decide_for_all(const fflag_flag *flag, fflag_subject kind,
+								 bool anybody_listed, fflag_decision *best);
 extern void fflag_set_variant_limits(int count, const int64_t *weights,
 									 int *limits);
 extern int	fflag_choose_variant(int count, const int *limits, int bucket);

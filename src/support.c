@@ -128,15 +128,15 @@ get_flag(FunctionCallInfo fcinfo, List *args)
 }
 
 /*
- * What the rules say of a user of whom nothing is known but that they are not
- * staff, if the flag admits them.
+ * Do the rules say the same of everybody who is not staff?  *best is what they say
+ * of those who fare best.
  */
-static fflag_decision
-decide_for_anybody(const fflag_entry *entry)
+static bool
+decide_for_anybody(const fflag_entry *entry, fflag_decision *best)
 {
-	fflag_subject anybody = {.somebody = true,.bucket = 0};
+	fflag_subject anybody = {.somebody = true};
 
-	return fflag_decide(&entry->flag, &anybody, FFLAG_STANDING_ADMITTED, false);
+	return fflag_decide_for_all(&entry->flag, anybody, true, best);
 }
 
 /* The share of rows for which an argument, NULL if there is none, is true. */
@@ -176,16 +176,13 @@ share_enabled(const fflag_entry *entry, double users)
 	for (; entry != NULL && share > 0; entry = fflag_required_flag(entry))
 	{
 		Selectivity rollout = (double) entry->flag.rollout / FFLAG_BUCKETS;
-		fflag_decision decision = decide_for_anybody(entry);
+		fflag_decision decision;
 
-		/* the rules say which of them decides; the numbers follow from that */
 		CHECK_FOR_INTERRUPTS();
-		if (decision.rule == FFLAG_RULE_UNDECIDED)
+		if (decide_for_anybody(entry, &decision))
+			return decision.enabled ? share : 0;
+		if (rollout < 1)
 			share *= rollout + (1 - rollout) * share_listed(entry, FFLAG_USERS, users);
-		else if (!decision.enabled)
-			share = 0;
-		if (decision.rule < FFLAG_RULE_PREREQUISITE)
-			break;				/* nothing else matters */
 		if (entry->flag.restricted)
 			share *= 1 - share_listed(entry, FFLAG_DENIED, users);
 	}
@@ -222,7 +219,10 @@ count_users(SupportRequestSelectivity *req)
 static Selectivity
 estimate_selectivity(SupportRequestSelectivity *req, const fflag_entry *entry)
 {
-	switch (decide_for_anybody(entry).rule)
+	fflag_decision decision;
+
+	decide_for_anybody(entry, &decision);
+	switch (decision.rule)
 	{
 		case FFLAG_RULE_UNKNOWN_FLAG:
 			return share_true(req, 3);
@@ -261,17 +261,16 @@ count_elements(PlannerInfo *root, Node *array)
 static bool
 needs_hash(const fflag_entry *entry)
 {
-	fflag_subject anybody = {.somebody = true,.bucket = 0};
-	fflag_rule	rule = FFLAG_RULE_UNDECIDED;
+	fflag_decision decision;
 
-	for (; entry != NULL && rule != FFLAG_RULE_ROLLOUT &&
-		 rule >= FFLAG_RULE_PREREQUISITE; entry = fflag_required_flag(entry))
+	for (; entry != NULL && !decide_for_anybody(entry, &decision);
+		 entry = fflag_required_flag(entry))
 	{
 		CHECK_FOR_INTERRUPTS();
-		rule = fflag_decide(&entry->flag, &anybody, FFLAG_STANDING_UNLISTED,
-							false).rule;
+		if (entry->flag.rollout > 0 && entry->flag.rollout < FFLAG_BUCKETS)
+			return true;
 	}
-	return rule == FFLAG_RULE_ROLLOUT;
+	return false;
 }
 
 /* Messages about any of the flags that the answer rests on invalidate the plan. */

@@ -274,6 +274,14 @@ find_change(const flag_changes *changes, fflag_string name)
 				   compare_changes);
 }
 
+static bool
+is_anybody_listed(const fflag_entry *entry)
+{
+	fflag_allowlist *list = fflag_cache_list(entry, FFLAG_USERS);
+
+	return list != NULL && fflag_allowlist_count(list) > 0;
+}
+
 /*
  * Does everybody get the same answer, whatever this session overrides?  If so,
  * *answer is set to it.
@@ -286,24 +294,13 @@ answers_all_alike(const fflag_entry *entry, bool *answer)
 	flag.overridden = false;
 	for (int i = 0; i < 4; i++)
 	{
-		fflag_subject subject = {.somebody = i / 2,.is_staff = i % 2};
+		fflag_subject kind = {i / 2, i % 2};
 		fflag_decision decision;
 
-		decision = fflag_decide(&flag, &subject, FFLAG_STANDING_ADMITTED,
-								false);
-		if (decision.rule == FFLAG_RULE_UNDECIDED)
-		{
-			fflag_allowlist *list = fflag_cache_list(entry, FFLAG_USERS);
-
-			if (list != NULL && fflag_allowlist_count(list) > 0)
-				return false;
-			decision = fflag_decide(&flag, &subject, FFLAG_STANDING_UNLISTED,
-									false);
-		}
-		if (decision.rule == FFLAG_RULE_ROLLOUT ||
-			(flag.restricted && decision.rule == FFLAG_RULE_FULL_ROLLOUT) ||
-			decision.rule == FFLAG_RULE_NO_USER ||
-			(i > 0 && decision.enabled != *answer))
+		if (!fflag_decide_for_all(&flag, kind, true, &decision) &&
+			(!fflag_decide_for_all(&flag, kind, false, &decision) || is_anybody_listed(entry)))
+			return false;
+		if (i > 0 && decision.enabled != *answer)
 			return false;
 		*answer = decision.enabled;
 	}

@@ -13,7 +13,7 @@
 static int
 rollout_at(const fflag_terms *terms, int64_t now)
 {
-	fflag_flag	flag = {.known = true,.enabled = true,.rollout = terms->ramp_from};
+	fflag_flag	flag = {.known = true,.phase = FFLAG_PHASE_ON,.rollout = terms->ramp_from};
 
 	fflag_set_time(&flag, terms, now);
 	return flag.rollout;
@@ -86,17 +86,17 @@ test_ramps(void)
 static fflag_rule
 rule_at(fflag_flag *flag, const fflag_terms *terms, int64_t now)
 {
-	fflag_subject user = {.somebody = true};
+	fflag_facts somebody = {.user = {.somebody = true}};
 
 	fflag_set_time(flag, terms, now);
-	return fflag_decide(flag, &user, FFLAG_STANDING_UNKNOWN, false).rule;
+	return fflag_decide_by_facts(flag, &somebody).rule;
 }
 
 static void
 test_schedules(void)
 {
 	fflag_terms terms = {1000, 2000, 100000, 0, INT64_MAX, INT64_MIN};
-	fflag_flag	flag = {.known = true,.enabled = true,.rollout = 100000};
+	fflag_flag	flag = {.known = true,.phase = FFLAG_PHASE_ON,.rollout = 100000};
 	fflag_flag	disabled = {.known = true,.rollout = 100000};
 
 	ok(rule_at(&flag, &terms, 999) == FFLAG_RULE_NOT_STARTED, "before it starts");

@@ -336,6 +336,108 @@ LLVMFuzzerInitialize(int *argc, char ***argv)
 	return 0;
 }
 
+/* A user, and what is to be looked up of them. */
+typedef struct fuzz_user
+{
+	fflag_subject subject;
+	const char *id;
+	size_t		len;
+	int			unmet;
+	int			denied;
+	int			listed;
+} fuzz_user;
+
+static const fflag_flag *
+get_required(fflag_subject *user, const fflag_flag *flag)
+{
+	static const fflag_flag missing = {0};
+
+	must(flag->restricted, "asked for a requirement");
+	return ((fuzz_user *) user)->unmet ? &missing : NULL;
+}
+
+static bool
+is_denied(fflag_subject *user, const fflag_flag *flag)
+{
+	must(flag->restricted && user->somebody, "asked for a denylist");
+	return ((fuzz_user *) user)->denied;
+}
+
+static bool
+is_listed(fflag_subject *user, const fflag_flag *flag)
+{
+	must(flag->rollout < FFLAG_BUCKETS && user->somebody, "asked for an allowlist");
+	return ((fuzz_user *) user)->listed;
+}
+
+static int
+get_bucket(fflag_subject *user, const fflag_flag *flag)
+{
+	fuzz_user  *u = (fuzz_user *) user;
+
+	must(flag->rollout > 0 && user->somebody && !u->listed, "asked for a bucket");
+	return fflag_bucket_of(flag->utf8_name, fflag_string_make(u->id, u->len));
+}
+
+/* The rules, with each answer to what they look up. */
+static void
+test_rules(const uint8_t *data, const char *name, size_t name_len,
+		   const char *user, size_t user_len, int bucket)
+{
+	static const fflag_lookups look = {get_required, is_denied, is_listed, get_bucket};
+	int			rollout = data[3] << 16 | data[4] << 8 | data[5];
+	fflag_flag	flag = {
+		.overridden = (data[5] & 6) == 6,
+		.forced = (data[5] & 8) != 0,
+		.known = data[2] & 1,
+		.phase = data[2] & 2 ? FFLAG_PHASE_ON : FFLAG_PHASE_DISABLED,
+		.staff_only = (data[2] & 4) != 0,
+		.restricted = (data[5] & 16) != 0,
+		/* near the user's bucket, where a mistake by one shows */
+		.rollout = data[2] & 64 ? bucket + (data[2] >> 7) : rollout % (FFLAG_BUCKETS + 1),
+		.utf8_name = {name, name_len}
+	};
+	int			default_value = (data[2] & 32) != 0;
+
+	for (int i = 0; i < 8; i++)
+	{
+		fuzz_user	u = {
+			.subject = {(data[2] & 8) != 0, (data[2] & 16) != 0},
+			.id = user,
+			.len = user_len,
+			.unmet = i & 1,
+			.denied = i & 2,
+			.listed = i & 4
+		};
+		int			asks = !flag.overridden && flag.known && !flag.staff_only &&
+		flag.phase == FFLAG_PHASE_ON;
+		int			unmet = asks && flag.restricted && u.unmet;
+		int			denied = asks && flag.restricted && !u.unmet && u.denied &&
+		u.subject.somebody;
+		int			asks_allowlist = asks && !unmet && !denied &&
+		flag.rollout < FFLAG_BUCKETS && u.subject.somebody;
+		int			want = flag.overridden ? flag.forced :
+		!flag.known ? default_value :
+		flag.staff_only ? u.subject.somebody && u.subject.is_staff :
+		asks && !unmet && !denied &&
+		(flag.rollout == FFLAG_BUCKETS ||
+		 (u.subject.somebody && (u.listed || bucket < flag.rollout)));
+		fflag_decision got = fflag_decide(&flag, &u.subject, &look, default_value);
+
+		must(got.enabled == want, "answer");
+		must((got.rule == FFLAG_RULE_OVERRIDE) == flag.overridden, "override");
+		must((got.rule == FFLAG_RULE_UNKNOWN_FLAG) ==
+			 (!flag.overridden && !flag.known), "unknown flag");
+		must((got.rule == FFLAG_RULE_PREREQUISITE) == unmet, "prerequisite");
+		must((got.rule == FFLAG_RULE_DENIED) == denied, "denied");
+		must((got.rule == FFLAG_RULE_ALLOWLIST) == (asks_allowlist && u.listed), "allowlist");
+		must((got.rule == FFLAG_RULE_ROLLOUT) ==
+			 (asks_allowlist && !u.listed && flag.rollout > 0), "rollout");
+		must(strlen(fflag_rule_name(got.rule)) > 0, "name of the rule");
+		must(strlen(fflag_rule_reason(got.rule)) > 0, "reason");
+	}
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -384,78 +486,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (size < 300)
 		test_batch(name, name_len, user, user_len, 1 + data[5] % 40);
 
-	/*
-	 * the rules, with each answer to the questions what the user's standing
-	 * is
-	 */
-	for (int standing = FFLAG_STANDING_UNKNOWN; standing <= FFLAG_STANDING_LISTED; standing++)
-	{
-		/* the id is not there before the allowlist was looked up, or at all */
-		int			unread = standing < FFLAG_STANDING_UNLISTED || (data[5] & 1);
-		int			rollout = data[3] << 16 | data[4] << 8 | data[5];
-		fflag_flag	flag = {
-			.overridden = (data[5] & 6) == 6,
-			.forced = (data[5] & 8) != 0,
-			.known = data[2] & 1,
-			.enabled = (data[2] & 2) != 0,
-			.staff_only = (data[2] & 4) != 0,
-			.restricted = (data[5] & 16) != 0,
-			.rollout = rollout % (FFLAG_BUCKETS + 1),
-			.utf8_name = {name, name_len}
-		};
-		fflag_subject subject = {
-			.somebody = (data[2] & 8) != 0,
-			.is_staff = (data[2] & 16) != 0,
-			.utf8_id = {unread ? NULL : user, unread ? SIZE_MAX : user_len},
-			.bucket = data[5] & 1 ? bucket : -1
-		};
-		int			default_value = (data[2] & 32) != 0;
-		fflag_decision got;
-		int			want;
-		int			asks_standing;
-		int			refused;
-		int			asks_allowlist;
-
-		/* near the user's bucket, where a mistake by one shows */
-		if (data[2] & 64)
-			flag.rollout = bucket + (data[2] >> 7);
-
-		got = fflag_decide(&flag, &subject, (fflag_standing) standing, default_value);
-		asks_standing = !flag.overridden && flag.known && !flag.staff_only && flag.enabled;
-		refused = asks_standing && flag.restricted &&
-			(standing == FFLAG_STANDING_UNMET || standing == FFLAG_STANDING_DENIED);
-		asks_allowlist = asks_standing && !refused &&
-			flag.rollout < FFLAG_BUCKETS && subject.somebody;
-		if ((asks_standing && flag.restricted && standing == FFLAG_STANDING_UNKNOWN) ||
-			(asks_allowlist && standing < FFLAG_STANDING_UNLISTED))
-		{
-			must(got.rule == FFLAG_RULE_UNDECIDED, "undecided");
-			continue;
-		}
-		want = flag.overridden ? flag.forced :
-			!flag.known ? default_value :
-			flag.staff_only ? subject.somebody && subject.is_staff :
-			flag.enabled && !refused &&
-			(flag.rollout == FFLAG_BUCKETS ||
-			 (subject.somebody &&
-			  (standing == FFLAG_STANDING_LISTED || bucket < flag.rollout)));
-		must(got.enabled == want, "answer");
-		must(got.rule != FFLAG_RULE_UNDECIDED, "decided");
-		must((got.rule == FFLAG_RULE_OVERRIDE) == flag.overridden, "override");
-		must((got.rule == FFLAG_RULE_UNKNOWN_FLAG) ==
-			 (!flag.overridden && !flag.known), "unknown flag");
-		must((got.rule == FFLAG_RULE_PREREQUISITE) ==
-			 (refused && standing == FFLAG_STANDING_UNMET), "prerequisite");
-		must((got.rule == FFLAG_RULE_DENIED) ==
-			 (refused && standing == FFLAG_STANDING_DENIED), "denied");
-		must((got.rule == FFLAG_RULE_ALLOWLIST) ==
-			 (asks_allowlist && standing == FFLAG_STANDING_LISTED), "allowlist");
-		must((got.rule == FFLAG_RULE_ROLLOUT) ==
-			 (asks_allowlist && standing == FFLAG_STANDING_UNLISTED && flag.rollout > 0),
-			 "rollout");
-		must(strlen(fflag_rule_name(got.rule)) > 0, "name of the rule");
-		must(strlen(fflag_rule_reason(got.rule)) > 0, "reason");
-	}
+	test_rules(data, name, name_len, user, user_len, bucket);
 
 	free(name);
 	free(user);
