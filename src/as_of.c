@@ -76,7 +76,7 @@ check_moment(fflag_as_of *q)
 				errmsg("%s is still to come", time_to_text(q->at)),
 				errhint("Ask what a user got at a moment that is past."));
 	fflag_add_parameter(&command, UUIDOID, fflag_own_origin(q->schema));
-	command.sql = psprintf("SELECT coalesce(pg_catalog.min(at) FILTER (WHERE origin OPERATOR(pg_catalog.<>) $1 OR restored_in IS NOT NULL), pg_catalog.min(at)),"
+	command.sql = psprintf("SELECT coalesce(pg_catalog.min(at) FILTER (WHERE origin OPERATOR(pg_catalog.<>) $1 OR restored_in IS NOT NULL), pg_catalog.min(at))::pg_catalog.timestamptz,"
 						   " EXISTS (SELECT FROM %s WHERE restored_in IS NOT NULL),"
 						   " EXISTS (SELECT FROM %s WHERE at IS NULL AND NOT begins AND transaction OPERATOR(pg_catalog.<>)"
 						   " coalesce(pg_catalog.pg_current_xact_id_if_assigned(), '0'::pg_catalog.xid8))"
@@ -257,7 +257,7 @@ find_tables(fflag_as_of *q)
 
 	initStringInfo(&columns);
 	appendStringInfoString(&columns, "h.kind " EQUAL " '" FFLAG_KIND_GAP "', h.old_row IS NULL, h.new_row IS NULL,"
-						   " h.attached, hc.at, h.sequence::bigint");
+						   " h.attached::boolean, hc.at, h.sequence::bigint");
 	for (int i = 0; i < FFLAG_COLUMNS; i++)
 		appendStringInfo(&columns, ", h.old_row OPERATOR(pg_catalog.->>) '%s'",
 						 fflag_column_name(i));
