@@ -25,7 +25,6 @@
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
-#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -34,9 +33,10 @@
 #include "as_of.h"
 #include "attachment.h"
 #include "catalog.h"
-#include "compat.h"
+#include "change.h"
 #include "extension.h"
 #include "history.h"
+#include "restored.h"
 #include "id.h"
 #include "read.h"
 #include "snapshot.h"
@@ -66,7 +66,7 @@ result(int column, bool *isnull)
 static void
 check_moment(fflag_as_of *q)
 {
-	fflag_command command = {.user = q->owner,.read_only = true};
+	fflag_command command = {.user = q->h.owner,.read_only = true};
 	bool		isnull;
 	TimestampTz begin;
 
@@ -75,12 +75,12 @@ check_moment(fflag_as_of *q)
 				errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				errmsg("%s is still to come", time_to_text(q->at)),
 				errhint("Ask what a user got at a moment that is past."));
-	fflag_add_parameter(&command, UUIDOID, fflag_own_origin(q->schema));
+	fflag_add_parameter(&command, UUIDOID, fflag_own_origin(q->h.schema));
 	command.sql = psprintf("SELECT coalesce(pg_catalog.min(at) FILTER (WHERE origin OPERATOR(pg_catalog.<>) $1 OR restored_in IS NOT NULL), pg_catalog.min(at))::pg_catalog.timestamptz,"
 						   " EXISTS (SELECT FROM %s WHERE restored_in IS NOT NULL),"
 						   " EXISTS (SELECT FROM %s WHERE at IS NULL AND NOT begins AND transaction OPERATOR(pg_catalog.<>)"
 						   " coalesce(pg_catalog.pg_current_xact_id_if_assigned(), '0'::pg_catalog.xid8))"
-						   " FROM %s WHERE begins", q->change, q->change, q->change);
+						   " FROM %s WHERE begins", q->h.change, q->h.change, q->h.change);
 	fflag_run_kept(&command);
 	begin = DatumGetTimestampTz(result(1, &isnull));
 	if (isnull)
@@ -116,7 +116,7 @@ check_recorded(fflag_as_of *q, Oid relid)
 				errmsg("changes of table %s through its parent are not recorded",
 					   fflag_relation_name(relid)),
 				errhint("Attach a table that is neither a partition nor inherits from another."));
-	if (!fflag_is_recorded(relid, fflag_history_function(q->schema)))
+	if (!fflag_is_recorded(relid, fflag_history_function(q->h.schema)))
 		ereport(ERROR,
 				errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				errmsg("changes of table %s are not recorded",
@@ -125,27 +125,6 @@ check_recorded(fflag_as_of *q, Oid relid)
 				q->attached ?
 				errhint("Let the table's owner call fflag_attach() again.") :
 				errhint("Enable the triggers."));
-}
-
-/*
- * Has a restore inserted this, where a dump has ever been restored?  Of what was there
- * already, certainly: nothing is inserted twice, unless it is gone in between.  What has
- * no change before, if it was created before this database had the extension, or before
- * the last change that a dump had brought by then.
- *
- * The alias has columns operation, since, origin, at, and gone: whether the change
- * before of the same thing is such that FFLAG_IS_GONE; NULL if there is none.
- */
-char *
-fflag_is_restored(const char *change, const char *alias)
-{
-	return psprintf("%s.operation " EQUAL " 'insert' AND CASE WHEN %s.gone IS NOT NULL THEN NOT %s.gone"
-					" ELSE %s.since OPERATOR(pg_catalog.<)"
-					" (SELECT greatest(pg_catalog.max(its.at), (SELECT pg_catalog.max(own.at) FROM %s AS own"
-					" WHERE own.begins AND own.origin " EQUAL " %s.origin))"
-					" FROM %s AS its WHERE its.restored_in " EQUAL " %s.origin AND its.at OPERATOR(pg_catalog.<) %s.at"
-					" HAVING pg_catalog.count(*) OPERATOR(pg_catalog.>) 0) END",
-					alias, alias, alias, alias, change, alias, change, alias, alias);
 }
 
 /* The parameters of changes(): $1 to $3. */
@@ -176,7 +155,7 @@ changes(fflag_as_of *q, const char *columns, const char *key, bool by_name)
 	events = psprintf("FROM %s AS h LEFT JOIN LATERAL"
 					  " (SELECT c.id, coalesce(c.at, 'infinity'::pg_catalog.timestamptz) AS at, c.origin FROM %s AS c"
 					  " WHERE c.id " EQUAL " h.change OFFSET 0) AS hc ON true WHERE %s",
-					  q->history, q->change, key);
+					  q->h.history, q->h.change, key);
 	if (q->restored)
 	{
 		with = psprintf("WITH restored AS MATERIALIZED (SELECT e.ctid FROM"
@@ -184,7 +163,7 @@ changes(fflag_as_of *q, const char *columns, const char *key, bool by_name)
 						" pg_catalog.lag(" FFLAG_IS_GONE ") OVER (%s ORDER BY hc.at, h.sequence, h.old_row IS NULL) AS gone"
 						" %s) AS e WHERE %s) ",
 						by_name ? "PARTITION BY h.name" : "", events,
-						fflag_is_restored(q->change, "e"));
+						fflag_is_restored(q->h.change, "e"));
 		unless = " AND NOT EXISTS (SELECT FROM restored AS r WHERE r.ctid " EQUAL " h.ctid)";
 	}
 	return psprintf("%sSELECT %s%s, hc.id IS NULL %s AND (hc.id IS NULL OR hc.at OPERATOR(pg_catalog.>) $1"
@@ -243,12 +222,12 @@ find_tables(fflag_as_of *q)
 	{
 		KIND = 1, NO_OLD_ROW, NO_NEW_ROW, ATTACHED, AT, SEQUENCE, NAMES
 	};
-	fflag_command command = {.user = q->owner,.read_only = true};
+	fflag_command command = {.user = q->h.owner,.read_only = true};
 	StringInfoData columns;
 	uint64		count;
 	bool		isnull;
 	bool		found = false;
-	Relation	rel = fflag_open_relation(get_relname_relid(FFLAG_ATTACHMENT_TABLE, q->schema));
+	Relation	rel = fflag_open_relation(get_relname_relid(FFLAG_ATTACHMENT_TABLE, q->h.schema));
 
 	check_recorded(q, RelationGetRelid(rel));
 	q->open = true;
@@ -315,24 +294,24 @@ find_tables(fflag_as_of *q)
 
 	if (!q->attached)
 	{
-		q->source = fflag_locate_own(q->schema);
+		q->source = fflag_locate_own(q->h.schema);
 		memcpy(q->columns, q->source.columns, sizeof(q->columns));
 	}
 	else if (q->open)
-		q->source = fflag_locate(q->schema, q->snapshot);
+		q->source = fflag_locate(q->h.schema, q->snapshot);
 	for (int i = FFLAG_FLAGS; q->open && i <= (q->attached ? FFLAG_USERS : FFLAG_VARIANTS); i++)
 		check_recorded(q, q->source.tables[i].relid);
 }
 
 /*
- * Begins to ask what was at q->at, given q->schema as well.  All that is asked is
+ * Begins to ask what was at q->at, given q->h.schema as well.  All that is asked is
  * read under the active snapshot, as the history's owner.  Throws if that moment is
  * to come, or if the history does not tell.
  */
 void
 fflag_begin_as_of(fflag_as_of *q)
 {
-	q->owner = fflag_locate_history(q->schema, AccessShareLock, &q->history, &q->change);
+	q->h = fflag_locate_history(q->h.schema, AccessShareLock);
 	q->snapshot = fflag_active_snapshot();
 	check_moment(q);
 	find_tables(q);
@@ -394,7 +373,7 @@ add_text(fflag_command *command, fflag_string s)
 void
 fflag_flag_at(fflag_as_of *q, bool by_id, fflag_string key, fflag_row *row)
 {
-	fflag_command command = {.user = q->owner,.read_only = true};
+	fflag_command command = {.user = q->h.owner,.read_only = true};
 	fflag_source image;
 	StringInfoData columns;
 	bool		isnull;
@@ -454,7 +433,7 @@ check_unique(fflag_as_of *q, fflag_table_id which)
 bool
 fflag_listed_at(fflag_as_of *q, fflag_table_id which, fflag_string flag_id, fflag_string user)
 {
-	fflag_command command = {.user = q->owner,.read_only = true};
+	fflag_command command = {.user = q->h.owner,.read_only = true};
 	bool		isnull;
 
 	check_unique(q, which);
@@ -502,7 +481,7 @@ collect_unchanged(const fflag_variant_row *row, void *arg)
 fflag_variant_set *
 fflag_variants_at(fflag_as_of *q, const fflag_row *flag)
 {
-	fflag_command command = {.user = q->owner,.read_only = true};
+	fflag_command command = {.user = q->h.owner,.read_only = true};
 	fflag_source image;
 	variants_then then = {0};
 	StringInfoData columns;

@@ -10,6 +10,7 @@
 #include "datatype/timestamp.h"
 #include "utils/snapshot.h"
 
+#include "change.h"
 #include "read.h"
 #include "variants.h"
 
@@ -19,12 +20,9 @@
  */
 typedef struct fflag_as_of
 {
-	Oid			schema;			/* of the extension */
+	fflag_history_tables h;		/* the schema is set */
 	TimestampTz at;
 
-	Oid			owner;			/* of the history */
-	const char *history;		/* its tables, in SQL */
-	const char *change;
 	Snapshot	snapshot;
 	bool		restored;		/* has another database's history come here? */
 

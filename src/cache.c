@@ -61,7 +61,7 @@
 #include "catalog.h"
 #include "compat.h"
 #include "extension.h"
-#include "history.h"
+#include "change.h"
 #include "id.h"
 #include "override.h"
 #include "read.h"

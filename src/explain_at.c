@@ -127,7 +127,7 @@ decide_at(fflag_as_of *q, NullableDatum name, NullableDatum id, user_type type,
 static Datum
 fflag_explain_at(FunctionCallInfo fcinfo, user_type type)
 {
-	fflag_as_of q = {.schema = fflag_extension_schema(fcinfo->flinfo->fn_oid)};
+	fflag_as_of q = {.h.schema = fflag_extension_schema(fcinfo->flinfo->fn_oid)};
 	fflag_decision decision;
 	fflag_flag	flag;
 	NullableDatum variant = {.isnull = true};

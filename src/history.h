@@ -8,10 +8,9 @@
 #define FFLAG_HISTORY_H
 
 #include "commands/trigger.h"
-#include "storage/lockdefs.h"
 
-#define FFLAG_CHANGE_TABLE "feature_flag_change"
-#define FFLAG_HISTORY_TABLE "feature_flag_history"
+#include "change.h"
+
 
 /* What feature_flag_history says in its column kind. */
 #define FFLAG_KIND_FLAG "flag"
@@ -21,8 +20,6 @@
 #define FFLAG_KIND_TABLES "tables"
 #define FFLAG_KIND_GAP "gap"
 
-/* In SQL: after a change, a row h of the history, what it is of is not there. */
-#define FFLAG_IS_GONE "h.old_row IS NOT NULL AND h.new_row IS NULL"
 
 /* What a table has, as feature_flag_history says it. */
 typedef enum fflag_record_kind
@@ -39,10 +36,7 @@ typedef enum fflag_record_kind
 /* A statement that changes a table whose changes are recorded. */
 typedef struct fflag_recording
 {
-	Oid			schema;			/* of the extension */
-	Oid			owner;			/* of the history */
-	const char *history;		/* its tables, in SQL */
-	const char *change;
+	fflag_history_tables h;
 	Oid			relid;
 	fflag_record_kind kind;
 	bool		attached;
@@ -66,15 +60,8 @@ typedef struct fflag_recording
 } fflag_recording;
 
 extern const char *const fflag_kind_names[];
-extern char *fflag_actor;
 
-extern Oid	fflag_locate_history(Oid schema, LOCKMODE lock, const char **history,
-								 const char **change);
-extern Datum fflag_own_origin(Oid schema);
 extern bool fflag_is_recorded(Oid relid, Oid function);
-extern void fflag_forget_changes(SubTransactionId aborted);
-extern void fflag_stamp_changes(void);
-extern char *fflag_is_restored(const char *change, const char *alias);
 extern void fflag_record_changes(const fflag_recording *r);
 extern void fflag_record_gap(Oid schema, bool attached);
 

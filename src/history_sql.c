@@ -20,9 +20,11 @@
 #include "utils/tuplestore.h"
 
 #include "catalog.h"
+#include "change.h"
 #include "extension.h"
 #include "history.h"
 #include "read.h"
+#include "restored.h"
 #include "snapshot.h"
 #include "spi.h"
 
@@ -169,23 +171,21 @@ fflag_history(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	Oid			schema = fflag_extension_schema(fcinfo->flinfo->fn_oid);
-	fflag_command command = {.read_only = true};
-	const char *history;
-	const char *change;
+	fflag_history_tables h = fflag_locate_history(schema, AccessShareLock);
+	fflag_command command = {.user = h.owner,.read_only = true};
 	bool		restored;
 
 	InitMaterializedSRF(fcinfo, 0);
 	SPI_connect();
-	command.user = fflag_locate_history(schema, AccessShareLock, &history, &change);
 	fflag_add_parameter(&command, TEXTOID, PG_GETARG_DATUM(0));
 	if (PG_ARGISNULL(0))
 		command.nulls[0] = 'n';
 	fflag_add_parameter(&command, BOOLOID,
 						BoolGetDatum(!PG_ARGISNULL(1) && PG_GETARG_BOOL(1)));
 	add_todays_flags(&command, schema);
-	restored = is_restored(change, command.user);
-	command.sql = psprintf(listing, history, change,
-						   restored ? fflag_is_restored(change, "h") : "false",
+	restored = is_restored(h.change, h.owner);
+	command.sql = psprintf(listing, h.history, h.change,
+						   restored ? fflag_is_restored(h.change, "h") : "false",
 						   restored ? "DISTINCT ON (h.change, h.sequence, h.kind, h.attached, h.operation, h.name, h.flag_id, h.user_id)" : "");
 	fflag_run_kept(&command);
 	for (uint64 i = 0; i < SPI_processed; i++)
@@ -221,8 +221,7 @@ Datum
 fflag_prune_history(PG_FUNCTION_ARGS)
 {
 	Oid			schema = fflag_extension_schema(fcinfo->flinfo->fn_oid);
-	const char *history;
-	const char *change;
+	fflag_history_tables h;
 	fflag_command command = {0};
 	Datum		count;
 	bool		isnull;
@@ -233,7 +232,8 @@ fflag_prune_history(PG_FUNCTION_ARGS)
 				errmsg("argument \"before\" of fflag_prune_history() must not be null"),
 				errhint("Give a moment; changes up to it are forgotten."));
 	SPI_connect();
-	command.user = fflag_locate_history(schema, RowExclusiveLock, &history, &change);
+	h = fflag_locate_history(schema, RowExclusiveLock);
+	command.user = h.owner;
 	check_may_delete(schema, FFLAG_CHANGE_TABLE);
 	check_may_delete(schema, FFLAG_HISTORY_TABLE);
 	fflag_add_parameter(&command, TIMESTAMPTZOID,
@@ -242,10 +242,10 @@ fflag_prune_history(PG_FUNCTION_ARGS)
 	command.sql = psprintf("WITH c AS (DELETE FROM %s WHERE at <= $1 AND NOT begins RETURNING id, origin, transaction),"
 						   " h AS (DELETE FROM %s AS h USING c WHERE h.change = c.id)"
 						   " SELECT count(DISTINCT (origin, transaction)) FROM c",
-						   change, history);
+						   h.change, h.history);
 	fflag_run_kept(&command);
 	count = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
-	command.sql = psprintf("UPDATE %s SET at = $1 WHERE begins AND at < $1", change);
+	command.sql = psprintf("UPDATE %s SET at = $1 WHERE begins AND at < $1", h.change);
 	fflag_run_kept(&command);
 	SPI_finish();
 	return count;

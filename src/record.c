@@ -14,7 +14,6 @@
 #include "access/transam.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
-#include "executor/spi.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/acl.h"
@@ -26,6 +25,7 @@
 
 #include "attachment.h"
 #include "catalog.h"
+#include "change.h"
 #include "citus.h"
 #include "extension.h"
 #include "history.h"
@@ -157,7 +157,7 @@ describe(fflag_recording *r, Relation rel, const NameData *attached)
 	Oid			type;
 
 	r->relid = RelationGetRelid(rel);
-	if (r->attached && !fflag_may_read(r->relid, r->owner))
+	if (r->attached && !fflag_may_read(r->relid, r->h.owner))
 		return false;
 	if (r->kind == FFLAG_RECORD_TABLES)
 	{
@@ -258,13 +258,12 @@ lock_detached(Relation rel)
 static void
 record_detached(const fflag_recording *tables, const fflag_attachment *attachment)
 {
-	Oid			function = fflag_trigger_function(tables->schema);
+	Oid			function = fflag_trigger_function(tables->h.schema);
 
 	for (int i = 0; i < FFLAG_ATTACHED; i++)
 	{
 		fflag_recording r = {
-			.schema = tables->schema,.owner = tables->owner,.history = tables->history,
-			.change = tables->change,.attached = true,.operation = "detach"
+			.h = tables->h,.attached = true,.operation = "detach"
 		};
 		Oid			relid = fflag_find_rows(fflag_find_attached(attachment, i, function));
 		Relation	rel = NULL;
@@ -273,13 +272,13 @@ record_detached(const fflag_recording *tables, const fflag_attachment *attachmen
 		if (OidIsValid(relid))
 			rel = fflag_open_relation(relid);
 		if (rel != NULL && lock_detached(rel) && describe(&r, rel, attachment->columns) &&
-			fflag_is_recorded(relid, fflag_history_function(r.schema)))
+			fflag_is_recorded(relid, fflag_history_function(r.h.schema)))
 		{
 			r.old = OLD_ROWS;
 			fflag_record_changes(&r);
 		}
 		else
-			fflag_record_gap(r.schema, true);
+			fflag_record_gap(r.h.schema, true);
 		if (rel != NULL)
 			table_close(rel, AccessShareLock);
 	}
@@ -299,7 +298,7 @@ record_tables(fflag_recording *r, const TriggerData *data)
 	}
 	else if (TRIGGER_FIRED_BY_TRUNCATE(data->tg_event))
 	{
-		if (read_latest(r->schema, &old))
+		if (read_latest(r->h.schema, &old))
 			record_detached(r, &old);
 	}
 	else
@@ -318,7 +317,7 @@ record_tables(fflag_recording *r, const TriggerData *data)
 			/* fflag_attach() changes one of them; the owner might both */
 			else if (old.oids[i] != new.oids[i] &&
 					 strcmp(old.names[i], new.names[i]) != 0)
-				fflag_record_gap(r->schema, true);
+				fflag_record_gap(r->h.schema, true);
 		}
 	}
 }
@@ -359,22 +358,22 @@ find_table(fflag_recording *r, const TriggerData *data, bool *complete)
 		}
 		if (r->kind == FFLAG_RECORD_NONE)
 			return false;
-		r->owner = fflag_locate_history(r->schema, RowExclusiveLock, &r->history, &r->change);
+		r->h = fflag_locate_history(r->h.schema, RowExclusiveLock);
 		*complete = describe(r, rel, NULL);
 		return true;
 	}
-	if (!read_latest(r->schema, &attachment))
+	if (!read_latest(r->h.schema, &attachment))
 		return false;
 	for (int i = 0; i < FFLAG_ATTACHED && r->kind == FFLAG_RECORD_NONE; i++)
 	{
 		if (relid == fflag_find_rows(fflag_find_attached(&attachment, i,
-														 fflag_trigger_function(r->schema))))
+														 fflag_trigger_function(r->h.schema))))
 			r->kind = i == 0 ? FFLAG_RECORD_FLAG : FFLAG_RECORD_USER;
 	}
 	if (r->kind == FFLAG_RECORD_NONE)
 		return false;
 	r->attached = true;
-	r->owner = fflag_locate_history(r->schema, RowExclusiveLock, &r->history, &r->change);
+	r->h = fflag_locate_history(r->h.schema, RowExclusiveLock);
 	*complete = describe(r, rel, attachment.columns);
 	return true;
 }
@@ -405,7 +404,7 @@ fflag_record(PG_FUNCTION_ARGS)
 	if (!truncates && is_empty(data))
 		PG_RETURN_POINTER(NULL);
 
-	r.schema = fflag_extension_schema(fcinfo->flinfo->fn_oid);
+	r.h.schema = fflag_extension_schema(fcinfo->flinfo->fn_oid);
 	if (!find_table(&r, data, &complete))
 		PG_RETURN_POINTER(NULL);
 	r.operation = TRIGGER_FIRED_BY_INSERT(data->tg_event) ? "insert" :
@@ -427,6 +426,6 @@ fflag_record(PG_FUNCTION_ARGS)
 	if (complete)
 		fflag_record_changes(&r);
 	else
-		fflag_record_gap(r.schema, r.attached);
+		fflag_record_gap(r.h.schema, r.attached);
 	PG_RETURN_POINTER(NULL);
 }

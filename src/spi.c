@@ -6,9 +6,11 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_type.h"
 #include "common/hashfn.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 
@@ -87,6 +89,13 @@ fflag_add_parameter(fflag_command *command, Oid type, Datum value)
 	command->values[command->nargs] = value;
 	command->nulls[command->nargs] = ' ';
 	command->nargs++;
+}
+
+/* The same, a text. */
+void
+fflag_add_text(fflag_command *command, const char *text)
+{
+	fflag_add_parameter(command, TEXTOID, CStringGetTextDatum(text));
 }
 
 static SPIPlanPtr

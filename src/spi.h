@@ -38,6 +38,7 @@ extern void fflag_return_to(const fflag_identity *caller);
 extern uint64 fflag_run(const char *command, int nargs, Oid *types,
 						Datum *values);
 extern void fflag_add_parameter(fflag_command *command, Oid type, Datum value);
+extern void fflag_add_text(fflag_command *command, const char *text);
 extern uint64 fflag_run_kept(fflag_command *command);
 
 #endif							/* FFLAG_SPI_H */

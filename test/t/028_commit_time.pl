@@ -129,7 +129,7 @@ my @cases = (
 		'BEGIN', by('a', 'f'), q{DECLARE c CURSOR WITH HOLD FOR SELECT test.change('b', 'g'), w()}, 'COMMIT', 'CLOSE c' ], 'a 1, b 1, c 1', commit => 4 ],
 	[ 'READ ONLY before COMMIT', [ 'BEGIN', by('a', 'f'), 'SAVEPOINT s', by('b', 'g'), 'SET TRANSACTION READ ONLY', 'COMMIT' ], 'a 1, b 1' ],
 	[ 'an open cursor', [ 'BEGIN', 'DECLARE c CURSOR FOR TABLE feature_flag_change', 'FETCH c', by('a', 'f'), 'FETCH c', 'COMMIT' ], 'a 1' ],
-	[ 'a parallel query in the middle', [ 'BEGIN', by('a', 'f'), 'SET LOCAL parallel_setup_cost = 0; SET LOCAL parallel_tuple_cost = 0; SET LOCAL min_parallel_table_scan_size = 0; SET LOCAL force_parallel_mode = on',
+	[ 'a parallel query in the middle', [ 'BEGIN', by('a', 'f'), 'SET LOCAL parallel_setup_cost = 0; SET LOCAL parallel_tuple_cost = 0; SET LOCAL min_parallel_table_scan_size = 0',
 		q{SELECT count(*) FROM pg_class WHERE fflag_enabled(relname::text, 1)}, by('b', 'g'), q{SELECT count(*) FROM pg_class WHERE fflag_enabled(relname::text, 1)}, 'COMMIT' ], 'a 1, b 1' ],
 
 	# what another library does at commit
