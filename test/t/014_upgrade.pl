@@ -90,10 +90,11 @@ my @cast = (q{CREATE TYPE public.disguise AS (content text)},
 	'CREATE CAST (public.disguise AS text) WITH FUNCTION public.undisguise AS IMPLICIT',
 	'ALTER TABLE feature_flag ALTER COLUMN description DROP DEFAULT, ALTER COLUMN description TYPE public.disguise USING ROW(description)');
 
-# A database with all of them, and some flags, of an older version.
+# A database with all of them, and some flags, of an older version.  Where the tables of the history
+# have traps, no flag can be changed, see 026_owner: they can be without.
 sub set_traps
 {
-	my ($version) = @_;
+	my ($version, $without) = @_;
 	$node->safe_psql('postgres', 'CREATE DATABASE traps OWNER regress_fflag_owner');
 	my $session = session($node, dbname => 'traps', user => 'regress_fflag_owner');
 	$session->do($_) for ('CREATE SCHEMA flags', "CREATE EXTENSION fflag SCHEMA flags VERSION '$version'", 'SET search_path = flags',
@@ -112,8 +113,7 @@ sub set_traps
 	{
 		for my $trap (sort { ($a eq 'child') <=> ($b eq 'child') || $a cmp $b } keys %trap)
 		{
-			# there it makes every change fail, see 026_owner
-			next if $trap eq 'deferred' && $table->[0] =~ /_(?:change|history)$/;
+			next if $without && $table->[0] =~ $without;
 			$session->do(sprintf $_, @$table) for split /; /, $trap{$trap};
 		}
 	}
@@ -141,7 +141,7 @@ for (@updates)
 	my ($from, $to) = @$_;
 	set_traps($from);
 	is(join(' ', noted($_, $to)), '', "$from to $to, $_: no code of the owner's is run as somebody else") for ($superuser, 'regress_fflag_owner');
-	$node->safe_psql('postgres', 'DROP DATABASE traps') unless $to eq 'next';
+	$node->safe_psql('postgres', 'DROP DATABASE traps');
 }
 
 # What a script must not do, and traps into which it falls then.
@@ -158,6 +158,7 @@ my %bad = (
 	update => [ q{UPDATE @extschema@.feature_flag_user SET user_id = '7'}, qw(check child deferred generated index partial statistics trigger) ],
 	function => [ q{SELECT @extschema@.fflag_disable('g')}, qw(check child deferred generated index partial statistics trigger) ]);
 my %sprung;
+set_traps('1.0', qr/_(?:change|history)$/);
 for my $bad (sort keys %bad)
 {
 	my ($script, @expected) = @{ $bad{$bad} };
