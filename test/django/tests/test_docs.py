@@ -415,14 +415,16 @@ class HistoryInAdmin(TransactionTestCase):
         fields = {"name": "new_checkout", "enabled": "on", "rollout_percentage": "25", "users": [root.pk]}
         self.assertEqual(self.client.post(page, fields).status_code, 302)
         with connection.cursor() as cursor:
-            cursor.execute(f"UPDATE {FLAGS} SET description = '<b>'")
+            for command in ("SET fflag.actor = '<b>'", f"UPDATE {FLAGS} SET staff_only = true", "RESET fflag.actor"):
+                cursor.execute(command)
+            cursor.execute(f"UPDATE {FLAGS} SET description = 'not recorded'")
             cursor.execute("INSERT INTO auth_user SELECT id, '', NULL, false, 'u' || id, '', '', '', false, true, now() FROM generate_series(101, 102) AS id")
             cursor.execute(f"INSERT INTO {FLAGS}_users (featureflag_id, user_id) SELECT {flag.pk}, generate_series(101, 102)")
         role = ask("SELECT session_user")
         time = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
         lines = [
             ("", "user listed", "2 users"),
-            ("", "flag updated", "description:  → &lt;b&gt;"),
+            ("&lt;b&gt;", "flag updated", "staff_only: False → True"),
             ("root", "user listed", str(root.pk)),
             ("root", "flag updated", "rollout_percentage: 0 → 25"),
             ("", "flag created", ".*, name: new_checkout, .*"),
