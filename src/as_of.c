@@ -66,7 +66,7 @@ result(int column, bool *isnull)
 static void
 check_moment(fflag_as_of *q)
 {
-	fflag_command command = {.user = q->h.owner,.read_only = true};
+	fflag_command command = fflag_history_command(&q->h);
 	bool		isnull;
 	TimestampTz begin;
 
@@ -77,10 +77,10 @@ check_moment(fflag_as_of *q)
 				errhint("Ask what a user got at a moment that is past."));
 	fflag_add_parameter(&command, UUIDOID, fflag_own_origin(q->h.schema));
 	command.sql = psprintf("SELECT coalesce(pg_catalog.min(at) FILTER (WHERE origin OPERATOR(pg_catalog.<>) $1 OR restored_in IS NOT NULL), pg_catalog.min(at))::pg_catalog.timestamptz,"
-						   " EXISTS (SELECT FROM %s WHERE restored_in IS NOT NULL),"
-						   " EXISTS (SELECT FROM %s WHERE at IS NULL AND NOT begins AND transaction OPERATOR(pg_catalog.<>)"
+						   " EXISTS (SELECT FROM ONLY %s WHERE restored_in IS NOT NULL),"
+						   " EXISTS (SELECT FROM ONLY %s WHERE at IS NULL AND NOT begins AND transaction OPERATOR(pg_catalog.<>)"
 						   " coalesce(pg_catalog.pg_current_xact_id_if_assigned(), '0'::pg_catalog.xid8))"
-						   " FROM %s WHERE begins", q->h.change, q->h.change, q->h.change);
+						   " FROM ONLY %s WHERE begins", q->h.change, q->h.change, q->h.change);
 	fflag_run_kept(&command);
 	begin = DatumGetTimestampTz(result(1, &isnull));
 	if (isnull)
@@ -152,8 +152,8 @@ changes(fflag_as_of *q, const char *columns, const char *key, bool by_name)
 	char	   *unless = "";
 
 	/* each row's change by its key, whatever the planner thinks of its tables */
-	events = psprintf("FROM %s AS h LEFT JOIN LATERAL"
-					  " (SELECT c.id, coalesce(c.at, 'infinity'::pg_catalog.timestamptz) AS at, c.origin FROM %s AS c"
+	events = psprintf("FROM ONLY %s AS h LEFT JOIN LATERAL"
+					  " (SELECT c.id, coalesce(c.at, 'infinity'::pg_catalog.timestamptz) AS at, c.origin FROM ONLY %s AS c"
 					  " WHERE c.id " EQUAL " h.change OFFSET 0) AS hc ON true WHERE %s",
 					  q->h.history, q->h.change, key);
 	if (q->restored)
@@ -180,7 +180,10 @@ changes(fflag_as_of *q, const char *columns, const char *key, bool by_name)
 static uint64
 run_changes(fflag_command *command)
 {
-	uint64		count = fflag_run_kept(command);
+	uint64		count;
+
+	command->read_only = true;
+	count = fflag_run_kept(command);
 
 	for (uint64 i = 0; i < count; i++)
 	{
@@ -222,7 +225,7 @@ find_tables(fflag_as_of *q)
 	{
 		KIND = 1, NO_OLD_ROW, NO_NEW_ROW, ATTACHED, AT, SEQUENCE, NAMES
 	};
-	fflag_command command = {.user = q->h.owner,.read_only = true};
+	fflag_command command = fflag_history_command(&q->h);
 	StringInfoData columns;
 	uint64		count;
 	bool		isnull;
@@ -311,7 +314,7 @@ find_tables(fflag_as_of *q)
 void
 fflag_begin_as_of(fflag_as_of *q)
 {
-	q->h = fflag_locate_history(q->h.schema, AccessShareLock);
+	q->h = fflag_locate_history(q->h.schema);
 	q->snapshot = fflag_active_snapshot();
 	check_moment(q);
 	find_tables(q);
@@ -373,7 +376,7 @@ add_text(fflag_command *command, fflag_string s)
 void
 fflag_flag_at(fflag_as_of *q, bool by_id, fflag_string key, fflag_row *row)
 {
-	fflag_command command = {.user = q->h.owner,.read_only = true};
+	fflag_command command = fflag_history_command(&q->h);
 	fflag_source image;
 	StringInfoData columns;
 	bool		isnull;
@@ -433,7 +436,7 @@ check_unique(fflag_as_of *q, fflag_table_id which)
 bool
 fflag_listed_at(fflag_as_of *q, fflag_table_id which, fflag_string flag_id, fflag_string user)
 {
-	fflag_command command = {.user = q->h.owner,.read_only = true};
+	fflag_command command = fflag_history_command(&q->h);
 	bool		isnull;
 
 	check_unique(q, which);
@@ -481,7 +484,7 @@ collect_unchanged(const fflag_variant_row *row, void *arg)
 fflag_variant_set *
 fflag_variants_at(fflag_as_of *q, const fflag_row *flag)
 {
-	fflag_command command = {.user = q->h.owner,.read_only = true};
+	fflag_command command = fflag_history_command(&q->h);
 	fflag_source image;
 	variants_then then = {0};
 	StringInfoData columns;

@@ -37,7 +37,6 @@
 #include "citus.h"
 #include "compat.h"
 #include "extension.h"
-#include "foreign_code.h"
 #include "history.h"
 #include "id.h"
 #include "layout.h"
@@ -236,18 +235,19 @@ static uint64
 run_as_owner(Oid schema, const char *sql, int nargs, Oid *types, Datum *values)
 {
 	fflag_command command = {
-		.sql = psprintf(sql, fflag_table_in_sql(schema, FFLAG_ATTACHMENT_TABLE))
+		.sql = psprintf(sql, fflag_table_in_sql(schema, FFLAG_ATTACHMENT_TABLE)),
+		.tables = {get_relname_relid(FFLAG_ATTACHMENT_TABLE, schema)},
+
+		/*
+		 * it plans scans; until the transaction ends, nobody is made the
+		 * owner
+		 */
+		.lock = ShareUpdateExclusiveLock
 	};
-	Oid			relid = get_relname_relid(FFLAG_ATTACHMENT_TABLE, schema);
 	Relation	rel;
 
-	/*
-	 * until the transaction ends: nobody may add a trigger or be made the
-	 * owner
-	 */
-	LockRelationOid(relid, RowExclusiveLock);
-	rel = fflag_open_relation(relid);
-	fflag_refuse_code(rel);
+	LockRelationOid(command.tables[0], command.lock);
+	rel = fflag_open_relation(command.tables[0]);
 	command.user = rel->rd_rel->relowner;
 	table_close(rel, AccessShareLock);
 	for (int i = 0; i < nargs; i++)
@@ -379,7 +379,7 @@ fflag_attach(PG_FUNCTION_ARGS)
 		if (!fflag_same_attachment(&current, &wanted) ||
 			memcmp(current.oids, wanted.oids, sizeof(current.oids)) != 0)
 			run_as_owner(schema,
-						 "UPDATE %s SET flags_oid = $1, users_oid = $2, flags = $3, users = $4",
+						 "UPDATE ONLY %s SET flags_oid = $1, users_oid = $2, flags = $3, users = $4",
 						 OIDS + FIRST_COLUMN, types, values);
 		ereport(NOTICE,
 				errmsg("flags are read from tables %s and %s already",
@@ -425,7 +425,7 @@ fflag_detach(PG_FUNCTION_ARGS)
 
 	SPI_connect();
 	/* nobody may attach other tables meanwhile, perhaps another owner's */
-	if (run_as_owner(schema, "SELECT FROM %s FOR UPDATE", 0, NULL, NULL) == 0 ||
+	if (run_as_owner(schema, "SELECT FROM ONLY %s FOR UPDATE", 0, NULL, NULL) == 0 ||
 		!read_current(schema, &attachment))
 		ereport(ERROR,
 				errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -451,7 +451,7 @@ fflag_detach(PG_FUNCTION_ARGS)
 	 * the history finds the tables by their triggers, and keeps what they
 	 * hold
 	 */
-	run_as_owner(schema, "DELETE FROM %s", 0, NULL, NULL);
+	run_as_owner(schema, "DELETE FROM ONLY %s", 0, NULL, NULL);
 	for (int i = 0; i < FFLAG_ATTACHED; i++)
 	{
 		if (tables[i] == NULL)

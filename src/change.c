@@ -23,7 +23,6 @@
 #include "nodes/primnodes.h"
 #include "port/pg_bswap.h"
 #include "rewrite/rewriteHandler.h"
-#include "storage/lmgr.h"
 #include "utils/fmgroids.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
@@ -44,42 +43,48 @@
 
 char	   *fflag_actor = NULL;
 
-/* The owner of a table of the history, which has no code but ours and the server's. */
 static Oid
-check_table(Oid relid, LOCKMODE lock)
+owner_of(Oid relid)
 {
-	Relation	rel;
-	Oid			owner;
+	Relation	rel = fflag_open_relation(relid);
+	Oid			owner = rel->rd_rel->relowner;
 
-	LockRelationOid(relid, lock);
-	rel = fflag_open_relation(relid);
-	fflag_refuse_code(rel);
-	owner = rel->rd_rel->relowner;
 	table_close(rel, AccessShareLock);
 	return owner;
 }
 
 /*
- * Where the history is, for who reads it (AccessShareLock) or writes it
- * (RowExclusiveLock), which locks its tables until the transaction ends.  Throws if there
- * is code in one of them, or if one belongs to somebody else than the other, who would get
- * at the rights of both.
+ * Where the history is.  Throws if a table is gone, or belongs to somebody else than the
+ * other, who would get at the rights of both.
  */
 fflag_history_tables
-fflag_locate_history(Oid schema, LOCKMODE lock)
+fflag_locate_history(Oid schema)
 {
 	fflag_history_tables h = {.schema = schema};
 
 	h.history = fflag_table_in_sql(schema, FFLAG_HISTORY_TABLE);
 	h.change = fflag_table_in_sql(schema, FFLAG_CHANGE_TABLE);
-	h.owner = check_table(get_relname_relid(FFLAG_CHANGE_TABLE, schema), lock);
-	if (h.owner != check_table(get_relname_relid(FFLAG_HISTORY_TABLE, schema), lock))
+	h.tables[0] = get_relname_relid(FFLAG_CHANGE_TABLE, schema);
+	h.tables[1] = get_relname_relid(FFLAG_HISTORY_TABLE, schema);
+	h.owner = owner_of(h.tables[0]);
+	if (h.owner != owner_of(h.tables[1]))
 		ereport(ERROR,
 				errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				errmsg("tables \"%s\" and \"%s\" belong to different roles",
 					   FFLAG_CHANGE_TABLE, FFLAG_HISTORY_TABLE),
 				errhint("Give both to the role that owns the extension's other tables."));
 	return h;
+}
+
+/* A command that reads the history, or adds to it, as its owner. */
+fflag_command
+fflag_history_command(const fflag_history_tables *h)
+{
+	fflag_command command = {
+		.user = h->owner,.tables = {h->tables[0], h->tables[1]},.lock = RowExclusiveLock
+	};
+
+	return command;
 }
 
 /*
@@ -325,7 +330,7 @@ setting(const char *value)
 static void
 add_change(const fflag_history_tables *h, Datum id, const char *who)
 {
-	fflag_command command = {.user = h->owner};
+	fflag_command command = fflag_history_command(h);
 	recorded_change *row;
 
 	fflag_add_parameter(&command, UUIDOID, id);

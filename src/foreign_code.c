@@ -9,8 +9,8 @@
  * run as the session's user.  So SQL of ours runs only on tables that have no code but
  * ours and the server's.
  *
- * Of the server's own functions only immutable ones are harmless: others run SQL
- * (query_to_xml), or leave settings behind (set_config).
+ * Of the server's own functions only immutable ones of plain values are harmless: others
+ * run SQL (query_to_xml), or leave settings behind (set_config).
  *
  * Expressions are read as they are stored.  The relcache would hand out simplified ones,
  * and simplifying an expression runs its functions.
@@ -28,6 +28,7 @@
 #include "catalog/pg_language.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_statistic_ext.h"
+#include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "nodes/nodeFuncs.h"
 #include "utils/builtins.h"
@@ -43,29 +44,88 @@
 /* What our own tables have as defaults. */
 static const Oid harmless[] = {F_NOW, F_GEN_RANDOM_UUID, F_PG_CURRENT_XACT_ID};
 
+/*
+ * Plain values: the server's functions of these do nothing but compute.  Others may build
+ * the partition key of whatever table they are told, or read a type's definition.
+ */
+static const Oid plain_types[] = {
+	BOOLOID, INT2OID, INT4OID, INT8OID, FLOAT8OID, NUMERICOID, TEXTOID, VARCHAROID, NAMEOID,
+	UUIDOID, TIMESTAMPTZOID, TIMESTAMPOID, INTERVALOID, XID8OID, JSONBOID, OIDOID
+};
+
+static bool
+is_plain(Oid type)
+{
+	for (int i = 0; i < lengthof(plain_types); i++)
+	{
+		if (type == plain_types[i])
+			return true;
+	}
+	return false;
+}
+
 static bool
 is_foreign_function(Oid function, void *context)
 {
+	Oid		   *types;
+	int			count;
+	bool		plain;
+
 	for (int i = 0; i < lengthof(harmless); i++)
 	{
 		if (function == harmless[i])
 			return false;
 	}
-	return function >= FirstNormalObjectId || func_volatile(function) != PROVOLATILE_IMMUTABLE;
+	if (function >= FirstNormalObjectId || func_volatile(function) != PROVOLATILE_IMMUTABLE)
+		return true;
+	plain = is_plain(get_func_signature(function, &types, &count));
+	for (int i = 0; i < count; i++)
+		plain &= is_plain(types[i]) && types[i] != OIDOID;
+	return !plain;
 }
 
+/* Only kinds of nodes count as harmless of which it is known. */
 static bool
 is_foreign(Node *node, void *context)
 {
 	if (node == NULL)
 		return false;
-	/* a domain has constraints; input functions look them up */
-	if (IsA(node, CoerceToDomain) ||
-		(IsA(node, CoerceViaIO) && ((CoerceViaIO *) node)->resulttype >= FirstNormalObjectId))
-		return true;
-	if (check_functions_in_node(node, is_foreign_function, context))
-		return true;
-	return expression_tree_walker(node, is_foreign, context);
+	switch (nodeTag(node))
+	{
+		case T_List:
+		case T_CaseWhen:
+			break;
+		case T_ScalarArrayOpExpr:
+		case T_Const:
+		case T_ArrayExpr:
+			/* an array of plain values is one */
+			if (!is_plain(exprType(node)) && !is_plain(get_element_type(exprType(node))))
+				return true;
+			break;
+		case T_Var:
+		case T_FuncExpr:
+		case T_OpExpr:
+		case T_DistinctExpr:
+		case T_NullIfExpr:
+		case T_BoolExpr:
+		case T_NullTest:
+		case T_BooleanTest:
+		case T_RelabelType:
+		case T_CoerceViaIO:
+		case T_CollateExpr:
+		case T_CaseExpr:
+		case T_CaseTestExpr:
+		case T_CoalesceExpr:
+		case T_MinMaxExpr:
+			/* operator classes and casts run what belongs to a type */
+			if (!is_plain(exprType(node)))
+				return true;
+			break;
+		default:
+			return true;
+	}
+	return check_functions_in_node(node, is_foreign_function, context) ||
+		expression_tree_walker(node, is_foreign, context);
 }
 
 /* Does an expression, or a list of them, call code of somebody's?  NULL does not. */
@@ -169,7 +229,8 @@ check_indexes(Relation rel)
 		}
 		if (code)
 			refuse(rel, psprintf("index \"%s\"", RelationGetRelationName(index)));
-		index_close(index, AccessShareLock);
+		/* whoever plans next does not wait for it, see below */
+		index_close(index, NoLock);
 	}
 	list_free(indexes);
 }
@@ -201,9 +262,10 @@ check_statistics(Relation rel)
  * Refuses an open table of the extension's if using it might run somebody's code.  What is
  * not looked at, because it runs only as others than the owner: policies.
  *
- * True until the caller's lock lets somebody change the table.  RowExclusiveLock keeps
- * everything away that matters to a writer; readers hold less, and what is created between
- * this and their plan runs as the owner, see fflag_become().
+ * The caller has locked the table, and uses it at once.  RowExclusiveLock keeps away what
+ * comes with indexes, triggers, rules and altered columns; whoever plans a scan says ONLY,
+ * because of children.  Statistics alone may come in between, in a moment in which nothing
+ * waits; ShareUpdateExclusiveLock keeps them away, too.
  */
 void
 fflag_refuse_code(Relation rel)

@@ -186,10 +186,11 @@ register_rows(const char *name, Oid relid, Tuplestorestate *store)
 static void
 add_rows(const fflag_recording *r, const char *columns, const char *rows, Oid transition)
 {
-	fflag_command command = {.user = r->h.owner,.relid = transition};
+	fflag_command command = fflag_history_command(&r->h);
 	char	   *who;
 	Datum		change = fflag_find_change(&r->h, &who);
 
+	command.relid = transition;
 	fflag_add_parameter(&command, UUIDOID, change);
 	fflag_add_parameter(&command, INT8OID, Int64GetDatum(sequence()));
 	fflag_add_text(&command, fflag_kind_names[r->kind]);
@@ -228,7 +229,7 @@ void
 fflag_record_gap(Oid schema, bool attached)
 {
 	fflag_recording r = {
-		.h = fflag_locate_history(schema, RowExclusiveLock),
+		.h = fflag_locate_history(schema),
 		.kind = FFLAG_RECORD_GAP,.attached = attached,.operation = "gap"
 	};
 

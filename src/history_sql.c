@@ -39,10 +39,10 @@
  */
 static const char *const listing =
 "WITH today AS (SELECT attached, id, name COLLATE \"C\" AS name FROM unnest($3, $4, $5) AS t (attached, id, name)),"
-" c AS (SELECT c.*, coalesce(c.at, 'infinity') AS moment FROM %2$s AS c WHERE NOT c.begins),"
+" c AS (SELECT c.*, coalesce(c.at, 'infinity') AS moment FROM ONLY %2$s AS c WHERE NOT c.begins),"
 " h AS (SELECT * FROM (SELECT h.*, lag(" FFLAG_IS_GONE ") OVER (PARTITION BY h.kind, h.attached, h.name,"
 "   CASE WHEN h.kind <> 'flag' THEN h.flag_id END, h.user_id ORDER BY h.at, h.sequence, h.old_row IS NULL) AS gone"
-"   FROM (SELECT %4$s h.*, coalesce(c.moment, '-infinity') AS moment, c.moment AS at, c.origin FROM %1$s AS h LEFT JOIN c ON c.id = h.change"
+"   FROM (SELECT %4$s h.*, coalesce(c.moment, '-infinity') AS moment, c.moment AS at, c.origin FROM ONLY %1$s AS h LEFT JOIN c ON c.id = h.change"
 "    WHERE h.operation <> 'detach') AS h) AS h WHERE (%3$s) IS NOT TRUE),"
 /* changes of flags, those of a renamed one put together */
 " paired AS (SELECT *, lead(name) OVER same AS new_name, lead(new_row) OVER same AS renamed_row, lag(name) OVER same AS other_name"
@@ -155,11 +155,12 @@ add_todays_flags(fflag_command *command, Oid schema)
 
 /* Has a dump with its history been restored here? */
 static bool
-is_restored(const char *change, Oid owner)
+is_restored(const fflag_history_tables *h)
 {
-	fflag_command command = {.user = owner,.read_only = true};
+	fflag_command command = fflag_history_command(h);
 
-	command.sql = psprintf("SELECT FROM %s WHERE restored_in IS NOT NULL LIMIT 1", change);
+	command.read_only = true;
+	command.sql = psprintf("SELECT FROM ONLY %s WHERE restored_in IS NOT NULL LIMIT 1", h->change);
 	return fflag_run_kept(&command) > 0;
 }
 
@@ -171,19 +172,20 @@ fflag_history(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	Oid			schema = fflag_extension_schema(fcinfo->flinfo->fn_oid);
-	fflag_history_tables h = fflag_locate_history(schema, AccessShareLock);
-	fflag_command command = {.user = h.owner,.read_only = true};
+	fflag_history_tables h = fflag_locate_history(schema);
+	fflag_command command = fflag_history_command(&h);
 	bool		restored;
 
 	InitMaterializedSRF(fcinfo, 0);
 	SPI_connect();
+	command.read_only = true;
 	fflag_add_parameter(&command, TEXTOID, PG_GETARG_DATUM(0));
 	if (PG_ARGISNULL(0))
 		command.nulls[0] = 'n';
 	fflag_add_parameter(&command, BOOLOID,
 						BoolGetDatum(!PG_ARGISNULL(1) && PG_GETARG_BOOL(1)));
 	add_todays_flags(&command, schema);
-	restored = is_restored(h.change, h.owner);
+	restored = is_restored(&h);
 	command.sql = psprintf(listing, h.history, h.change,
 						   restored ? fflag_is_restored(h.change, "h") : "false",
 						   restored ? "DISTINCT ON (h.change, h.sequence, h.kind, h.attached, h.operation, h.name, h.flag_id, h.user_id)" : "");
@@ -222,7 +224,7 @@ fflag_prune_history(PG_FUNCTION_ARGS)
 {
 	Oid			schema = fflag_extension_schema(fcinfo->flinfo->fn_oid);
 	fflag_history_tables h;
-	fflag_command command = {0};
+	fflag_command command;
 	Datum		count;
 	bool		isnull;
 
@@ -232,20 +234,21 @@ fflag_prune_history(PG_FUNCTION_ARGS)
 				errmsg("argument \"before\" of fflag_prune_history() must not be null"),
 				errhint("Give a moment; changes up to it are forgotten."));
 	SPI_connect();
-	h = fflag_locate_history(schema, RowExclusiveLock);
-	command.user = h.owner;
+	h = fflag_locate_history(schema);
+	command = fflag_history_command(&h);
+	command.lock = ShareUpdateExclusiveLock;	/* it plans scans */
 	check_may_delete(schema, FFLAG_CHANGE_TABLE);
 	check_may_delete(schema, FFLAG_HISTORY_TABLE);
 	fflag_add_parameter(&command, TIMESTAMPTZOID,
 						TimestampTzGetDatum(Min(PG_GETARG_TIMESTAMPTZ(0), GetCurrentTimestamp())));
 	/* by one snapshot: another transaction may commit in between */
-	command.sql = psprintf("WITH c AS (DELETE FROM %s WHERE at <= $1 AND NOT begins RETURNING id, origin, transaction),"
-						   " h AS (DELETE FROM %s AS h USING c WHERE h.change = c.id)"
+	command.sql = psprintf("WITH c AS (DELETE FROM ONLY %s WHERE at <= $1 AND NOT begins RETURNING id, origin, transaction),"
+						   " h AS (DELETE FROM ONLY %s AS h USING c WHERE h.change = c.id)"
 						   " SELECT count(DISTINCT (origin, transaction)) FROM c",
 						   h.change, h.history);
 	fflag_run_kept(&command);
 	count = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
-	command.sql = psprintf("UPDATE %s SET at = $1 WHERE begins AND at < $1", h.change);
+	command.sql = psprintf("UPDATE ONLY %s SET at = $1 WHERE begins AND at < $1", h.change);
 	fflag_run_kept(&command);
 	SPI_finish();
 	return count;

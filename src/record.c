@@ -358,7 +358,7 @@ find_table(fflag_recording *r, const TriggerData *data, bool *complete)
 		}
 		if (r->kind == FFLAG_RECORD_NONE)
 			return false;
-		r->h = fflag_locate_history(r->h.schema, RowExclusiveLock);
+		r->h = fflag_locate_history(r->h.schema);
 		*complete = describe(r, rel, NULL);
 		return true;
 	}
@@ -373,7 +373,7 @@ find_table(fflag_recording *r, const TriggerData *data, bool *complete)
 	if (r->kind == FFLAG_RECORD_NONE)
 		return false;
 	r->attached = true;
-	r->h = fflag_locate_history(r->h.schema, RowExclusiveLock);
+	r->h = fflag_locate_history(r->h.schema);
 	*complete = describe(r, rel, attachment.columns);
 	return true;
 }

@@ -41,9 +41,9 @@ fflag_is_restored(const char *change, const char *alias)
 {
 	return psprintf("%s.operation " EQUAL " 'insert' AND CASE WHEN %s.gone IS NOT NULL THEN NOT %s.gone"
 					" ELSE %s.since OPERATOR(pg_catalog.<)"
-					" (SELECT greatest(pg_catalog.max(its.at), (SELECT pg_catalog.max(own.at) FROM %s AS own"
+					" (SELECT greatest(pg_catalog.max(its.at), (SELECT pg_catalog.max(own.at) FROM ONLY %s AS own"
 					" WHERE own.begins AND own.origin " EQUAL " %s.origin))"
-					" FROM %s AS its WHERE its.restored_in " EQUAL " %s.origin AND its.at OPERATOR(pg_catalog.<) %s.at"
+					" FROM ONLY %s AS its WHERE its.restored_in " EQUAL " %s.origin AND its.at OPERATOR(pg_catalog.<) %s.at"
 					" HAVING pg_catalog.count(*) OPERATOR(pg_catalog.>) 0) END",
 					alias, alias, alias, alias, change, alias, change, alias, alias);
 }
@@ -55,12 +55,12 @@ fflag_is_restored(const char *change, const char *alias)
 static bool
 has_own_changes(Oid schema)
 {
-	fflag_history_tables h = fflag_locate_history(schema, AccessShareLock);
-	fflag_command command = {.user = h.owner};
+	fflag_history_tables h = fflag_locate_history(schema);
+	fflag_command command = fflag_history_command(&h);
 	bool		found;
 
 	fflag_add_parameter(&command, UUIDOID, fflag_own_origin(schema));
-	command.sql = psprintf("WITH own AS (SELECT c.at, h.kind, h.since FROM %s AS h JOIN %s AS c ON c.id = h.change"
+	command.sql = psprintf("WITH own AS (SELECT c.at, h.kind, h.since FROM ONLY %s AS h JOIN ONLY %s AS c ON c.id = h.change"
 						   " WHERE c.origin = $1 AND c.restored_in IS NULL AND h.since IS NULL)"
 						   " SELECT FROM own WHERE kind <> '" FFLAG_KIND_GAP "' AND"
 						   " (at > (SELECT max(at) FROM own WHERE kind = '" FFLAG_KIND_GAP "')) IS NOT FALSE LIMIT 1",

@@ -6,14 +6,18 @@
  */
 #include "postgres.h"
 
+#include "access/table.h"
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 
+#include "foreign_code.h"
+#include "layout.h"
 #include "spi.h"
 
 /*
@@ -130,31 +134,46 @@ get_plan(fflag_command *command)
 	return plan;
 }
 
+/* Refuses tables with code.  Nothing that waits may come between this and the command. */
+static void
+look_through(const fflag_command *command)
+{
+	for (int i = 0; i < lengthof(command->tables); i++)
+	{
+		if (OidIsValid(command->tables[i]))
+			LockRelationOid(command->tables[i], command->lock);
+	}
+	for (int i = 0; i < lengthof(command->tables); i++)
+	{
+		Relation	rel;
+
+		if (!OidIsValid(command->tables[i]))
+			continue;
+		rel = fflag_open_relation(command->tables[i]);
+		fflag_refuse_code(rel);
+		table_close(rel, NoLock);
+	}
+}
+
 /*
  * Runs one command as fflag_run() does, but as the command's user, with names and
  * operators of pg_catalog, and keeps its plan.
  *
- * If it is not the caller, the tables have been looked through for code of that user's,
- * see foreign_code.c.  What comes into them afterwards is kept in bounds: it cannot SET
- * ROLE, and leaves behind neither settings nor triggers that would fire later, as the
- * caller.  Nor does anything find what the caller has put into the search_path.
+ * If it is not the caller, the command's tables are locked and looked through for code of
+ * that user's, see foreign_code.c.  What still were to run could not SET ROLE, and would
+ * leave behind neither settings nor triggers that fire later, as the caller.  Nor does
+ * anything find what the caller has put into the search_path.
  */
 uint64
 fflag_run_kept(fflag_command *command)
 {
-	SPIExecuteOptions options = {0};
-	fflag_identity caller = fflag_become(command->user);
+	fflag_identity caller;
 	int			rc;
 
-	if (command->dest == NULL)
-		rc = SPI_execute_plan(get_plan(command), command->values, command->nulls,
-							  command->read_only, 0);
-	else
-	{
-		options.read_only = command->read_only;
-		options.dest = command->dest;
-		rc = SPI_execute_plan_extended(get_plan(command), &options);
-	}
+	look_through(command);
+	caller = fflag_become(command->user);
+	rc = SPI_execute_plan(get_plan(command), command->values, command->nulls,
+						  command->read_only, 0);
 	fflag_return_to(&caller);
 	if (rc < 0)
 		elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(rc));

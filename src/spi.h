@@ -7,7 +7,7 @@
 #ifndef FFLAG_SPI_H
 #define FFLAG_SPI_H
 
-#include "tcop/dest.h"
+#include "storage/lockdefs.h"
 
 #define FFLAG_PARAMETERS 12
 
@@ -17,8 +17,9 @@ typedef struct fflag_command
 	const char *sql;
 	Oid			relid;			/* of the transition tables in it, or 0 */
 	Oid			user;			/* who runs it; 0: the caller */
+	Oid			tables[2];		/* which it uses as the user, or 0 */
+	LOCKMODE	lock;			/* of these tables */
 	bool		read_only;		/* under the active snapshot */
-	DestReceiver *dest;			/* NULL: SPI_tuptable */
 	int			nargs;
 	Oid			types[FFLAG_PARAMETERS];
 	Datum		values[FFLAG_PARAMETERS];
