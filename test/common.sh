@@ -42,9 +42,16 @@ install_packages() {
 
 # ---- where other PostgreSQL majors come from -------------------------------------
 
-# 16 is in no suite, but in PyPI, as 16.2
+# The majors that fflag supports, said once: part "source" compares the pages with this line.  16 is
+# in no suite, but in PyPI, as 16.2.
 # shellcheck disable=SC2034 # used by the caller
 declare -A suite=([15]=bookworm [16]=trixie [17]=trixie [18]=forky [19]=sid)
+read -r -a majors < <(printf '%s\n' "${!suite[@]}" | sort -n | paste -sd' ')
+# shellcheck disable=SC2034
+oldest=${majors[0]}
+# those that get an assert-enabled server, and those that are upgraded to from the oldest
+# shellcheck disable=SC2034
+assert_majors=(15 18 19) upgrade_majors=(18 19)
 # shellcheck disable=SC2034
 pypi=16 pypi_package=pgserver==0.1.4
 

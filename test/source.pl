@@ -76,6 +76,17 @@ my $readme = slurp("$top/test/README.md");
 my @files = map { m{([^/]*)\.\w+$} } @patches, map { glob "$top/test/$_" } qw(t/*.pl specs/*.spec long/faults/*.pl long/fuzz/*.pl);
 is(join(' ', grep { $readme !~ /`\Q$_\E`/ } @files), '', 'test/README.md has all tests and patches');
 
+# ---- majors: whoever names them means those of test/common.sh
+
+my ($suites) = slurp("$top/test/common.sh") =~ /^declare -A suite=(.*)/m;
+my @majors = sort { $a <=> $b } $suites =~ /\[(\d+)\]/g;
+my %named = map { my $file = $_; map { ("$file: $_" => 1) } slurp("$top/$file") =~ /PostgreSQL (\d+ to \d+)/g }
+  qw(README.md CONTRIBUTING.md Makefile test/README.md test/majors test/long/matrix);
+cmp_ok(scalar keys %named, '>', 5, 'ranges of majors: ' . join ', ', sort keys %named);
+is(join(', ', grep { !/: (?:$majors[0]|$majors[1]) to $majors[-1]$/ } sort keys %named), '', 'they are those of test/common.sh');
+my ($columns) = slurp("$top/README.md") =~ /^\| tests (.*)/m;
+is(join(' ', $columns =~ /\| (\d+)/g), "@majors", "the columns of README.md's table are, too");
+
 # ---- floors: what CONTRIBUTING.md says of the rooms is true of the includes
 
 my (%floor, $floor);
