@@ -64,7 +64,7 @@ static void
 check_table(Oid relid)
 {
 	char	   *name = fflag_relation_name(relid);
-	Oid			known;
+	Oid			named;
 	Relation	rel;
 
 	if (name == NULL)
@@ -84,13 +84,13 @@ check_table(Oid relid)
 				errmsg("table %s is extension \"fflag\"'s own", name),
 				errhint("It is read while nothing is attached."));
 
-	known = fflag_find_known(relid);
-	if (known != relid)
+	named = fflag_find_named_relid(relid);
+	if (named != relid)
 		ereport(ERROR,
 				errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				errmsg("table %s is a shard of Citus", name),
 				errhint("Attach table %s, whose shard is found on each node.",
-						fflag_relation_name(known)));
+						fflag_relation_name(named)));
 	fflag_require_rows(relid);
 
 	rel = relation_open(relid, AccessShareLock);
@@ -433,14 +433,14 @@ fflag_detach(PG_FUNCTION_ARGS)
 				errhint("Flags are read from the extension's own tables."));
 	for (int i = 0; i < FFLAG_ATTACHED; i++)
 	{
-		Oid			known = fflag_find_attached(&attachment, i, function);
+		Oid			named = fflag_find_attached(&attachment, i, function);
 
-		if (OidIsValid(known) && !pg_class_ownercheck(known, GetUserId()))
+		if (OidIsValid(named) && !pg_class_ownercheck(named, GetUserId()))
 			ereport(ERROR,
 					errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-					errmsg("must be owner of table %s", fflag_relation_name(known)),
+					errmsg("must be owner of table %s", fflag_relation_name(named)),
 					errhint("Let its owner, or a superuser, call this function."));
-		relids[i] = fflag_find_rows(known);
+		relids[i] = fflag_find_rows(named);
 		tables[i] = fflag_relation_name(relids[i]);
 		/* those who are writing have to be seen */
 		if (tables[i] != NULL)

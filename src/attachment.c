@@ -263,14 +263,14 @@ fflag_warn_of_strays(const fflag_source *source, Oid function)
 	name = OidIsValid(relid) ? fflag_relation_name(relid) : NULL;
 	if (name != NULL && !fflag_read_attachment(rel, now, &attachment))
 	{
-		Oid			known = fflag_find_known(relid);
+		Oid			named = fflag_find_named_relid(relid);
 
 		warned = true;
 		ereport(WARNING,
 				errmsg("table %s has a trigger of extension \"fflag\", but no tables are attached",
-					   fflag_relation_name(known)),
+					   fflag_relation_name(named)),
 				errdetail("Flags are read from the extension's own tables."),
-				known != relid ?
+				named != relid ?
 				errhint("Attach the table again with fflag_attach().") :
 				errhint("Attach the table again with fflag_attach(), or DROP TRIGGER %s ON %s.",
 						quote_identifier(NameStr(trigger)), name));

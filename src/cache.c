@@ -174,7 +174,7 @@ mark_dirty(Datum arg, Oid relid)
 		bool		about_table;
 
 		about_table = relid == InvalidOid || relid == source.tables[i].relid ||
-			relid == source.tables[i].known || relid == source.tables[i].recorded;
+			relid == source.tables[i].named_relid || relid == source.tables[i].recorded;
 		if (!about_table && relid != source.tables[i].marker)
 			continue;
 		mark_table(i);
@@ -453,11 +453,11 @@ static void
 revalidate(Oid function, Snapshot snapshot)
 {
 	fflag_snapshot_id now = fflag_identify(snapshot);
-	Oid			known[FFLAG_TABLES];
+	Oid			relids[FFLAG_TABLES];
 	bool		carry;
 
 	for (int i = 0; i < FFLAG_TABLES; i++)
-		known[i] = source.tables[i].relid;
+		relids[i] = source.tables[i].relid;
 
 	/*
 	 * A parallel worker's snapshot is the leader's, which its own ones cannot
@@ -468,7 +468,7 @@ revalidate(Oid function, Snapshot snapshot)
 		fflag_is_same_or_later(&now, &tag) && !fflag_is_moving(&now) &&
 		!fflag_has_written_between(&tag, &now) &&
 		(fflag_sees_same(&now, &tag) ||
-		 !fflag_is_commit_under_way(snapshot, known, FFLAG_TABLES));
+		 !fflag_is_commit_under_way(snapshot, relids, FFLAG_TABLES));
 	tagged = false;
 
 	AcceptInvalidationMessages();
@@ -577,7 +577,7 @@ report_unknown(fflag_string name)
 	if (fflag_must_report(name))
 		fflag_report_unknown(fflag_unknown_setting == FFLAG_UNKNOWN_ERROR ? ERROR : WARNING,
 							 name, !source.attached ? NULL :
-							 fflag_relation_name(source.tables[FFLAG_FLAGS].known));
+							 fflag_relation_name(source.tables[FFLAG_FLAGS].named_relid));
 }
 
 /* The way of fflag_cache_get() for all but the most frequent case. */
@@ -744,7 +744,7 @@ fflag_cache_add_dependency(PlannerGlobal *glob, const fflag_entry *entry)
 			glob->relationOids = list_append_unique_oid(glob->relationOids,
 														source.tables[i].relid);
 			glob->relationOids = list_append_unique_oid(glob->relationOids,
-														source.tables[i].known);
+														source.tables[i].named_relid);
 		}
 		if (OidIsValid(marker))
 			glob->relationOids = list_append_unique_oid(glob->relationOids, marker);

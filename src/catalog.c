@@ -173,12 +173,12 @@ read_attachment(fflag_source *source, Oid function, Snapshot snapshot)
 		{
 			fflag_table *table = &source->tables[FFLAG_FLAGS + i];
 
-			table->known = fflag_find_attached(&attachment, i, function);
+			table->named_relid = fflag_find_attached(&attachment, i, function);
 			table->recorded = attachment.oids[i];
-			check_attached(table->known, attachment.names[i],
+			check_attached(table->named_relid, attachment.names[i],
 						   fflag_find_named(&attachment, i), rel->rd_rel->relowner);
-			table->relid = fflag_require_rows(table->known);
-			table->known = fflag_find_known(table->relid);
+			table->relid = fflag_require_rows(table->named_relid);
+			table->named_relid = fflag_find_named_relid(table->relid);
 		}
 		for (int i = 0; i < FFLAG_COLUMNS; i++)
 			source->columns[i] = attachment.columns[i];
@@ -208,7 +208,7 @@ fflag_attached_name(Oid schema, Snapshot snapshot)
 		Oid			flags = fflag_find_attached(&attachment, 0,
 												fflag_trigger_function(schema));
 
-		name = OidIsValid(flags) ? fflag_relation_name(fflag_find_known(flags)) : NULL;
+		name = OidIsValid(flags) ? fflag_relation_name(fflag_find_named_relid(flags)) : NULL;
 	}
 	table_close(rel, AccessShareLock);
 	return name;
@@ -264,8 +264,8 @@ fflag_locate(Oid schema, Snapshot snapshot)
 
 		if (!OidIsValid(table->relid))
 			continue;
-		if (!OidIsValid(table->known))
-			table->known = table->relid;
+		if (!OidIsValid(table->named_relid))
+			table->named_relid = table->relid;
 		table->marker = fflag_find_marker(table->relid, function,
 										  i == FFLAG_USERS || i == FFLAG_DENIED ?
 										  NameStr(source.columns[table->key]) : NULL);

@@ -206,8 +206,8 @@ fflag_find_rows(Oid relid)
 }
 
 /*
- * The same of a table that exists and from which flags are to be read; throws if its
- * rows are not all here.  An error and not a shell that seems to be empty: that would
+ * Which table has the rows of one that exists and from which flags are to be read;
+ * throws if they are not all here.  An error and not a shell that seems to be empty: that would
  * be wrong answers.
  */
 Oid
@@ -247,9 +247,12 @@ fflag_refuse_shell(Oid relid)
 				errhint("Copy its rows to a table of your own, make that a reference table, and attach it with fflag_attach()."));
 }
 
-/* The table that users know: mostly this one; if it is a shard, present or past, the shell. */
+/*
+ * The table that users name: mostly this one; if it is a shard, present or past, the
+ * distributed table.
+ */
 Oid
-fflag_find_known(Oid relid)
+fflag_find_named_relid(Oid relid)
 {
 	char	   *name = get_rel_name(relid);
 	const char *number = name == NULL ? NULL : strrchr(name, '_');

@@ -10,6 +10,6 @@
 extern Oid	fflag_find_rows(Oid relid);
 extern Oid	fflag_require_rows(Oid relid);
 extern void fflag_refuse_shell(Oid relid);
-extern Oid	fflag_find_known(Oid relid);
+extern Oid	fflag_find_named_relid(Oid relid);
 
 #endif							/* FFLAG_CITUS_H */

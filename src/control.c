@@ -39,7 +39,7 @@ static void
 check_not_attached(Oid schema)
 {
 	fflag_source source = fflag_locate(schema, fflag_active_snapshot());
-	Oid			flags = source.tables[FFLAG_FLAGS].known;
+	Oid			flags = source.tables[FFLAG_FLAGS].named_relid;
 
 	if (source.attached)
 		ereport(ERROR,

@@ -57,8 +57,9 @@ typedef struct fflag_table
 {
 	Oid			relid;			/* InvalidOid if there is none, as where
 								 * tables are attached */
-	Oid			known;			/* what users know it as: relid, or the shell
-								 * that Citus has made of it */
+	Oid			named_relid;	/* the table that users name; under Citus the
+								 * distributed table of which relid is the
+								 * shard */
 	Oid			recorded;		/* the OID in the row that attaches it,
 								 * perhaps not its own; 0 for our own tables */
 	Oid			marker;			/* the relid in messages of changed rows, see
