@@ -233,7 +233,7 @@ find_tables(fflag_as_of *q)
 	Relation	rel = fflag_open_relation(get_relname_relid(FFLAG_ATTACHMENT_TABLE, q->h.schema));
 
 	check_recorded(q, RelationGetRelid(rel));
-	q->open = true;
+	q->still_read = true;
 	q->closed_at = DT_NOEND;
 	q->closed_sequence = PG_INT64_MAX;
 
@@ -248,7 +248,7 @@ find_tables(fflag_as_of *q)
 						  "(h.kind " EQUAL " '" FFLAG_KIND_TABLES "' OR h.kind " EQUAL " '" FFLAG_KIND_GAP "')", false);
 	count = run_changes(&command);
 
-	for (uint64 i = 0; q->open && i < count; i++)
+	for (uint64 i = 0; q->still_read && i < count; i++)
 	{
 		HeapTuple	tuple = SPI_tuptable->vals[i];
 		TupleDesc	desc = SPI_tuptable->tupdesc;
@@ -270,7 +270,7 @@ find_tables(fflag_as_of *q)
 		}
 		if (q->attached && DatumGetBool(SPI_getbinval(tuple, desc, NO_NEW_ROW, &isnull)))
 		{
-			q->open = false;
+			q->still_read = false;
 			q->closed_at = DatumGetTimestampTz(SPI_getbinval(tuple, desc, AT, &isnull));
 			q->closed_sequence = DatumGetInt64(SPI_getbinval(tuple, desc, SEQUENCE, &isnull));
 		}
@@ -300,9 +300,9 @@ find_tables(fflag_as_of *q)
 		q->source = fflag_locate_own(q->h.schema);
 		memcpy(q->columns, q->source.columns, sizeof(q->columns));
 	}
-	else if (q->open)
+	else if (q->still_read)
 		q->source = fflag_locate(q->h.schema, q->snapshot);
-	for (int i = FFLAG_FLAGS; q->open && i <= (q->attached ? FFLAG_USERS : FFLAG_VARIANTS); i++)
+	for (int i = FFLAG_FLAGS; q->still_read && i <= (q->attached ? FFLAG_USERS : FFLAG_VARIANTS); i++)
 		check_recorded(q, q->source.tables[i].relid);
 }
 
@@ -399,9 +399,9 @@ fflag_flag_at(fflag_as_of *q, bool by_id, fflag_string key, fflag_row *row)
 		if (!DatumGetBool(result(1, &isnull)))
 			fflag_parse_row(&image, SPI_tuptable->tupdesc, SPI_tuptable->vals[0], row);
 	}
-	else if (q->open && by_id)
+	else if (q->still_read && by_id)
 		fflag_read_flag_by_id(&q->source, key, q->snapshot, row);
-	else if (q->open)
+	else if (q->still_read)
 		fflag_read_flag(&q->source, key, q->snapshot, row);
 
 	/* whoever is denied today says nothing of then */
@@ -416,7 +416,7 @@ check_unique(fflag_as_of *q, fflag_table_id which)
 {
 	fflag_column key = q->source.tables[which].key;
 
-	if (!q->open || fflag_has_unique_key(&q->source, which))
+	if (!q->still_read || fflag_has_unique_key(&q->source, which))
 		return;
 	ereport(ERROR,
 			errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -453,7 +453,7 @@ fflag_listed_at(fflag_as_of *q, fflag_table_id which, fflag_string flag_id, ffla
 								   " AND pg_catalog.\"left\"(h.user_id, 100) " EQUAL " pg_catalog.\"left\"($6, 100)"
 								   " AND h.flag_id " EQUAL " $5 AND h.user_id " EQUAL " $6", false));
 	if (run_changes(&command) == 0)
-		return q->open &&
+		return q->still_read &&
 			fflag_read_listed(&q->source, which, flag_id, user, q->snapshot);
 	return DatumGetBool(result(1, &isnull));
 }

@@ -27,12 +27,12 @@ typedef struct fflag_as_of
 	bool		restored;		/* has another database's history come here? */
 
 	bool		attached;		/* then */
-	bool		open;			/* is what was read then still read or
+	bool		still_read;		/* is what was read then read now, or at least
 								 * recorded? */
 	TimestampTz closed_at;		/* if not, the last change that counts */
 	int64		closed_sequence;
 	NameData	columns[FFLAG_COLUMNS]; /* as they were called then */
-	fflag_source source;		/* today's tables, if open */
+	fflag_source source;		/* today's tables, if still_read */
 } fflag_as_of;
 
 extern void fflag_begin_as_of(fflag_as_of *q);
