@@ -314,9 +314,9 @@ is_anybody_denied(fflag_source *source, fflag_string flag_id, Snapshot snapshot)
 	return found;
 }
 
-/* What of a flag is not in its row. */
+/* Sets restricted, which depends on the denylist too and so is not in the flag's row. */
 static void
-look_around(fflag_source *source, Snapshot snapshot, fflag_row *row)
+load_restricted(fflag_source *source, Snapshot snapshot, fflag_row *row)
 {
 	row->flag.restricted = row->requires.len > 0 ||
 		is_anybody_denied(source, row->id, snapshot);
@@ -335,7 +335,7 @@ read_found(search *s, Snapshot snapshot, fflag_row *row)
 	end_search(s);
 	table_close(s->rel, AccessShareLock);
 	if (found)
-		look_around(s->source, snapshot, row);
+		load_restricted(s->source, snapshot, row);
 	return found;
 }
 
@@ -381,7 +381,7 @@ fflag_read_flags(fflag_source *source, Snapshot snapshot,
 		if (source->attached && is_null(source, RelationGetDescr(rel), tuple, FFLAG_COLUMN_NAME))
 			continue;
 		fflag_parse_row(source, RelationGetDescr(rel), tuple, &row);
-		look_around(source, snapshot, &row);
+		load_restricted(source, snapshot, &row);
 		if (!sink(&row, arg))
 			break;
 	}
