@@ -73,11 +73,30 @@
  * FFLAG_ATTACHMENT is "source"; dropping it drops the others, which entry.c keeps.
  * The part FFLAG_FLAGS is the flags with their variants.  Then come
  * FFLAG_LIST_PARTS for the allowlists, and as many for the denylists.  Dropping
- * one of these drops the flags, for a flag knows whether anybody is denied.
+ * one of the latter drops the flags, for a flag knows whether anybody is denied.
  */
-#define LIST_PART(which, number) \
-	(FFLAG_USERS + ((which) - FFLAG_USERS) * FFLAG_LIST_PARTS + (number))
-#define PARTS LIST_PART(FFLAG_USERS + FFLAG_LISTS, 0)
+#define PARTS (FFLAG_USERS + FFLAG_LISTS * FFLAG_LIST_PARTS)
+
+/* The part that has the lists of this number in a table. */
+static inline int
+list_part(fflag_table_id which, int number)
+{
+	return FFLAG_USERS + (which - FFLAG_USERS) * FFLAG_LIST_PARTS + number;
+}
+
+/* Which table a part has lists of. */
+static inline fflag_table_id
+table_of_lists(int part)
+{
+	return FFLAG_USERS + (part - FFLAG_USERS) / FFLAG_LIST_PARTS;
+}
+
+/* The number of a part's lists in their table. */
+static inline int
+number_of_lists(int part)
+{
+	return (part - FFLAG_USERS) % FFLAG_LIST_PARTS;
+}
 
 typedef struct part_state
 {
@@ -134,7 +153,7 @@ mark_table(fflag_table_id which)
 	if (has_lists(which))
 	{
 		for (int i = 0; i < FFLAG_LIST_PARTS; i++)
-			parts[LIST_PART(which, i)].dirty = true;
+			parts[list_part(which, i)].dirty = true;
 	}
 	else
 		parts[which == FFLAG_VARIANTS ? FFLAG_FLAGS : which].dirty = true;
@@ -149,7 +168,7 @@ mark_list(fflag_table_id which, Oid relid)
 
 	if (number < FFLAG_LIST_PARTS)
 	{
-		parts[LIST_PART(which, number)].dirty = true;
+		parts[list_part(which, number)].dirty = true;
 		any_dirty = true;
 		invalidations++;
 	}
@@ -370,10 +389,8 @@ drop_content(int part)
 			fflag_entries_forget_flags();
 			break;
 		default:
-			part -= FFLAG_USERS;
-			fflag_entries_forget_lists(FFLAG_USERS + part / FFLAG_LIST_PARTS,
-									   part % FFLAG_LIST_PARTS);
-			if (part >= FFLAG_LIST_PARTS)
+			fflag_entries_forget_lists(table_of_lists(part), number_of_lists(part));
+			if (table_of_lists(part) == FFLAG_DENIED)
 				drop_content(FFLAG_FLAGS);
 			break;
 	}
@@ -704,7 +721,7 @@ use_list(const fflag_entry *entry, fflag_table_id which, fflag_entry_list *list)
 
 	tagged = false;				/* as in fflag_cache_begin_load() */
 	list->list = fflag_entries_list(entry, which, &source);
-	list->generation = parts[LIST_PART(which, entry->list_part)].generation;
+	list->generation = parts[list_part(which, entry->list_part)].generation;
 	tagged = was_tagged;
 }
 
@@ -719,7 +736,7 @@ fflag_cache_list(const fflag_entry *entry, fflag_table_id which)
 {
 	fflag_entry_list *list = &unconstify(fflag_entry *, entry)->lists[which - FFLAG_USERS];
 
-	if (list->generation != parts[LIST_PART(which, entry->list_part)].generation)
+	if (list->generation != parts[list_part(which, entry->list_part)].generation)
 		use_list(entry, which, list);
 	return fflag_allowlist_is_empty(list->list) ? NULL : list->list;
 }

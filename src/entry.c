@@ -290,11 +290,14 @@ fflag_entries_count(void)
 	counts.flags = flags ? flags->members : 0;
 	counts.unknown_names = unknown_names ? unknown_names->members : 0;
 	counts.allowlists = 0;
-	for (int i = 0; i < FFLAG_LISTS * FFLAG_LIST_PARTS; i++)
+	for (int kind = 0; kind < FFLAG_LISTS; kind++)
 	{
-		const part_lists *part = &list_parts[i / FFLAG_LIST_PARTS][i % FFLAG_LIST_PARTS];
+		for (int i = 0; i < FFLAG_LIST_PARTS; i++)
+		{
+			const part_lists *part = &list_parts[kind][i];
 
-		counts.allowlists += part->lists ? part->lists->members : 0;
+			counts.allowlists += part->lists ? part->lists->members : 0;
+		}
 	}
 	counts.bytes = MemoryContextMemAllocated(flags_cxt, true) +
 		MemoryContextMemAllocated(lists_cxt, true);
