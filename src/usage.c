@@ -44,28 +44,35 @@
 #define SLOTS 4096
 #define UNKNOWN_SLOTS 512		/* at most, for names that no flag has */
 #define MAX_LENGTH 600			/* bytes; varchar(150) in UTF-8 is no longer */
-#define REST UINT16_MAX			/* instead of a length: the rest of the flags */
-#define UNKNOWN_REST (UINT16_MAX - 1)	/* or of the names that no flag has */
 
-/* as long a transaction lets others wait for its counts, in a new statement */
+/* a transaction older than this adds its counts to the server's at its next statement */
 #define FLUSH_AFTER (1 * USECS_PER_SEC)
 
 /* how long a session leaves alone what it could not have */
 #define RETRY_AFTER (60 * USECS_PER_SEC)
+
+/* What a slot counts. */
+typedef enum usage_kind
+{
+	USAGE_FLAG,
+	USAGE_UNKNOWN,				/* a name that no flag has, in UNKNOWN_SLOTS */
+	USAGE_REST,					/* the flags without a slot of their own */
+	USAGE_UNKNOWN_REST			/* the names without one that no flag has */
+} usage_kind;
 
 typedef struct usage_slot
 {
 	pg_atomic_uint64 evaluations;
 	pg_atomic_uint64 enabled;
 	pg_atomic_uint64 last;		/* a TimestampTz */
-	TimestampTz since;			/* of REST: when counting began in its
+	TimestampTz since;			/* of USAGE_REST: when counting began in its
 								 * database */
 	Oid			database;		/* InvalidOid: free */
 	uint32		hash;
 	uint32		generation;
 	uint16		next;			/* in its bucket, or among the free; 0: none */
 	uint16		length;
-	bool		known;			/* not one of the UNKNOWN_SLOTS */
+	uint8		kind;			/* a usage_kind; the rests have no name */
 	char		name[MAX_LENGTH];
 } usage_slot;
 
@@ -180,7 +187,7 @@ attach(void)
 
 		LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
 		/* another layout would need another name: libraries can differ */
-		there = ShmemInitStruct("fflag usage 1", sizeof(usage_anchor), &found);
+		there = ShmemInitStruct("fflag usage 2", sizeof(usage_anchor), &found);
 		if (!found)
 			memset(there, 0, sizeof(usage_anchor));
 		anchor = there;
@@ -239,25 +246,28 @@ slot_at(int slot)
 	return &segment->slots[slot - 1];
 }
 
-/* A name as it is looked up; without data it is one of the rests. */
-static fflag_string
-rest_of(bool known)
+static inline bool
+is_rest(usage_kind kind)
 {
-	return fflag_string_make(NULL, known ? REST : UNKNOWN_REST);
+	return kind == USAGE_REST || kind == USAGE_UNKNOWN_REST;
 }
 
+/* The rests have no name. */
 static uint32
-hash_of(fflag_string name)
+hash_of(fflag_string name, usage_kind kind)
 {
-	uint32		hash = name.data == NULL ? (uint32) name.len :
+	uint32		hash = is_rest(kind) ? (uint32) kind :
 	hash_bytes((const unsigned char *) name.data, name.len);
 
 	return hash_combine(hash, murmurhash32(MyDatabaseId));
 }
 
-/* The slot of a name of this database, 0 if it has none. */
+/*
+ * The slot of a name of this database, 0 if it has none; one that is taken for the
+ * other kind of names is found too.
+ */
 static int
-look_up(fflag_string name, uint32 hash)
+look_up(fflag_string name, usage_kind kind, uint32 hash)
 {
 	int			i = segment->buckets[hash % SLOTS];
 
@@ -266,23 +276,23 @@ look_up(fflag_string name, uint32 hash)
 		usage_slot *slot = slot_at(i);
 
 		if (slot->hash == hash && slot->database == MyDatabaseId &&
-			slot->length == name.len &&
-			(name.data == NULL || memcmp(slot->name, name.data, name.len) == 0))
+			(is_rest(kind) || is_rest(slot->kind) ? slot->kind == kind :
+			 fflag_string_equal(fflag_string_make(slot->name, slot->length), name)))
 			return i;
 		i = slot->next;
 	}
 	return 0;
 }
 
-/* The same for a new name, 0 if there is none for it. */
+/* A slot for a name that has none, 0 if none is left. */
 static int
-insert(fflag_string name, uint32 hash, bool known)
+insert(fflag_string name, usage_kind kind, uint32 hash)
 {
 	int			i = segment->free;
 	uint16	   *bucket = &segment->buckets[hash % SLOTS];
 	usage_slot *slot;
 
-	if (i == 0 || (!known && segment->unknown >= UNKNOWN_SLOTS))
+	if (i == 0 || (kind == USAGE_UNKNOWN && segment->unknown >= UNKNOWN_SLOTS))
 		return 0;
 	slot = slot_at(i);
 	segment->free = slot->next;
@@ -291,11 +301,11 @@ insert(fflag_string name, uint32 hash, bool known)
 	slot->database = MyDatabaseId;
 	slot->hash = hash;
 	slot->length = name.len;
-	if (name.data != NULL)
+	if (name.len > 0)
 		memcpy(slot->name, name.data, name.len);
 	slot->since = 0;
-	slot->known = known;
-	segment->unknown += !known;
+	slot->kind = kind;
+	segment->unknown += kind == USAGE_UNKNOWN;
 	return i;
 }
 
@@ -319,7 +329,7 @@ free_slot(int i)
 	*link = slot->next;
 	slot->next = segment->free;
 	segment->free = i;
-	segment->unknown -= !slot->known;
+	segment->unknown -= slot->kind == USAGE_UNKNOWN;
 	slot->database = InvalidOid;
 	slot->generation++;
 	clear(slot);
@@ -332,13 +342,14 @@ free_slot(int i)
 static int
 find_rest(bool known)
 {
-	fflag_string rest = rest_of(known);
-	uint32		hash = hash_of(rest);
-	int			i = look_up(rest, hash);
+	usage_kind	kind = known ? USAGE_REST : USAGE_UNKNOWN_REST;
+	fflag_string none = {0};
+	uint32		hash = hash_of(none, kind);
+	int			i = look_up(none, kind, hash);
 
 	if (i == 0)
 	{
-		i = insert(rest, hash, true);
+		i = insert(none, kind, hash);
 		if (i != 0)
 			slot_at(i)->since = statement_start();
 	}
@@ -352,18 +363,19 @@ find_rest(bool known)
 static int
 find(fflag_string name, bool known, bool may_change)
 {
-	uint32		hash = hash_of(name);
-	int			i = look_up(name, hash);
+	usage_kind	kind = known ? USAGE_FLAG : USAGE_UNKNOWN;
+	uint32		hash = hash_of(name, kind);
+	int			i = look_up(name, kind, hash);
 
 	if (i == 0)
-		return may_change ? insert(name, hash, known) : 0;
-	if (slot_at(i)->known != known)
+		return may_change ? insert(name, kind, hash) : 0;
+	if (slot_at(i)->kind != kind)
 	{
 		/* somebody has created the flag since it was made up, or dropped it */
 		if (!may_change)
 			return 0;
 		segment->unknown += known ? -1 : 1;
-		slot_at(i)->known = known;
+		slot_at(i)->kind = kind;
 	}
 	return i;
 }
@@ -571,16 +583,16 @@ fflag_usage_read(void)
 
 		if (slot->database != MyDatabaseId)
 			continue;
-		if (slot->length > MAX_LENGTH)
-			row = &rows.rest[slot->length == REST];
+		if (is_rest(slot->kind))
+			row = &rows.rest[slot->kind == USAGE_REST];
 		row->evaluations = pg_atomic_read_u64(&slot->evaluations);
 		row->enabled = pg_atomic_read_u64(&slot->enabled);
 		row->last = pg_atomic_read_u64(&slot->last);
 		row->slot = i;
 		row->generation = slot->generation;
-		if (slot->length == REST)
+		if (slot->kind == USAGE_REST)
 			rows.since = slot->since;
-		if (slot->length <= MAX_LENGTH)
+		if (!is_rest(slot->kind))
 		{
 			row->name = fflag_string_make(memcpy(bytes, slot->name, slot->length),
 										  slot->length);
