@@ -36,9 +36,9 @@
 #include "change.h"
 #include "extension.h"
 #include "history.h"
-#include "restored.h"
 #include "id.h"
 #include "read.h"
+#include "restored.h"
 #include "snapshot.h"
 #include "spi.h"
 
@@ -358,8 +358,7 @@ select_image(fflag_as_of *q, fflag_table_id which, StringInfo columns)
 static void
 add_text(fflag_command *command, fflag_string s)
 {
-	fflag_add_parameter(command, TEXTOID,
-						PointerGetDatum(cstring_to_text_with_len(s.data, s.len)));
+	fflag_add_parameter(command, TEXTOID, fflag_string_to_text(s));
 }
 
 /* The key of what is not in a list, in the history's index on ids. */

@@ -235,8 +235,7 @@ fflag_variant_name(const fflag_variant_set *variants, fflag_decision decision,
 		variant = variant_of(variants, id.value, type);
 	if (variant >= 0)
 	{
-		result.value = PointerGetDatum(cstring_to_text_with_len(variants->names[variant].data,
-																variants->names[variant].len));
+		result.value = fflag_string_to_text(variants->names[variant]);
 		result.isnull = false;
 	}
 	return result;
@@ -276,14 +275,12 @@ fflag_variant(FunctionCallInfo fcinfo, user_type type)
 {
 	const fflag_entry *entry = get_entry(fcinfo);
 	int			variant = evaluate_variant(fcinfo, type, entry);
-	fflag_string name;
 
 	if (variant < 0 && PG_ARGISNULL(3))
 		PG_RETURN_NULL();
 	if (variant < 0)
 		PG_RETURN_DATUM(PG_GETARG_DATUM(3));
-	name = entry->variants->names[variant];
-	PG_RETURN_TEXT_P(cstring_to_text_with_len(name.data, name.len));
+	PG_RETURN_DATUM(fflag_string_to_text(entry->variants->names[variant]));
 }
 
 OVERLOADS(fflag_variant,
@@ -397,8 +394,7 @@ fflag_flags(FunctionCallInfo fcinfo, user_type type)
 		NullableDatum variant;
 
 		CHECK_FOR_INTERRUPTS();
-		values[0] = PointerGetDatum(cstring_to_text_with_len(entries[i]->name.data,
-															 entries[i]->name.len));
+		values[0] = fflag_string_to_text(entries[i]->name);
 		decision = evaluate_entry(entries[i], user, type,
 								  !PG_ARGISNULL(1) && PG_GETARG_BOOL(1), false);
 		values[1] = BoolGetDatum(decision.enabled);

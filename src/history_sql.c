@@ -23,6 +23,7 @@
 #include "change.h"
 #include "extension.h"
 #include "history.h"
+#include "id.h"
 #include "read.h"
 #include "restored.h"
 #include "snapshot.h"
@@ -107,12 +108,6 @@ typedef struct flag_arrays
 	ArrayBuildState *names;
 } flag_arrays;
 
-static Datum
-to_text(fflag_string s)
-{
-	return PointerGetDatum(cstring_to_text_with_len(s.data, s.len));
-}
-
 static bool
 add_flag(const fflag_row *row, void *arg)
 {
@@ -120,9 +115,9 @@ add_flag(const fflag_row *row, void *arg)
 
 	flags->attacheds = accumArrayResult(flags->attacheds, BoolGetDatum(flags->attached),
 										false, BOOLOID, CurrentMemoryContext);
-	flags->ids = accumArrayResult(flags->ids, to_text(row->id), false, TEXTOID,
+	flags->ids = accumArrayResult(flags->ids, fflag_string_to_text(row->id), false, TEXTOID,
 								  CurrentMemoryContext);
-	flags->names = accumArrayResult(flags->names, to_text(row->name), false, TEXTOID,
+	flags->names = accumArrayResult(flags->names, fflag_string_to_text(row->name), false, TEXTOID,
 									CurrentMemoryContext);
 	return true;
 }

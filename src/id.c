@@ -25,7 +25,7 @@ fflag_id_from_text(Oid type, fflag_string text, Datum *id)
 
 	if (fflag_is_text(type))
 	{
-		*id = PointerGetDatum(cstring_to_text_with_len(text.data, text.len));
+		*id = fflag_string_to_text(text);
 		return true;
 	}
 

@@ -29,7 +29,14 @@ fflag_string_of_text(const text *t)
 	return fflag_string_make(VARDATA_ANY(t), VARSIZE_ANY_EXHDR(t));
 }
 
-/* Of the types below, is this one stored as text? */
+/* A string as a text, in the current memory context. */
+static inline Datum
+fflag_string_to_text(fflag_string s)
+{
+	return PointerGetDatum(cstring_to_text_with_len(s.data, s.len));
+}
+
+/* Is this one of the types below, and stored as text? */
 static inline bool
 fflag_is_text(Oid type)
 {

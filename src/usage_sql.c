@@ -96,12 +96,6 @@ counts_of(const usage_walk *walk, const fflag_usage_row *row)
 		NULL : &none;
 }
 
-static Datum
-text_of(fflag_string s)
-{
-	return PointerGetDatum(cstring_to_text_with_len(s.data, s.len));
-}
-
 /*
  * fflag_usage() returns setof (name, known, evaluations, enabled,
  * last_evaluated_at, since)
@@ -118,7 +112,7 @@ put_usage(ReturnSetInfo *rsinfo, const fflag_string *name, bool known,
 
 	nulls[0] = name == NULL;
 	if (name != NULL)
-		values[0] = text_of(*name);
+		values[0] = fflag_string_to_text(*name);
 	values[1] = BoolGetDatum(known);
 	nulls[2] = nulls[3] = row == NULL;
 	nulls[4] = row == NULL || row->last == 0;
@@ -388,7 +382,7 @@ fflag_stale(PG_FUNCTION_ARGS)
 					   walk.rows.since, now, " ago");
 		if (reason.len == 0)
 			continue;
-		values[0] = text_of(flag->name);
+		values[0] = fflag_string_to_text(flag->name);
 		values[1] = CStringGetTextDatum(reason.data);
 		nulls[2] = change == NULL;
 		values[2] = change == NULL ? (Datum) 0 :
