@@ -140,14 +140,14 @@ evaluate_chunk(const fflag_entry *entry, const kinds *k,
 	{
 		fflag_string user;
 		bool		nobody;
-		bool		unsaid = true;
 		Datum		id = next_element(users, user_elements[type], &nobody);
-		Datum		said = (Datum) 0;
+		Datum		staff_datum = (Datum) 0;
+		bool		staff_isnull = true;
 		kind_answer answer;
 
 		if (staff != NULL)
-			said = next_element(staff, bool_elements, &unsaid);
-		is_staff[undecided] = !unsaid && DatumGetBool(said);
+			staff_datum = next_element(staff, bool_elements, &staff_isnull);
+		is_staff[undecided] = !staff_isnull && DatumGetBool(staff_datum);
 		answer = k->of[!nobody][is_staff[undecided]];
 		answers[i] = answer.enabled;
 		if (answer.decided)
