@@ -48,10 +48,6 @@
 #define FIRST_COLUMN 2
 #define ATTACH_ARGS (FIRST_COLUMN + FFLAG_COLUMNS)
 
-
-/* ... in front of which the row has the tables' OIDs, too */
-#define OIDS FFLAG_ATTACHED
-
 static const char *
 argument_name(int n)
 {
@@ -229,30 +225,33 @@ add_triggers(Oid schema, Oid relid, const char *argument)
 
 /*
  * Runs a command on the table that says what is attached, as that table's owner.
- * %s in it stands for the table's name.  Returns as fflag_run() does.
+ * %s in sql stands for the table's name; the command has its parameters.  Returns as
+ * fflag_run() does.
  */
 static uint64
-run_as_owner(Oid schema, const char *sql, int nargs, Oid *types, Datum *values)
+run_as_owner(Oid schema, const char *sql, fflag_command *command)
 {
-	fflag_command command = {
-		.sql = psprintf(sql, fflag_table_in_sql(schema, FFLAG_ATTACHMENT_TABLE)),
-		.tables = {get_relname_relid(FFLAG_ATTACHMENT_TABLE, schema)},
-
-		/*
-		 * it plans scans; until the transaction ends, nobody is made the
-		 * owner
-		 */
-		.lock = ShareUpdateExclusiveLock
-	};
 	Relation	rel;
 
-	LockRelationOid(command.tables[0], command.lock);
-	rel = fflag_open_relation(command.tables[0]);
-	command.user = rel->rd_rel->relowner;
+	/* it plans scans; until the transaction ends, nobody is made the owner */
+	command->tables[0] = get_relname_relid(FFLAG_ATTACHMENT_TABLE, schema);
+	command->lock = ShareUpdateExclusiveLock;
+	LockRelationOid(command->tables[0], command->lock);
+	rel = fflag_open_relation(command->tables[0]);
+	command->sql = psprintf(sql, fflag_table_in_sql(schema, FFLAG_ATTACHMENT_TABLE));
+	command->user = rel->rd_rel->relowner;
 	table_close(rel, AccessShareLock);
-	for (int i = 0; i < nargs; i++)
-		fflag_add_parameter(&command, types[i], values[i]);
-	return fflag_run_kept(&command);
+	return fflag_run_kept(command);
+}
+
+/* Gives a command the next parameters: the tables' OIDs, then their names. */
+static void
+add_tables(fflag_command *command, const fflag_attachment *wanted)
+{
+	for (int i = 0; i < FFLAG_ATTACHED; i++)
+		fflag_add_parameter(command, OIDOID, ObjectIdGetDatum(wanted->oids[i]));
+	for (int i = 0; i < FFLAG_ATTACHED; i++)
+		fflag_add_text(command, wanted->names[i]);
 }
 
 /* What is attached, as the transaction sees it now; false if nothing is. */
@@ -316,8 +315,8 @@ fflag_attach(PG_FUNCTION_ARGS)
 	Oid			record = fflag_history_function(schema);
 	fflag_attachment wanted;
 	fflag_attachment current;
-	Oid			types[OIDS + ATTACH_ARGS];
-	Datum		values[OIDS + ATTACH_ARGS];
+	fflag_command insert = {0};
+	fflag_command update = {0};
 	bool		attached;
 	fflag_source source;
 
@@ -336,16 +335,13 @@ fflag_attach(PG_FUNCTION_ARGS)
 		check_table(PG_GETARG_OID(i));
 		wanted.oids[i] = PG_GETARG_OID(i);
 		wanted.names[i] = fflag_relation_name(wanted.oids[i]);
-		types[i] = OIDOID;
-		values[i] = ObjectIdGetDatum(wanted.oids[i]);
-		types[OIDS + i] = TEXTOID;
-		values[OIDS + i] = CStringGetTextDatum(wanted.names[i]);
 	}
+	add_tables(&insert, &wanted);
+	add_tables(&update, &wanted);
 	for (int i = 0; i < FFLAG_COLUMNS; i++)
 	{
 		wanted.columns[i] = *PG_GETARG_NAME(FIRST_COLUMN + i);
-		types[OIDS + FIRST_COLUMN + i] = NAMEOID;
-		values[OIDS + FIRST_COLUMN + i] = NameGetDatum(&wanted.columns[i]);
+		fflag_add_parameter(&insert, NAMEOID, NameGetDatum(&wanted.columns[i]));
 	}
 
 	if (wanted.oids[0] == wanted.oids[1])
@@ -362,7 +358,7 @@ fflag_attach(PG_FUNCTION_ARGS)
 								" id, name, enabled, staff_only, rollout_percentage, flag_id, user_id)"
 								" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
 								" ON CONFLICT DO NOTHING",
-								OIDS + ATTACH_ARGS, types, values) > 0;
+								&insert) > 0;
 		if (attached || read_current(schema, &current))
 			break;
 		/* the row in the way has just gone */
@@ -380,7 +376,7 @@ fflag_attach(PG_FUNCTION_ARGS)
 			memcmp(current.oids, wanted.oids, sizeof(current.oids)) != 0)
 			run_as_owner(schema,
 						 "UPDATE ONLY %s SET flags_oid = $1, users_oid = $2, flags = $3, users = $4",
-						 OIDS + FIRST_COLUMN, types, values);
+						 &update);
 		ereport(NOTICE,
 				errmsg("flags are read from tables %s and %s already",
 					   wanted.names[0], wanted.names[1]));
@@ -420,12 +416,14 @@ fflag_detach(PG_FUNCTION_ARGS)
 	Oid			schema = fflag_extension_schema(fcinfo->flinfo->fn_oid);
 	Oid			function = fflag_trigger_function(schema);
 	fflag_attachment attachment;
+	fflag_command lock = {0};
+	fflag_command delete = {0};
 	Oid			relids[FFLAG_ATTACHED];
 	char	   *tables[FFLAG_ATTACHED];
 
 	SPI_connect();
 	/* nobody may attach other tables meanwhile, perhaps another owner's */
-	if (run_as_owner(schema, "SELECT FROM ONLY %s FOR UPDATE", 0, NULL, NULL) == 0 ||
+	if (run_as_owner(schema, "SELECT FROM ONLY %s FOR UPDATE", &lock) == 0 ||
 		!read_current(schema, &attachment))
 		ereport(ERROR,
 				errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -451,7 +449,7 @@ fflag_detach(PG_FUNCTION_ARGS)
 	 * the history finds the tables by their triggers, and keeps what they
 	 * hold
 	 */
-	run_as_owner(schema, "DELETE FROM ONLY %s", 0, NULL, NULL);
+	run_as_owner(schema, "DELETE FROM ONLY %s", &delete);
 	for (int i = 0; i < FFLAG_ATTACHED; i++)
 	{
 		if (tables[i] == NULL)
