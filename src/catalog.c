@@ -89,16 +89,14 @@ fflag_find_marker(Oid relid, Oid function, const char *argument)
 
 		events = TRIGGER_TYPE_BEFORE | TRIGGER_TYPE_ROW |
 			TRIGGER_TYPE_INSERT | TRIGGER_TYPE_UPDATE | TRIGGER_TYPE_DELETE;
-		if (trigger->tgenabled != TRIGGER_FIRES_ALWAYS ||
-			(trigger->tgtype & events) != events ||
-			trigger->tgqual != NULL || trigger->tgnattr > 0)
+		if (!fflag_fires(trigger, function, true) ||
+			(trigger->tgtype & events) != events)
 			continue;
 		/* it would announce the lists of some other column */
 		if (trigger->tgnargs > 0 &&
 			(argument == NULL || strcmp(trigger->tgargs[0], argument) != 0))
 			continue;
-		if (OidIsValid(function) && trigger->tgfoid == function)
-			found = trigger->tgoid;
+		found = trigger->tgoid;
 	}
 
 	/*

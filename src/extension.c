@@ -10,7 +10,9 @@
 
 #include "catalog/dependency.h"
 #include "catalog/pg_proc.h"
+#include "catalog/pg_trigger.h"
 #include "commands/extension.h"
+#include "commands/trigger.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
@@ -70,6 +72,31 @@ Oid
 fflag_history_function(Oid schema)
 {
 	return fflag_own_function(schema, FFLAG_RECORD_FUNCTION);
+}
+
+/*
+ * Does a trigger that calls this function fire, whichever rows and columns change;
+ * and if so asked, for changes that are replicated, too?
+ */
+bool
+fflag_fires(const Trigger *trigger, Oid function, bool replicated)
+{
+	return trigger->tgfoid == function && trigger->tgqual == NULL && trigger->tgnattr == 0 &&
+		(trigger->tgenabled == TRIGGER_FIRES_ALWAYS ||
+		 (!replicated && trigger->tgenabled == TRIGGER_FIRES_ON_ORIGIN));
+}
+
+/*
+ * The error of a trigger function that is called otherwise than by the extension's
+ * triggers; how is what follows after "function ... was".
+ */
+void
+fflag_refuse_call(const char *function, const char *how)
+{
+	ereport(ERROR,
+			errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+			errmsg("function \"%s\" was %s", function, how),
+			errhint("It belongs to the tables of extension \"fflag\"."));
 }
 
 /*

@@ -38,6 +38,7 @@
 
 #include "catalog.h"
 #include "change.h"
+#include "extension.h"
 #include "history.h"
 #include "spi.h"
 
@@ -59,10 +60,7 @@ fflag_is_recorded(Oid relid, Oid function)
 	{
 		Trigger    *trigger = &rel->trigdesc->triggers[i];
 
-		if (trigger->tgfoid == function && trigger->tgqual == NULL &&
-			trigger->tgnattr == 0 &&
-			(trigger->tgenabled == TRIGGER_FIRES_ON_ORIGIN ||
-			 trigger->tgenabled == TRIGGER_FIRES_ALWAYS))
+		if (fflag_fires(trigger, function, false))
 			missing &= ~trigger->tgtype;
 	}
 	table_close(rel, AccessShareLock);

@@ -394,11 +394,8 @@ fflag_record(PG_FUNCTION_ARGS)
 		(TRIGGER_FIRED_AFTER(data->tg_event) &&
 		 ((data->tg_trigger->tgoldtable == NULL && !TRIGGER_FIRED_BY_INSERT(data->tg_event)) ||
 		  (data->tg_trigger->tgnewtable == NULL && !TRIGGER_FIRED_BY_DELETE(data->tg_event)))))
-		ereport(ERROR,
-				errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				errmsg("function \"%s\" was not called by an AFTER STATEMENT trigger with transition tables, or by a BEFORE TRUNCATE trigger",
-					   FFLAG_RECORD_FUNCTION),
-				errhint("It belongs to the tables of extension \"fflag\"."));
+		fflag_refuse_call(FFLAG_RECORD_FUNCTION,
+						  "not called by an AFTER STATEMENT trigger with transition tables, or by a BEFORE TRUNCATE trigger");
 
 	truncates = TRIGGER_FIRED_BY_TRUNCATE(data->tg_event);
 	if (!truncates && is_empty(data))

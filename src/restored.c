@@ -144,11 +144,8 @@ fflag_skip_known(PG_FUNCTION_ARGS)
 		!TRIGGER_FIRED_BEFORE(data->tg_event) ||
 		!TRIGGER_FIRED_BY_INSERT(data->tg_event) ||
 		!fflag_is_own(RelationRelationId, RelationGetRelid(data->tg_relation)))
-		ereport(ERROR,
-				errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				errmsg("function \"%s\" was not called by the trigger of table \"%s\"",
-					   "fflag_skip_known", FFLAG_CHANGE_TABLE),
-				errhint("It belongs to the tables of extension \"fflag\"."));
+		fflag_refuse_call("fflag_skip_known",
+						  "not called by the trigger of table \"" FFLAG_CHANGE_TABLE "\"");
 	/* the row that begins */
 	if (creating_extension)
 		return PointerGetDatum(data->tg_trigtuple);

@@ -54,11 +54,7 @@ get_trigger_data(FunctionCallInfo fcinfo, const char *function)
 	if (!CALLED_AS_TRIGGER(fcinfo) ||
 		!TRIGGER_FIRED_BEFORE(((TriggerData *) fcinfo->context)->tg_event) ||
 		!TRIGGER_FIRED_FOR_ROW(((TriggerData *) fcinfo->context)->tg_event))
-		ereport(ERROR,
-				errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				errmsg("function \"%s\" was not called by a BEFORE ROW trigger",
-					   function),
-				errhint("It belongs to the tables of extension \"fflag\"."));
+		fflag_refuse_call(function, "not called by a BEFORE ROW trigger");
 	return (TriggerData *) fcinfo->context;
 }
 
@@ -344,11 +340,8 @@ fflag_check_required(PG_FUNCTION_ARGS)
 	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_AFTER(data->tg_event) ||
 		!TRIGGER_FIRED_FOR_ROW(data->tg_event) ||
 		!fflag_is_own(RelationRelationId, RelationGetRelid(data->tg_relation)))
-		ereport(ERROR,
-				errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				errmsg("function \"fflag_check_required\" was not called by an AFTER ROW trigger of table \"%s\"",
-					   FFLAG_FLAGS_TABLE),
-				errhint("It belongs to the tables of extension \"fflag\"."));
+		fflag_refuse_call("fflag_check_required",
+						  "not called by an AFTER ROW trigger of table \"" FFLAG_FLAGS_TABLE "\"");
 	if (!get_bigint(data, data->tg_trigtuple, "id", &id) ||
 		(TRIGGER_FIRED_BY_UPDATE(data->tg_event) &&
 		 get_bigint(data, data->tg_newtuple, "id", &new_id) && new_id == id))
@@ -379,11 +372,9 @@ fflag_check_attachment(PG_FUNCTION_ARGS)
 
 	/* whoever may execute this can put it on a foreign table */
 	if (!fflag_is_own(RelationRelationId, RelationGetRelid(rel)))
-		ereport(ERROR,
-				errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				errmsg("function \"fflag_check_attachment\" was called by a trigger of table \"%s\"",
-					   RelationGetRelationName(rel)),
-				errhint("It belongs to the tables of extension \"fflag\"."));
+		fflag_refuse_call("fflag_check_attachment",
+						  psprintf("called by a trigger of table \"%s\"",
+								   RelationGetRelationName(rel)));
 	if (!has_privs_of_role(GetUserId(), rel->rd_rel->relowner))
 		ereport(ERROR,
 				errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
@@ -430,10 +421,7 @@ fflag_warn_attached(PG_FUNCTION_ARGS)
 
 	if (!CALLED_AS_TRIGGER(fcinfo) ||
 		!TRIGGER_FIRED_FOR_STATEMENT(((TriggerData *) fcinfo->context)->tg_event))
-		ereport(ERROR,
-				errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				errmsg("function \"fflag_warn_attached\" was not called by a STATEMENT trigger"),
-				errhint("It belongs to the tables of extension \"fflag\"."));
+		fflag_refuse_call("fflag_warn_attached", "not called by a STATEMENT trigger");
 	if (warned == GetCurrentStatementStartTimestamp())
 		PG_RETURN_POINTER(NULL);
 	name = fflag_attached_name(get_func_namespace(fcinfo->flinfo->fn_oid),
