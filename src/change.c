@@ -139,7 +139,7 @@ static struct
 	LocalTransactionId lxid;
 	recorded_change *rows;
 	int			count;
-	int			room;
+	int			allocated;
 }			changes;
 
 /* The index of the primary key, unless the table's owner has made it one without this column. */
@@ -344,14 +344,14 @@ add_change(const fflag_history_tables *h, Datum id, const char *who)
 						   h->change);
 	fflag_run_kept(&command);
 
-	if (changes.count == changes.room)
+	if (changes.count == changes.allocated)
 	{
-		Size		room = changes.room == 0 ? 4 : 2 * (Size) changes.room;
+		Size		allocated = changes.allocated == 0 ? 4 : 2 * (Size) changes.allocated;
 
-		changes.rows = changes.room == 0 ?
-			MemoryContextAlloc(TopTransactionContext, room * sizeof(recorded_change)) :
-			repalloc_huge(changes.rows, room * sizeof(recorded_change));
-		changes.room = room;
+		changes.rows = changes.allocated == 0 ?
+			MemoryContextAlloc(TopTransactionContext, allocated * sizeof(recorded_change)) :
+			repalloc_huge(changes.rows, allocated * sizeof(recorded_change));
+		changes.allocated = allocated;
 	}
 	row = &changes.rows[changes.count];
 	row->table = get_relname_relid(FFLAG_CHANGE_TABLE, h->schema);

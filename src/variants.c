@@ -28,12 +28,12 @@ fflag_collect_variant(const fflag_variant_row *row, void *arg)
 {
 	fflag_variant_rows *rows = arg;
 
-	if (rows->count == rows->room)
+	if (rows->count == rows->allocated)
 	{
-		rows->room = Max(8, rows->room * 2);
+		rows->allocated = Max(8, rows->allocated * 2);
 		rows->rows = rows->rows == NULL ?
-			palloc_array(fflag_variant_row, rows->room) :
-			repalloc_array(rows->rows, fflag_variant_row, rows->room);
+			palloc_array(fflag_variant_row, rows->allocated) :
+			repalloc_array(rows->rows, fflag_variant_row, rows->allocated);
 	}
 	rows->rows[rows->count++] = *row;
 	return true;

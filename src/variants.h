@@ -17,7 +17,7 @@ typedef struct fflag_variant_rows
 {
 	fflag_variant_row *rows;	/* in the context of the first of them */
 	int			count;
-	int			room;
+	int			allocated;
 } fflag_variant_rows;
 
 typedef struct fflag_payload
@@ -32,7 +32,7 @@ typedef struct fflag_variant_set
 	int			count;
 	int		   *limits;			/* see fflag_set_variant_limits() */
 	fflag_string *names;
-	fflag_payload *payloads;	/* cache.c reads them on demand */
+	fflag_payload *payloads;	/* related.c reads them on demand */
 	fflag_string utf8_seed;		/* what stands for the flag's name in the hash */
 } fflag_variant_set;
 
