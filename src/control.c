@@ -73,7 +73,7 @@ fflag_run_on_table(FunctionCallInfo fcinfo, const char *command, const char *tab
 		if (SPI_gettypeid(SPI_tuptable->tupdesc, 1) != INT8OID)
 			ereport(ERROR,
 					errcode(ERRCODE_DATATYPE_MISMATCH),
-					errmsg("column \"%s\" of table \"%s\" is no bigint",
+					errmsg("column \"%s\" of table \"%s\" must be of type bigint",
 						   SPI_fname(SPI_tuptable->tupdesc, 1), table),
 					errhint("Extension \"fflag\" needs this type; change it back with ALTER TABLE."));
 		*result = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc,
@@ -126,7 +126,7 @@ get_id(FunctionCallInfo fcinfo, Datum name, const char *command)
 	return id;
 }
 
-/* The same for others. */
+/* The id of the flag of this name; an error if there is none. */
 Datum
 fflag_get_id(FunctionCallInfo fcinfo, Datum name)
 {
@@ -398,7 +398,10 @@ compare_names(const void *a, const void *b)
 	return order != 0 ? order : x->position - y->position;
 }
 
-/* the same for names text[], returns setof (name, created) */
+/*
+ * fflag_register(names text[], enabled, rollout_percentage, staff_only, description)
+ * returns setof (name, created)
+ */
 PG_FUNCTION_INFO_V1(fflag_register_all);
 
 Datum

@@ -75,7 +75,7 @@ search_by(fflag_source *source, Relation rel, Oid index, fflag_column first,
 	return s;
 }
 
-/* The same by the first columns of the table's key. */
+/* Starts a search as search_by() does, by the first columns of the table's key. */
 static search
 begin_search(fflag_source *source, fflag_table_id which, Relation rel, int nkeys,
 			 const fflag_string *keys, Snapshot snapshot)
@@ -150,8 +150,8 @@ get_column(const fflag_source *source, TupleDesc desc, HeapTuple tuple,
 				errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				errmsg("column \"%s\" of flag \"%s\" is null",
 					   NameStr(source->columns[column]), flag),
-				source->attached ? errhint("Set it.") :
-				errhint("Set it, and put the column's NOT NULL constraint back."));
+				source->attached ? errhint("Set it to a value that is not null.") :
+				errhint("Set it to a value that is not null, and put the column's NOT NULL constraint back."));
 	return value;
 }
 
@@ -350,7 +350,7 @@ fflag_read_flag(fflag_source *source, fflag_string name, Snapshot snapshot,
 	return read_found(&s, snapshot, row);
 }
 
-/* The same of an id. */
+/* Reads the flag of an id into *row; false if there is none. */
 bool
 fflag_read_flag_by_id(fflag_source *source, fflag_string id, Snapshot snapshot,
 					  fflag_row *row)

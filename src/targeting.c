@@ -143,7 +143,7 @@ parse_weights(Jsonb *weights, const char *flag, Datum *names, Datum *numbers)
 	if (!JB_ROOT_IS_OBJECT(weights))
 		ereport(ERROR,
 				errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				errmsg("variants of flag \"%s\" are no JSON object", flag),
+				errmsg("variants of flag \"%s\" must be a JSON object", flag),
 				errhint("Give names and weights, as in '{\"red\": 1, \"blue\": 2}'."));
 	token = JsonbIteratorNext(&it, &v, true);
 	while ((token = JsonbIteratorNext(&it, &v, true)) == WJB_KEY)
@@ -155,7 +155,7 @@ parse_weights(Jsonb *weights, const char *flag, Datum *names, Datum *numbers)
 		if (v.type != jbvNumeric)
 			ereport(ERROR,
 					errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					errmsg("weight of variant \"%s\" of flag \"%s\" is no number",
+					errmsg("weight of variant \"%s\" of flag \"%s\" must be a number",
 						   name, flag),
 					errhint("Give names and weights, as in '{\"red\": 1, \"blue\": 2}'."));
 		fflag_check_weight(NumericGetDatum(v.val.numeric), name, flag, NULL);
