@@ -666,7 +666,8 @@ fflag_cache_get(FmgrInfo *flinfo, Datum name)
 }
 
 /*
- * The same for a caller without a call site, which hears of no unknown name.  The
+ * The flag of this name as fflag_cache_get() finds it, for a caller without a call
+ * site, which hears of no unknown name.  The
  * function is any of the extension's.  The name is looked up at each call.
  */
 const fflag_entry *

@@ -133,7 +133,7 @@ fflag_check_name(const char *name)
 	check_name("flag", name);
 }
 
-/* The same of a variant's name. */
+/* Refuses what cannot be a variant's name, as fflag_check_name(). */
 void
 fflag_check_variant_name(const char *name)
 {

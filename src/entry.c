@@ -2,9 +2,9 @@
  * entry.c
  *		What the cache holds: flags, names without a flag, lists, variants.
  *
- * This file does not know what is valid when.  Only cache.c calls it, and
- * cache.c says when to forget.  cache.c has to do so after an error too,
- * because that may leave an entry half added.
+ * This file does not know what is valid when.  Only cache.c and related.c call it,
+ * and cache.c says when to forget.  cache.c has to do so after an error too, because
+ * that may leave an entry half added.
  *
  * Copyright (c) 2026, fflag contributors
  */

@@ -34,7 +34,7 @@ typedef struct fflag_entry
 	fflag_string name;
 	fflag_string id;			/* of the flag, canonical text */
 
-	/* what cache.c looks up on demand */
+	/* what cache.c and related.c look up on demand */
 	int			list_part;		/* of its lists, see fflag_list_part() */
 	fflag_entry_list lists[FFLAG_LISTS];	/* FFLAG_USERS is the first */
 	fflag_string requires;		/* the id of another flag, or empty */

@@ -143,7 +143,7 @@ evaluate_entry(const fflag_entry *entry, NullableDatum id, user_type type,
 	return fflag_decide(&entry->flag, &user.subject, &look, default_value);
 }
 
-/* The same for batch.c. */
+/* Does the user get the feature?  For batch.c, which knows the entry. */
 bool
 fflag_evaluate(const fflag_entry *entry, NullableDatum id, user_type type,
 			   bool is_staff)
@@ -241,7 +241,7 @@ fflag_variant_name(const fflag_variant_set *variants, fflag_decision decision,
 	return result;
 }
 
-/* The same for a flag of the cache, whose variants are looked up only if it matters. */
+/* The variant of a flag of the cache, whose variants are looked up only if it matters. */
 static NullableDatum
 variant_name(const fflag_entry *entry, fflag_decision decision, NullableDatum id,
 			 user_type type)

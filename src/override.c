@@ -114,7 +114,7 @@ parse_name(const char *p, char **place, fflag_string *name)
 	return p;
 }
 
-/* The same of a flag's name and what it is to be. */
+/* Parses a flag's name and what it is to be; returns as parse_name(). */
 static const char *
 parse_item(const char *p, char **place, override_item *item)
 {

@@ -331,7 +331,7 @@ fflag_rule_name(fflag_rule rule)
 }
 
 /*
- * The same in OpenFeature's vocabulary (specification, "Resolution Reason").
+ * The rule that decided in OpenFeature's vocabulary (specification, "Resolution Reason").
  * A flag that is not found is an error there, answered with the default; and
  * DEFAULT is for an evaluation that found no rule to match the user.
  */

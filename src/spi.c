@@ -95,7 +95,7 @@ fflag_add_parameter(fflag_command *command, Oid type, Datum value)
 	command->nargs++;
 }
 
-/* The same, a text. */
+/* Gives a command its next parameter, a text. */
 void
 fflag_add_text(fflag_command *command, const char *text)
 {

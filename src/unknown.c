@@ -16,7 +16,7 @@
 #include "extension.h"
 #include "unknown.h"
 
-/* Of so many names each statement of the client is warned. */
+/* Each statement of the client is warned of so many names. */
 #define MAX_WARNED 20
 
 const struct config_enum_entry fflag_unknown_options[] = {

@@ -147,8 +147,8 @@ fflag_announce(Oid marker)
 }
 
 /*
- * The same for the list of one flag, given its id in canonical text, in the
- * table whose trigger is the marker.
+ * Announces that the list of one flag changes, given its id in canonical text, in
+ * the table whose trigger is the marker.
  */
 void
 fflag_announce_list(Oid marker, fflag_string flag_id)
