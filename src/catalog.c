@@ -237,7 +237,7 @@ fflag_locate_own(Oid schema)
  * Where the flags are, as the snapshot sees it, and whether a cache of their
  * content can be kept up to date.  All of this may change.  A caller that
  * keeps the answer has to ask again after each relcache message about one of
- * the tables, what users know as one, or an OID that is recorded.  Throws if a
+ * the tables, those that users name, or an OID that is recorded.  Throws if a
  * table is missing, cannot be read, or must not be read.
  */
 fflag_source

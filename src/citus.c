@@ -182,7 +182,7 @@ is_shell(Oid relid, bool *is_reference)
 }
 
 /*
- * The table of this node that has all rows of a table that users know: mostly itself;
+ * The table of this node that has all rows of a table that users name: mostly itself;
  * of a reference table its shard; InvalidOid if there is none, or no such table.
  *
  * A shard may be there and count no longer: of a node that was disabled, and has been
