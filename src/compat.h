@@ -68,6 +68,14 @@
 #define FFLAG_MODULE_MAGIC PG_MODULE_MAGIC
 #endif
 
+/* 16 says what a walker's arguments are; 15 declares one without any, which C23 refuses */
+#if PG_VERSION_NUM >= 160000
+#define fflag_walk_expression expression_tree_walker
+#else
+#define fflag_walk_expression(node, walker, context) \
+	expression_tree_walker(node, (void *) (walker), context)
+#endif
+
 /* 18 asks whether the constraint may be deferrable */
 #if PG_VERSION_NUM >= 180000
 #define fflag_primary_key_index(rel) RelationGetPrimaryKeyIndex(rel, false)

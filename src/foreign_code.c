@@ -125,7 +125,7 @@ is_foreign(Node *node, void *context)
 			return true;
 	}
 	return check_functions_in_node(node, is_foreign_function, context) ||
-		expression_tree_walker(node, is_foreign, context);
+		fflag_walk_expression(node, is_foreign, context);
 }
 
 /* Does an expression, or a list of them, call code of somebody's?  NULL does not. */
