@@ -49,11 +49,13 @@ class AdminTest(PersonTest):
         self.assert_answers(at_25 | {"alice": "(t,allowlist)"})
 
         # by SQL
-        self.sessions[0].execute(
-            "UPDATE feature_flag_infra_featureflag SET description = 'Three pages in one' WHERE name = %s", [FLAG])
+        for percentage in (30, 25):
+            self.sessions[0].execute(
+                "UPDATE feature_flag_infra_featureflag SET rollout_percentage = %s WHERE name = %s", [percentage, FLAG])
         self.open_flag()
         self.assert_history([
-            ("", "flag updated", "description: One page instead of three → Three pages in one"),
+            ("", "flag updated", "rollout_percentage: 30 → 25"),
+            ("", "flag updated", "rollout_percentage: 25 → 30"),
             ("root", "user listed", str(PEOPLE["alice"])),
             ("root", "flag updated", "rollout_percentage: 0 → 25"),
             ("root", "flag updated", "enabled: False → True"),
