@@ -1,8 +1,8 @@
 /*
  * as_of.c
- *		What flags, lists and variants were at some moment.
+ *		What flags, lists, variants and relations were at some moment.
  *
- * What a flag, an entry of a list, or a variant was at that moment is the old
+ * What a flag, an entry of a list, a variant or a relation was at that moment is the old
  * image of the first change after it, or today's row if there is none; both are
  * read under the snapshot of the statement that asks.
  *
@@ -302,7 +302,7 @@ find_tables(fflag_as_of *q)
 	}
 	else if (q->still_read)
 		q->source = fflag_locate(q->h.schema, q->snapshot);
-	for (int i = FFLAG_FLAGS; q->still_read && i <= (q->attached ? FFLAG_USERS : FFLAG_VARIANTS); i++)
+	for (int i = FFLAG_FLAGS; q->still_read && i <= (q->attached ? FFLAG_USERS : FFLAG_RELATIONS); i++)
 		check_recorded(q, q->source.tables[i].relid);
 }
 
@@ -367,6 +367,115 @@ add_text(fflag_command *command, fflag_string s)
 	" AND pg_catalog.\"left\"(h.flag_id, 100) " EQUAL " pg_catalog.\"left\"($5, 100)" \
 	" AND pg_catalog.\"left\"(h.user_id, 100) IS NULL AND h.flag_id " EQUAL " $5"
 
+/* Which variants or relations of a flag have changed since, by their names in the history. */
+typedef struct changed_things
+{
+	fflag_source image;			/* of what the query has returned */
+	fflag_string *names;
+	int			count;
+} changed_things;
+
+/*
+ * Asks for the variants or relations of a flag that have changed since.  SPI has a
+ * row for each, as it was.
+ */
+static changed_things
+find_changed(fflag_as_of *q, fflag_table_id which, fflag_string flag_id)
+{
+	fflag_command command = fflag_history_command(&q->h);
+	changed_things changed = {.count = 0};
+	StringInfoData columns;
+	uint64		count;
+
+	initStringInfo(&columns);
+	appendStringInfoString(&columns, "h.old_row IS NULL");
+	changed.image = select_image(q, which, &columns);
+	appendStringInfoString(&columns, ", h.name::pg_catalog.text");
+	add_period(q, &command);
+	fflag_add_parameter(&command, BOOLOID, BoolGetDatum(q->attached));
+	add_text(&command, flag_id);
+	fflag_add_text(&command, which == FFLAG_VARIANTS ? FFLAG_KIND_VARIANT : FFLAG_KIND_RELATION);
+	command.sql = changes(q, columns.data, "h.kind " EQUAL " $6" OF_FLAG, true);
+	count = run_changes(&command);
+
+	changed.names = palloc_array(fflag_string, count);
+	for (uint64 i = 0; i < count; i++)
+	{
+		TupleDesc	desc = SPI_tuptable->tupdesc;
+		bool		isnull;
+		Datum		name = SPI_getbinval(SPI_tuptable->vals[i], desc, desc->natts - 1, &isnull);
+
+		/* the owner may have edited it */
+		changed.names[changed.count++] = isnull ? fflag_string_make("", 0) :
+			fflag_string_of_text(DatumGetTextPP(name));
+	}
+	return changed;
+}
+
+/* Number i of them, or NULL if it was not there. */
+static HeapTuple
+thing_then(const changed_things *changed, int i)
+{
+	HeapTuple	tuple = SPI_tuptable->vals[i];
+	bool		isnull;
+
+	if (changed->names[i].len == 0 ||
+		DatumGetBool(SPI_getbinval(tuple, SPI_tuptable->tupdesc, 1, &isnull)))
+		return NULL;
+	return tuple;
+}
+
+static bool
+has_changed(const changed_things *changed, fflag_string name)
+{
+	for (int i = 0; i < changed->count; i++)
+	{
+		if (fflag_string_equal(changed->names[i], name))
+			return true;
+	}
+	return false;
+}
+
+/* What set_relations() collects. */
+typedef struct relations_then
+{
+	fflag_relation_rows rows;
+	changed_things changed;
+} relations_then;
+
+/* A fflag_relation_sink: of today's relations, those that were there then. */
+static bool
+collect_unchanged_relation(const fflag_relation_row *row, void *arg)
+{
+	relations_then *then = arg;
+
+	return has_changed(&then->changed, row->id) || fflag_collect_relation(row, &then->rows);
+}
+
+/* Gives a flag of our own its relations of then. */
+static void
+set_relations(fflag_as_of *q, fflag_row *row)
+{
+	relations_then then = {.rows = {0}};
+
+	then.changed = find_changed(q, FFLAG_RELATIONS, row->id);
+	for (int i = 0; i < then.changed.count; i++)
+	{
+		HeapTuple	tuple = thing_then(&then.changed, i);
+		fflag_relation_row relation;
+
+		if (tuple == NULL)
+			continue;
+		fflag_parse_relation(&then.changed.image, SPI_tuptable->tupdesc, tuple, &relation);
+		fflag_collect_relation(&relation, &then.rows);
+	}
+	fflag_read_relations(&q->source, false, row->id, q->snapshot,
+						 collect_unchanged_relation, &then);
+	fflag_set_relations(&row->flag, then.rows.relations, then.rows.count);
+	/* whoever is denied today says nothing of then */
+	row->flag.restricted = true;
+}
+
 /*
  * The flag of this name, or id, as it was; one that is not known if there was none.
  * Changes are recorded by name, and a flag that is renamed changes two.  Both have
@@ -403,10 +512,10 @@ fflag_flag_at(fflag_as_of *q, bool by_id, fflag_string key, fflag_row *row)
 	else if (q->still_read)
 		fflag_read_flag(&q->source, key, q->snapshot, row);
 
-	/* whoever is denied today says nothing of then */
-	row->flag.restricted = !q->attached;
 	if (row->has_terms)
 		fflag_set_time(&row->flag, &row->terms, q->at);
+	if (row->flag.known && !q->attached)
+		set_relations(q, row);
 }
 
 /* Refuses if a table may have two rows of the same key. */
@@ -461,63 +570,36 @@ fflag_listed_at(fflag_as_of *q, fflag_table_id which, fflag_string flag_id, ffla
 typedef struct variants_then
 {
 	fflag_variant_rows rows;
-	fflag_string *changed;		/* names that have changed since */
-	int			n_changed;
+	changed_things changed;
 } variants_then;
 
 /* A fflag_variant_sink: of today's variants, those that were there then. */
 static bool
-collect_unchanged(const fflag_variant_row *row, void *arg)
+collect_unchanged_variant(const fflag_variant_row *row, void *arg)
 {
 	variants_then *then = arg;
 
-	for (int i = 0; i < then->n_changed; i++)
-	{
-		if (fflag_string_equal(then->changed[i], row->name))
-			return true;
-	}
-	return fflag_collect_variant(row, &then->rows);
+	return has_changed(&then->changed, row->name) || fflag_collect_variant(row, &then->rows);
 }
 
 /* The variants that a flag of our own had. */
 fflag_variant_set *
 fflag_variants_at(fflag_as_of *q, const fflag_row *flag)
 {
-	fflag_command command = fflag_history_command(&q->h);
-	fflag_source image;
-	variants_then then = {0};
-	StringInfoData columns;
-	uint64		count;
-	bool		isnull;
+	variants_then then = {.rows = {0}};
 
 	check_unique(q, FFLAG_VARIANTS);
-	initStringInfo(&columns);
-	appendStringInfoString(&columns, "h.old_row IS NULL");
-	image = select_image(q, FFLAG_VARIANTS, &columns);
-	appendStringInfoString(&columns, ", h.name::pg_catalog.text");
-	add_period(q, &command);
-	fflag_add_parameter(&command, BOOLOID, BoolGetDatum(q->attached));
-	add_text(&command, flag->id);
-	command.sql = changes(q, columns.data, "h.kind " EQUAL " '" FFLAG_KIND_VARIANT "'" OF_FLAG, true);
-	count = run_changes(&command);
-
-	then.changed = palloc_array(fflag_string, count);
-	for (uint64 i = 0; i < count; i++)
+	then.changed = find_changed(q, FFLAG_VARIANTS, flag->id);
+	for (int i = 0; i < then.changed.count; i++)
 	{
-		HeapTuple	tuple = SPI_tuptable->vals[i];
-		TupleDesc	desc = SPI_tuptable->tupdesc;
-		Datum		name = SPI_getbinval(tuple, desc, desc->natts - 1, &isnull);
+		HeapTuple	tuple = thing_then(&then.changed, i);
 		fflag_variant_row row;
 
-		/* the owner may have edited it */
-		if (isnull)
+		if (tuple == NULL)
 			continue;
-		then.changed[then.n_changed++] = fflag_string_of_text(DatumGetTextPP(name));
-		if (DatumGetBool(SPI_getbinval(tuple, desc, 1, &isnull)))
-			continue;
-		fflag_parse_variant(&image, desc, tuple, flag->id, &row);
+		fflag_parse_variant(&then.changed.image, SPI_tuptable->tupdesc, tuple, flag->id, &row);
 		fflag_collect_variant(&row, &then.rows);
 	}
-	fflag_read_variants(&q->source, flag->id, q->snapshot, collect_unchanged, &then);
+	fflag_read_variants(&q->source, flag->id, q->snapshot, collect_unchanged_variant, &then);
 	return fflag_make_variants(&then.rows, flag->flag.utf8_name, CurrentMemoryContext);
 }

@@ -1,6 +1,6 @@
 /*
  * as_of.h
- *		What flags, lists and variants were at some moment.
+ *		What flags, lists, variants and relations were at some moment.
  *
  * Copyright (c) 2026, fflag contributors
  */

@@ -1,7 +1,6 @@
 /*
  * check.c
- *		What a flag may be called, how far and when it may be rolled out, what it
- *		may require, who may be on its lists, and which variants it may have.
+ *		What a flag may be called, how far and when it may be rolled out, who may be on its lists, and which variants it may have.
  *
  * Code that changes flags calls these checks first, to report a mistake with
  * the flag's name.  Code that reads flags calls them again, because the
@@ -228,19 +227,6 @@ fflag_check_weight(Datum weight, const char *variant, const char *name, const ch
 				errhint("A weight is a number above 0, up to %d, with at most six decimals.",
 						FFLAG_MOST_WEIGHT));
 	return parts;
-}
-
-/* Refuses that a flag requires one that does not have a smaller id. */
-void
-fflag_check_requires(int64 id, int64 requires, const char *flag)
-{
-	if (requires >= id)
-		ereport(ERROR,
-				errcode(ERRCODE_CHECK_VIOLATION),
-				errmsg("flag \"%s\" cannot require the flag with id " INT64_FORMAT,
-					   flag, requires),
-				errdetail("Its own id is " INT64_FORMAT ".", id),
-				errhint("Let it require a flag with a smaller id, one that was created before it."));
 }
 
 /* Refuses a flag that would not start before it ends. */

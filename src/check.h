@@ -1,7 +1,6 @@
 /*
  * check.h
- *		What a flag may be called, how far and when it may be rolled out, what it
- *		may require, who may be on its lists, and which variants it may have.
+ *		What a flag may be called, how far and when it may be rolled out, who may be on its lists, and which variants it may have.
  *
  * Copyright (c) 2026, fflag contributors
  */
@@ -26,7 +25,6 @@ extern void fflag_check_user_id(size_t len, const char *list, const char *name,
 								const char *id);
 extern int64 fflag_check_weight(Datum weight, const char *variant,
 								const char *name, const char *id);
-extern void fflag_check_requires(int64 id, int64 requires, const char *flag);
 extern int	fflag_check_percentage(Datum percentage, const char *column,
 								   const char *flag);
 extern void fflag_check_schedule(TimestampTz starts_at, TimestampTz ends_at,

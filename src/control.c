@@ -1,7 +1,7 @@
 /*
  * control.c
  *		The SQL functions that change flags; those for lists and variants are in
- *		targeting.c.
+ *		targeting.c, those for relations in relate.c.
  *
  * They run plain SQL on the tables as the caller: a caller without a privilege
  * on the tables gets the server's error.  They are written in C, because SQL
@@ -17,8 +17,11 @@
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
@@ -114,7 +117,7 @@ fflag_check_not_null(bool isnull, const char *what, const char *name)
 
 #define SELECT_ID "SELECT id FROM %s WHERE name OPERATOR(pg_catalog.=) $1"
 
-/* The id of a flag, by SELECT_ID; an error if there is none of this name. */
+/* The id of a flag, by a command; an error if there is none of this name. */
 static Datum
 get_id(FunctionCallInfo fcinfo, Datum name, const char *command)
 {
@@ -131,6 +134,21 @@ Datum
 fflag_get_id(FunctionCallInfo fcinfo, Datum name)
 {
 	return get_id(fcinfo, name, SELECT_ID);
+}
+
+/*
+ * The same; nobody else deletes the flag until the transaction ends, or gives it
+ * another id.  Where the caller has no privilege to lock it, a foreign key may find it
+ * gone.
+ */
+Datum
+fflag_lock_id(FunctionCallInfo fcinfo, Datum name)
+{
+	Oid			schema = fflag_extension_schema(fcinfo->flinfo->fn_oid);
+	bool		may_lock = pg_class_aclcheck(get_relname_relid(FFLAG_FLAGS_TABLE, schema),
+											 GetUserId(), ACL_UPDATE) == ACLCHECK_OK;
+
+	return get_id(fcinfo, name, may_lock ? SELECT_ID " FOR KEY SHARE" : SELECT_ID);
 }
 
 /*
@@ -299,43 +317,6 @@ fflag_ramp(PG_FUNCTION_ARGS)
 				" ramp_ends_at = $4"
 				" WHERE name OPERATOR(pg_catalog.=) $1",
 				4, types, values);
-	PG_RETURN_VOID();
-}
-
-/* fflag_require(name, required) returns void */
-PG_FUNCTION_INFO_V1(fflag_require);
-
-Datum
-fflag_require(PG_FUNCTION_ARGS)
-{
-	char	   *name = fflag_name_argument(fcinfo);
-	Oid			types[] = {InvalidOid, INT8OID};
-	Datum		values[2];
-
-	if (PG_ARGISNULL(1))
-	{
-		update_flag(fcinfo,
-					"UPDATE %s SET requires = NULL WHERE name OPERATOR(pg_catalog.=) $1",
-					1, types, values);
-		PG_RETURN_VOID();
-	}
-	fflag_check_name(text_to_cstring(PG_GETARG_TEXT_PP(1)));
-
-	/*
-	 * Another session may be deleting it.  Wait for that here, or the foreign
-	 * key does, which knows no names.
-	 */
-	values[1] = get_id(fcinfo, PG_GETARG_DATUM(1), SELECT_ID " FOR KEY SHARE");
-	if (DatumGetInt64(fflag_get_id(fcinfo, PG_GETARG_DATUM(0))) <= DatumGetInt64(values[1]))
-		ereport(ERROR,
-				errcode(ERRCODE_CHECK_VIOLATION),
-				errmsg("flag \"%s\" cannot require flag \"%s\", which was not created before it",
-					   name, text_to_cstring(PG_GETARG_TEXT_PP(1))),
-				errdetail("A flag requires one with a smaller id, so that none can come to require itself."),
-				errhint("Create the flag that is to require the other one after it."));
-	update_flag(fcinfo,
-				"UPDATE %s SET requires = $2 WHERE name OPERATOR(pg_catalog.=) $1",
-				2, types, values);
 	PG_RETURN_VOID();
 }
 

@@ -15,5 +15,6 @@ extern uint64 fflag_run_on_table(FunctionCallInfo fcinfo, const char *command,
 extern char *fflag_name_argument(FunctionCallInfo fcinfo);
 extern void fflag_check_not_null(bool isnull, const char *what, const char *name);
 extern Datum fflag_get_id(FunctionCallInfo fcinfo, Datum name);
+extern Datum fflag_lock_id(FunctionCallInfo fcinfo, Datum name);
 
 #endif							/* FFLAG_CONTROL_H */

@@ -104,6 +104,28 @@ copy_string(fflag_string s, char **place)
 	return fflag_string_make(copy, s.len);
 }
 
+/* Makes the relations of a new entry its own. */
+static void
+copy_relations(fflag_entry *entry, MemoryContext cxt)
+{
+	int			count = entry->flag.n_relations;
+	const fflag_relation *from = entry->flag.relations;
+	fflag_relation *to = MemoryContextAlloc(cxt, count * sizeof(fflag_relation));
+
+	for (int i = 0; i < count; i++)
+	{
+		char	   *place = MemoryContextAlloc(cxt, from[i].other_id.len +
+											   from[i].other_variant.len + from[i].pin.len);
+
+		to[i].kind = from[i].kind;
+		to[i].other_id = copy_string(from[i].other_id, &place);
+		to[i].other_variant = copy_string(from[i].other_variant, &place);
+		to[i].pin = copy_string(from[i].pin, &place);
+	}
+	entry->flag.relations = to;
+	entry->others = MemoryContextAllocZero(cxt, count * sizeof(fflag_entry *));
+}
+
 /* Adds an entry with its strings; row is NULL if no flag has the name. */
 static const fflag_entry *
 add(struct strtab_hash *tab, MemoryContext cxt, fflag_string name,
@@ -115,7 +137,7 @@ add(struct strtab_hash *tab, MemoryContext cxt, fflag_string name,
 	bool		found;
 
 	if (row != NULL)
-		len += row->id.len + row->requires.len + row->flag.utf8_name.len;
+		len += row->id.len + row->flag.utf8_name.len;
 	entry = MemoryContextAllocZero(cxt, offsetof(fflag_entry, bytes) + len);
 	place = entry->bytes;
 	entry->name = copy_string(name, &place);
@@ -123,7 +145,6 @@ add(struct strtab_hash *tab, MemoryContext cxt, fflag_string name,
 	{
 		entry->id = copy_string(row->id, &place);
 		entry->list_part = fflag_list_part(entry->id);
-		entry->requires = copy_string(row->requires, &place);
 		entry->flag = row->flag;
 		entry->flag.utf8_name = copy_string(row->flag.utf8_name, &place);
 		if (row->has_terms)
@@ -132,6 +153,8 @@ add(struct strtab_hash *tab, MemoryContext cxt, fflag_string name,
 			*entry->terms = row->terms;
 		}
 	}
+	if (row != NULL && row->flag.n_relations > 0)
+		copy_relations(entry, cxt);
 	entry->flag.overridden = fflag_find_override(name, &entry->flag.forced);
 	strtab_insert(tab, entry->name, &found)->value = entry;
 	return entry;
@@ -279,6 +302,13 @@ fflag_entries_payload(Datum payload)
 
 	return memcpy(MemoryContextAllocHuge(flags_cxt, VARSIZE(value)), value,
 				  VARSIZE(value));
+}
+
+/* A new one, which is kept as long. */
+fflag_standing *
+fflag_entries_standing(void)
+{
+	return MemoryContextAllocZero(flags_cxt, sizeof(fflag_standing));
 }
 
 /* How much there is, valid or not. */

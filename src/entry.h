@@ -25,6 +25,21 @@ typedef struct fflag_entry_list
 	uint64		generation;
 } fflag_entry_list;
 
+/*
+ * How one user fares under a flag to which relations lead, and what the planner
+ * thinks of all.  So each such flag is decided once, however many ways lead there.
+ */
+typedef struct fflag_standing
+{
+	uint64		question;		/* of evaluate.c: the others are about this */
+	bool		under_way;		/* it is being answered */
+	bool		enabled;
+	int			variant;		/* by number, -1 if none, -2 if not known yet */
+
+	uint64		estimate;		/* of support.c: this is about it */
+	double		share;			/* of users who get the flag */
+} fflag_standing;
+
 /* A flag, or the knowledge that there is none of this name. */
 typedef struct fflag_entry
 {
@@ -37,8 +52,8 @@ typedef struct fflag_entry
 	/* what cache.c and related.c look up on demand */
 	int			list_part;		/* of its lists, see fflag_list_part() */
 	fflag_entry_list lists[FFLAG_LISTS];	/* FFLAG_USERS is the first */
-	fflag_string requires;		/* the id of another flag, or empty */
-	const struct fflag_entry *required; /* that flag */
+	fflag_standing *standing;	/* NULL: no relation has led here yet */
+	struct fflag_entry **others;	/* the flags of its relations, or NULL */
 	fflag_variant_set *variants;
 
 	char		bytes[FLEXIBLE_ARRAY_MEMBER];	/* of the strings above */
@@ -94,6 +109,7 @@ extern struct fflag_allowlist *fflag_entries_list(const fflag_entry *entry,
 extern fflag_variant_set *fflag_entries_variants(const fflag_entry *entry,
 												 const fflag_variant_rows *rows);
 extern struct varlena *fflag_entries_payload(Datum payload);
+extern fflag_standing *fflag_entries_standing(void);
 extern fflag_entry_counts fflag_entries_count(void);
 
 #endif							/* FFLAG_ENTRY_H */

@@ -40,7 +40,11 @@ typedef struct cache_user
 	user_type	type;
 	Datum		id;
 	int			bucket;			/* set by is_listed(): -1 if not known yet */
+	uint64		question;		/* see fflag_standing; 0 until one is asked */
 } cache_user;
+
+/* all that have been asked of this user, or of others */
+static uint64 questions = 0;
 
 static inline const fflag_entry *
 entry_of(const fflag_flag *flag)
@@ -49,18 +53,81 @@ entry_of(const fflag_flag *flag)
 	return (const fflag_entry *) flag;
 }
 
-static const fflag_flag *
-get_required(fflag_subject *subject, const fflag_flag *flag)
+static bool gets_other(fflag_subject *subject, const fflag_flag *flag,
+					   const fflag_relation *relation);
+static bool is_denied(fflag_subject *subject, const fflag_flag *flag);
+static bool is_listed(fflag_subject *subject, const fflag_flag *flag);
+static int	get_bucket(fflag_subject *subject, const fflag_flag *flag);
+
+static const fflag_lookups look = {gets_other, is_denied, is_listed, get_bucket};
+
+/* Begins to answer what has not been answered: an error if that needs the answer. */
+static void
+begin_standing(const fflag_entry *other, const cache_user *user)
+{
+	fflag_standing *s = other->standing;
+
+	check_stack_depth();
+	CHECK_FOR_INTERRUPTS();
+	if (s->question == user->question && s->under_way)
+		ereport(ERROR,
+				errcode(ERRCODE_CHECK_VIOLATION),
+				errmsg("flag \"%s\" depends on itself",
+					   pnstrdup(other->name.data, other->name.len)),
+				errdetail("Relations between flags lead round in a circle."),
+				errhint("Take one of them away with fflag_unrelate(), or delete it from table \"feature_flag_relation\"."));
+	s->question = user->question;
+	s->under_way = true;
+}
+
+/* Sets "enabled" of the standing of a flag to which a relation leads. */
+static void
+decide_other(const fflag_entry *other, cache_user *user)
+{
+	fflag_standing *s = other->standing;
+	int			bucket = user->bucket;
+
+	if (user->question == 0)
+	{
+		user->question = ++questions;
+		/* once, not for each flag along the way: it may be large */
+		if (user->type == USER_TEXT && user->subject.somebody)
+			user->id = PointerGetDatum(DatumGetTextPP(user->id));
+	}
+	if (s->question == user->question && !s->under_way)
+		return;
+	begin_standing(other, user);
+	s->enabled = fflag_decide(&other->flag, &user->subject, &look, false).enabled;
+	s->variant = -2;
+	s->under_way = false;
+	user->bucket = bucket;		/* of the flag that asks */
+}
+
+static int	choose_variant(const fflag_entry *entry, cache_user *user);
+
+static bool
+gets_other(fflag_subject *subject, const fflag_flag *flag, const fflag_relation *relation)
 {
 	cache_user *user = (cache_user *) subject;
-	const fflag_entry *required;
+	const fflag_entry *other = fflag_other_flag(entry_of(flag), relation);
+	fflag_standing *s = other->standing;
+	int			variant;
 
-	CHECK_FOR_INTERRUPTS();
-	/* once, not for each flag along the way: it may be large */
-	if (user->type == USER_TEXT && subject->somebody)
-		user->id = PointerGetDatum(DatumGetTextPP(user->id));
-	required = fflag_required_flag(entry_of(flag));
-	return required == NULL ? NULL : &required->flag;
+	if (s == NULL)
+		return relation->kind == FFLAG_EXCLUDES;
+	decide_other(other, user);
+	if (!s->enabled || relation->other_variant.len == 0)
+		return s->enabled;
+	variant = fflag_find_variant(fflag_variants_of(other), relation->other_variant);
+	if (variant < 0)
+		return relation->kind == FFLAG_EXCLUDES;
+	if (s->variant == -2)
+	{
+		begin_standing(other, user);
+		s->variant = choose_variant(other, user);
+		s->under_way = false;
+	}
+	return s->variant == variant;
 }
 
 static bool
@@ -125,22 +192,27 @@ get_bucket(fflag_subject *subject, const fflag_flag *flag)
 	return compute_bucket(user, flag, user_to_text(user->id, user->type, room));
 }
 
-/*
- * Decides for a flag that the cache has just returned, under the same
- * snapshot.  The user id is looked at only if it matters.
- */
-static inline fflag_decision
-evaluate_entry(const fflag_entry *entry, NullableDatum id, user_type type,
-			   bool is_staff, bool default_value)
+static inline cache_user
+make_user(NullableDatum id, user_type type, bool is_staff)
 {
-	static const fflag_lookups look = {get_required, is_denied, is_listed, get_bucket};
 	cache_user	user;
 
 	user.subject.somebody = !id.isnull;
 	user.subject.is_staff = is_staff;
 	user.type = type;
 	user.id = id.value;
-	return fflag_decide(&entry->flag, &user.subject, &look, default_value);
+	user.question = 0;
+	return user;
+}
+
+/*
+ * Decides for a flag that the cache has just returned, under the same
+ * snapshot.  The user id is looked at only if it matters.
+ */
+static inline fflag_decision
+evaluate_entry(const fflag_entry *entry, cache_user *user, bool default_value)
+{
+	return fflag_decide(&entry->flag, &user->subject, &look, default_value);
 }
 
 /* Does the user get the feature?  For batch.c, which knows the entry. */
@@ -148,7 +220,9 @@ bool
 fflag_evaluate(const fflag_entry *entry, NullableDatum id, user_type type,
 			   bool is_staff)
 {
-	return evaluate_entry(entry, id, type, is_staff, false).enabled;
+	cache_user	user = make_user(id, type, is_staff);
+
+	return evaluate_entry(entry, &user, false).enabled;
 }
 
 /* A NULL name is one that no flag has; what is counted here is never looked at. */
@@ -162,16 +236,11 @@ get_entry(FunctionCallInfo fcinfo)
 		fflag_cache_get(fcinfo->flinfo, PG_GETARG_DATUM(0));
 }
 
-/*
- * Evaluates the flag named by argument 0 for the user of argument 1; the other
- * two are is_staff and default_value.  For each of them NULL is false.
- */
-static pg_attribute_always_inline fflag_decision
-evaluate(FunctionCallInfo fcinfo, user_type type, const fflag_entry *entry)
+/* The user of argument 1; argument 2 is is_staff, and NULL is false. */
+static pg_attribute_always_inline cache_user
+get_user(FunctionCallInfo fcinfo, user_type type)
 {
-	return evaluate_entry(entry, fcinfo->args[1], type,
-						  !PG_ARGISNULL(2) && PG_GETARG_BOOL(2),
-						  !PG_ARGISNULL(3) && PG_GETARG_BOOL(3));
+	return make_user(fcinfo->args[1], type, !PG_ARGISNULL(2) && PG_GETARG_BOOL(2));
 }
 
 /* fflag_enabled(name, user_id, is_staff, default_value) returns boolean */
@@ -179,7 +248,8 @@ static inline Datum
 fflag_enabled(FunctionCallInfo fcinfo, user_type type)
 {
 	const fflag_entry *entry = get_entry(fcinfo);
-	bool		enabled = evaluate(fcinfo, type, entry).enabled;
+	cache_user	user = get_user(fcinfo, type);
+	bool		enabled = evaluate_entry(entry, &user, !PG_ARGISNULL(3) && PG_GETARG_BOOL(3)).enabled;
 
 	fflag_entry_count(entry, 1, enabled);
 	PG_RETURN_BOOL(enabled);
@@ -209,48 +279,38 @@ fflag_bucket(FunctionCallInfo fcinfo, user_type type)
 OVERLOADS(fflag_bucket,
 		  fflag_bucket_bigint, fflag_bucket_uuid, fflag_bucket_text);
 
-/* The variant of a user who is somebody, by number; -1 if the flag has none. */
+/*
+ * The variant of a user who gets a flag that the cache has returned: its number, -1
+ * if none.
+ */
 static int
-variant_of(const fflag_variant_set *variants, Datum id, user_type type)
+choose_variant(const fflag_entry *entry, cache_user *user)
 {
+	const fflag_variant_set *variants = fflag_variants_of(entry);
 	char		room[FFLAG_ID_ROOM];
+	int			pinned;
 
 	if (variants->count == 0)
 		return -1;
-	return fflag_variant_of(variants, fflag_to_utf8(user_to_text(id, type, room)));
+	pinned = fflag_pinned_variant(variants, &entry->flag, &user->subject, &look);
+	if (pinned >= 0 || !user->subject.somebody)
+		return pinned;
+	return fflag_variant_of(variants, fflag_to_utf8(user_to_text(user->id, user->type, room)));
 }
 
-/*
- * The name of the variant that goes with a decision, a text; null if the user does
- * not get the flag, or is nobody, or the flag has no variants.
- */
-NullableDatum
-fflag_variant_name(const fflag_variant_set *variants, fflag_decision decision,
-				   NullableDatum id, user_type type)
+/* The name of the variant that goes with a decision, a text, or null. */
+static NullableDatum
+variant_name(const fflag_entry *entry, fflag_decision decision, cache_user *user)
 {
 	NullableDatum result = {.isnull = true};
-	int			variant = -1;
+	int			variant = decision.enabled ? choose_variant(entry, user) : -1;
 
-	if (decision.enabled && !id.isnull)
-		variant = variant_of(variants, id.value, type);
 	if (variant >= 0)
 	{
-		result.value = fflag_string_to_text(variants->names[variant]);
+		result.value = fflag_string_to_text(entry->variants->names[variant]);
 		result.isnull = false;
 	}
 	return result;
-}
-
-/* The variant of a flag of the cache, whose variants are looked up only if it matters. */
-static NullableDatum
-variant_name(const fflag_entry *entry, fflag_decision decision, NullableDatum id,
-			 user_type type)
-{
-	static const fflag_variant_set unasked = {0};
-	bool		matters = decision.enabled && !id.isnull;
-
-	return fflag_variant_name(matters ? fflag_variants_of(entry) : &unasked,
-							  decision, id, type);
 }
 
 /*
@@ -260,13 +320,11 @@ variant_name(const fflag_entry *entry, fflag_decision decision, NullableDatum id
 static pg_attribute_always_inline int
 evaluate_variant(FunctionCallInfo fcinfo, user_type type, const fflag_entry *entry)
 {
-	bool		enabled = fflag_evaluate(entry, fcinfo->args[1], type,
-										 !PG_ARGISNULL(2) && PG_GETARG_BOOL(2));
+	cache_user	user = get_user(fcinfo, type);
+	bool		enabled = evaluate_entry(entry, &user, false).enabled;
 
 	fflag_entry_count(entry, 1, enabled);
-	if (!enabled || PG_ARGISNULL(1))
-		return -1;
-	return variant_of(fflag_variants_of(entry), PG_GETARG_DATUM(1), type);
+	return enabled ? choose_variant(entry, &user) : -1;
 }
 
 /* fflag_variant(name, user_id, is_staff, default_variant) returns text */
@@ -311,16 +369,17 @@ OVERLOADS(fflag_variant_payload,
 
 /*
  * The result of fflag_explain() and fflag_explain_at(): what has been decided
- * for the flag of this name and for this user, why, and the variant's name.
+ * for the flag of this name and for this user, why, the variant's name, and because
+ * of which other flag.
  */
 Datum
 fflag_explanation(FunctionCallInfo fcinfo, NullableDatum name,
 				  NullableDatum id, user_type type, const fflag_flag *flag,
-				  fflag_decision decision, NullableDatum variant)
+				  fflag_decision decision, NullableDatum variant, NullableDatum because)
 {
 	TupleDesc	desc;
-	Datum		values[6];
-	bool		nulls[6] = {false};
+	Datum		values[7];
+	bool		nulls[7] = {false};
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
@@ -341,27 +400,54 @@ fflag_explanation(FunctionCallInfo fcinfo, NullableDatum name,
 	nulls[5] = variant.isnull;
 	values[5] = variant.value;
 
+	nulls[6] = because.isnull;
+	values[6] = because.value;
+
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc),
 													  values, nulls)));
 }
 
+/* The other flag that has decided, by its name: the first of them; null if none has. */
+static NullableDatum
+find_because(const fflag_entry *entry, fflag_decision decision, cache_user *user)
+{
+	NullableDatum result = {.isnull = true};
+	const fflag_relation *r = NULL;
+	fflag_string first = {NULL, 0};
+
+	while ((r = fflag_find_because(&entry->flag, &user->subject, &look, decision.rule, r)) != NULL)
+	{
+		const fflag_entry *other = fflag_other_flag(entry, r);
+
+		if (other->flag.known && (result.isnull || fflag_string_compare(other->name, first) < 0))
+		{
+			first = other->name;
+			result.isnull = false;
+		}
+	}
+	if (!result.isnull)
+		result.value = fflag_string_to_text(first);
+	return result;
+}
+
 /*
  * fflag_explain(name, user_id, is_staff, default_value)
- * returns (enabled, rule, reason, bucket, rollout_percentage, variant)
+ * returns (enabled, rule, reason, bucket, rollout_percentage, variant, because)
  */
 static inline Datum
 fflag_explain(FunctionCallInfo fcinfo, user_type type)
 {
 	const fflag_entry *entry = &no_entry;
+	cache_user	user = get_user(fcinfo, type);
 	fflag_decision decision;
 
 	/* looked up without a report: it explains an unknown name */
 	if (!PG_ARGISNULL(0))
 		entry = fflag_cache_find(fcinfo->flinfo->fn_oid, PG_GETARG_DATUM(0));
-	decision = evaluate(fcinfo, type, entry);
+	decision = evaluate_entry(entry, &user, !PG_ARGISNULL(3) && PG_GETARG_BOOL(3));
 	return fflag_explanation(fcinfo, fcinfo->args[0], fcinfo->args[1], type,
-							 &entry->flag, decision,
-							 variant_name(entry, decision, fcinfo->args[1], type));
+							 &entry->flag, decision, variant_name(entry, decision, &user),
+							 find_because(entry, decision, &user));
 }
 
 OVERLOADS(fflag_explain,
@@ -372,7 +458,8 @@ static inline Datum
 fflag_flags(FunctionCallInfo fcinfo, user_type type)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	NullableDatum user = fcinfo->args[0];
+	NullableDatum id = fcinfo->args[0];
+	cache_user	user;
 	const fflag_entry *const *entries;
 	int			count;
 	MemoryContext caller;
@@ -380,8 +467,10 @@ fflag_flags(FunctionCallInfo fcinfo, user_type type)
 
 	InitMaterializedSRF(fcinfo, 0);
 	entries = fflag_cache_get_all(fcinfo->flinfo->fn_oid, &count);
-	if (type == USER_TEXT && !user.isnull)
-		user.value = PointerGetDatum(DatumGetTextPP(user.value));
+	if (type == USER_TEXT && !id.isnull)
+		id.value = PointerGetDatum(DatumGetTextPP(id.value));
+	/* one question: what many flags refer to is decided once */
+	user = make_user(id, type, !PG_ARGISNULL(1) && PG_GETARG_BOOL(1));
 
 	per_flag = AllocSetContextCreate(CurrentMemoryContext, "fflag_flags",
 									 ALLOCSET_DEFAULT_SIZES);
@@ -394,11 +483,12 @@ fflag_flags(FunctionCallInfo fcinfo, user_type type)
 		NullableDatum variant;
 
 		CHECK_FOR_INTERRUPTS();
+		if (entries[i]->flag.internal)
+			continue;
 		values[0] = fflag_string_to_text(entries[i]->name);
-		decision = evaluate_entry(entries[i], user, type,
-								  !PG_ARGISNULL(1) && PG_GETARG_BOOL(1), false);
+		decision = evaluate_entry(entries[i], &user, false);
 		values[1] = BoolGetDatum(decision.enabled);
-		variant = variant_name(entries[i], decision, user, type);
+		variant = variant_name(entries[i], decision, &user);
 		values[2] = variant.value;
 		nulls[2] = variant.isnull;
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);

@@ -44,7 +44,7 @@
 
 const char *const fflag_kind_names[] = {
 	"", FFLAG_KIND_FLAG, FFLAG_KIND_USER, FFLAG_KIND_DENIED, FFLAG_KIND_VARIANT,
-	FFLAG_KIND_TABLES, FFLAG_KIND_GAP
+	FFLAG_KIND_RELATION, FFLAG_KIND_TABLES, FFLAG_KIND_GAP
 };
 
 /* Do triggers record whatever is changed in a table? */

@@ -38,6 +38,11 @@
  * What one UPDATE has taken from one name and given to another, with the same
  * id, is a flag renamed.
  */
+#define OTHER_OF(row) \
+	"jsonb_build_object('id', NULL, 'flag_id', NULL, 'other_id', NULL, 'created_at', NULL, 'other', coalesce(" \
+	"(SELECT t.name FROM today AS t WHERE NOT t.attached AND t.id = " row " ->> 'other_id' LIMIT 1)," \
+	" (SELECT f.name FROM flag AS f WHERE NOT f.attached AND f.flag_id = " row " ->> 'other_id' ORDER BY f.moment DESC, f.sequence DESC LIMIT 1)))"
+
 static const char *const listing =
 "WITH today AS (SELECT attached, id, name COLLATE \"C\" AS name FROM unnest($3, $4, $5) AS t (attached, id, name)),"
 " c AS (SELECT c.*, coalesce(c.at, 'infinity') AS moment FROM ONLY %2$s AS c WHERE NOT c.begins),"
@@ -65,7 +70,12 @@ static const char *const listing =
 "  GROUP BY change, sequence, moment, attached, flag_id, what, CASE WHEN $2 THEN user_id END"
 " UNION ALL SELECT change, sequence, moment, attached, flag_id,"
 "  CASE WHEN old_row IS NULL THEN 'variant created' WHEN new_row IS NULL THEN 'variant deleted' ELSE 'variant updated' END,"
-"  NULL, NULL, old_row, new_row FROM h WHERE kind = 'variant'),"
+"  NULL, NULL, old_row, new_row FROM h WHERE kind = 'variant'"
+/* the other flag of a relation by the name that it has now, or had last */
+" UNION ALL SELECT change, sequence, moment, attached, flag_id,"
+"  CASE WHEN old_row IS NULL THEN 'relation created' WHEN new_row IS NULL THEN 'relation deleted' ELSE 'relation updated' END,"
+"  NULL, NULL, jsonb_strip_nulls(old_row || " OTHER_OF("h.old_row") "), jsonb_strip_nulls(new_row || " OTHER_OF("h.new_row") ")"
+"  FROM h WHERE kind = 'relation'),"
 /* what a flag was called before the first change of it, and after each */
 " event AS (SELECT sequence, moment, attached, flag_id,"
 "  CASE WHEN row_number() OVER same = 1 AND old_row IS NOT NULL THEN old_name END AS first_name,"
@@ -91,9 +101,9 @@ static const char *const listing =
 " SELECT c.at::timestamptz, c.session_role::text, c.role::text, c.application_name::text, nullif(c.actor::text, ''),"
 "  l.what::text, l.name::text, l.user_id::text, l.users::bigint,"
 "  (SELECT jsonb_object_agg(e.key, e.value) FROM jsonb_each(l.old_row) AS e"
-"   WHERE e.key <> 'updated_at' AND coalesce(l.new_row -> e.key, 'null') <> e.value OR l.what ^@ 'variant' AND e.key = 'name'),"
+"   WHERE e.key <> 'updated_at' AND coalesce(l.new_row -> e.key, 'null') <> e.value OR l.what ^@ 'variant' AND e.key = 'name' OR l.what ^@ 'relation' AND e.key IN ('kind', 'other')),"
 "  (SELECT jsonb_object_agg(e.key, e.value) FROM jsonb_each(l.new_row) AS e"
-"   WHERE e.key <> 'updated_at' AND coalesce(l.old_row -> e.key, 'null') <> e.value OR l.what ^@ 'variant' AND e.key = 'name')"
+"   WHERE e.key <> 'updated_at' AND coalesce(l.old_row -> e.key, 'null') <> e.value OR l.what ^@ 'variant' AND e.key = 'name' OR l.what ^@ 'relation' AND e.key IN ('kind', 'other'))"
 " FROM line AS l LEFT JOIN c ON c.id = l.change"
 " ORDER BY l.moment DESC, l.sequence DESC, l.name, l.what, l.user_id, coalesce(l.new_row, l.old_row) ->> 'name' COLLATE \"C\"";
 

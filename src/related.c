@@ -1,11 +1,11 @@
 /*
  * related.c
- *		What belongs to a cached flag and is looked up on demand: the flag that it
- *		requires, its variants, their payloads.
+ *		What belongs to a cached flag and is looked up on demand: the flags that it is
+ *		related to, its variants, their payloads.
  *
  * All of it is part of the flags' content, and goes with the flags when cache.c
  * drops them.  So the flag is one that fflag_cache_get() or one of its like has just
- * returned, or fflag_required_flag(), under the same snapshot.  These functions throw
+ * returned, or fflag_other_flag(), under the same snapshot.  These functions throw
  * what fflag_cache_get() does.
  *
  * Copyright (c) 2026, fflag contributors
@@ -18,36 +18,41 @@
 #include "related.h"
 #include "snapshot.h"
 
+static fflag_entry missing;		/* a flag that is not there */
+
 static pg_noinline void
-load_required(fflag_entry *entry)
+load_other(fflag_entry *entry, int n)
 {
-	static const fflag_entry missing = {0};
-	const fflag_entry *required = &missing; /* a subscriber may lack it */
+	fflag_string id = entry->flag.relations[n].other_id;
+	fflag_entry *other = &missing;	/* a subscriber may lack it */
 	bool		was_tagged;
 	fflag_source *source = fflag_cache_begin_load(&was_tagged);
 	fflag_row	row;
 
-	if (fflag_read_flag_by_id(source, entry->requires, fflag_active_snapshot(), &row))
-		required = fflag_entries_add_flag(&row);
-	/* another one of the same name might lead round in circles */
-	entry->required = fflag_string_equal(required->id, entry->requires) ?
-		required : &missing;
+	if (fflag_read_flag_by_id(source, id, fflag_active_snapshot(), &row))
+		other = unconstify(fflag_entry *, fflag_entries_add_flag(&row));
+	/* names may not be unique, if the owner has dropped a constraint */
+	if (!fflag_string_equal(other->id, id))
+		other = &missing;
+	if (other != &missing && other->standing == NULL)
+		other->standing = fflag_entries_standing();
+	entry->others[n] = other;
 	fflag_cache_end_load(was_tagged);
 }
 
 /*
- * The flag that a flag requires; NULL if it requires none.  Its id is smaller.  One
- * that is not there is not known.
+ * The other flag of one of a flag's relations, with a standing; one that is not known
+ * if it is not there, which has none.
  */
 const fflag_entry *
-fflag_required_flag(const fflag_entry *entry)
+fflag_other_flag(const fflag_entry *entry, const fflag_relation *relation)
 {
-	if (entry->requires.len == 0)
-		return NULL;
-	if (entry->required == NULL)
-		load_required(unconstify(fflag_entry *, entry));
-	fflag_entry_set_time(entry->required);
-	return entry->required;
+	int			n = relation - entry->flag.relations;
+
+	if (entry->others[n] == NULL)
+		load_other(unconstify(fflag_entry *, entry), n);
+	fflag_entry_set_time(entry->others[n]);
+	return entry->others[n];
 }
 
 static pg_noinline void

@@ -128,6 +128,33 @@ fflag_undeny(PG_FUNCTION_ARGS)
 }
 
 /*
+ * fflag_group(name, VARIADIC user_ids) returns bigint: a flag that is there for others
+ */
+PG_FUNCTION_INFO_V1(fflag_group);
+
+Datum
+fflag_group(PG_FUNCTION_ARGS)
+{
+	char	   *name = fflag_name_argument(fcinfo);
+	Oid			types[] = {TEXTOID};
+	Datum		values[] = {PG_GETARG_DATUM(0)};
+
+	if (fflag_run_on_table(fcinfo,
+						   "INSERT INTO %s (name, enabled, rollout_percentage, internal)"
+						   " VALUES ($1, true, 0, true) ON CONFLICT (name) DO NOTHING",
+						   FFLAG_FLAGS_TABLE, 1, types, values, NULL) == 0 &&
+		fflag_run_on_table(fcinfo,
+						   "SELECT id FROM %s WHERE name OPERATOR(pg_catalog.=) $1 AND NOT internal",
+						   FFLAG_FLAGS_TABLE, 1, types, values, NULL) > 0)
+		ereport(ERROR,
+				errcode(ERRCODE_DUPLICATE_OBJECT),
+				errmsg("flag \"%s\" is not a group", name),
+				errdetail("Its column \"internal\" is false."),
+				errhint("fflag_allow() puts users on its allowlist; other flags can refer to any flag."));
+	return edit_list(fcinfo, FFLAG_USERS_TABLE, true);
+}
+
+/*
  * Takes weights apart: {"name": weight, ...} into two arrays, of text and of
  * numeric, in the order of the names.
  */

@@ -115,6 +115,36 @@ fflag_find_variant(const fflag_variant_set *variants, fflag_string name)
 	return -1;
 }
 
+/* The share of users whom a variant of this number gets; 0 for -1, which none has. */
+double
+fflag_variant_share(const fflag_variant_set *variants, int variant)
+{
+	int			begin = variant > 0 ? variants->limits[variant - 1] : 0;
+
+	return variant < 0 ? 0 : (double) (variants->limits[variant] - begin) / FFLAG_BUCKETS;
+}
+
+/*
+ * The number of the variant that flags which the user gets give to a user of this
+ * one; of several, the first in the order of names.  -1 if there is none.
+ */
+int
+fflag_pinned_variant(const fflag_variant_set *variants, const fflag_flag *flag,
+					 fflag_subject *user, const fflag_lookups *look)
+{
+	int			pinned = -1;
+
+	for (int i = 0; i < flag->n_relations; i++)
+	{
+		const fflag_relation *r = &flag->relations[i];
+		int			variant = r->pin.len == 0 ? -1 : fflag_find_variant(variants, r->pin);
+
+		if (variant >= 0 && (pinned < 0 || variant < pinned) && look->gets_other(user, flag, r))
+			pinned = variant;
+	}
+	return pinned;
+}
+
 /*
  * The number of the variant of a user, given the id in canonical text and UTF-8;
  * -1 if the flag has none.

@@ -11,6 +11,7 @@
 
 #include "fflag_string.h"
 #include "read.h"
+#include "rules.h"
 
 /* What the table says, while it is being read. */
 typedef struct fflag_variant_rows
@@ -41,6 +42,9 @@ extern fflag_variant_set *fflag_make_variants(const fflag_variant_rows *rows,
 											  fflag_string utf8_name,
 											  MemoryContext cxt);
 extern int	fflag_find_variant(const fflag_variant_set *variants, fflag_string name);
+extern double fflag_variant_share(const fflag_variant_set *variants, int variant);
+extern int	fflag_pinned_variant(const fflag_variant_set *variants, const fflag_flag *flag,
+								 fflag_subject *user, const fflag_lookups *look);
 extern int	fflag_variant_of(const fflag_variant_set *variants, fflag_string utf8_id);
 
 #endif							/* FFLAG_VARIANTS_H */

@@ -1,0 +1,428 @@
+/*
+ * relation.c
+ *		What relations between flags may be: no circles, one kind between two flags,
+ *		and none to what is gone.
+ *
+ * Whether a relation closes a circle depends on all others.  So who adds relations
+ * does it one transaction after the other, under a lock that is taken before any row
+ * is: a lock on the table, taken for a row, would let two of them wait for each other.
+ * The check sees what has been committed until then, whatever the transaction's
+ * snapshot is, and all that its own statement has changed.
+ *
+ * What replication brings is not checked, so that it does not stop: evaluation reports
+ * a circle as an error.
+ *
+ * Copyright (c) 2026, fflag contributors
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_extension.h"
+#include "catalog/pg_type.h"
+#include "commands/trigger.h"
+#include "executor/tuptable.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "storage/lock.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/tuplestore.h"
+
+#include "catalog.h"
+#include "compat.h"
+#include "extension.h"
+#include "id.h"
+#include "read.h"
+#include "relation.h"
+#include "strtab.h"
+
+/* As many flags of a circle as an error tells. */
+#define MOST_TOLD 10
+
+/*
+ * Lets nobody else add relations until the transaction, or the subtransaction if it
+ * is rolled back, ends.  Who calls this holds no lock on a row of a flag that another
+ * may need.  Only we know the lock: there is no extension with OID 0, and writer.c
+ * has the one of this with the number 0.
+ */
+void
+fflag_lock_relations(void)
+{
+	LOCKTAG		lock;
+
+	SET_LOCKTAG_OBJECT(lock, MyDatabaseId, ExtensionRelationId, InvalidOid, 1);
+	(void) LockAcquire(&lock, ExclusiveLock, false, false);
+}
+
+/* What the checks read: our own tables, as they are now. */
+typedef struct present
+{
+	fflag_source source;
+	Snapshot	snapshot;
+	bool		may_tell;		/* may the caller read flags' names? */
+} present;
+
+static present
+begin_reading(Oid schema)
+{
+	present		p;
+
+	CommandCounterIncrement();	/* see what the statement has done */
+	p.source = fflag_locate_own(schema);
+	p.snapshot = RegisterSnapshot(GetLatestSnapshot());
+	p.may_tell = fflag_may_read(p.source.tables[FFLAG_FLAGS].relid, GetUserId());
+	return p;
+}
+
+static void
+end_reading(present *p)
+{
+	UnregisterSnapshot(p->snapshot);
+}
+
+/* What an error calls a flag. */
+static char *
+flag_in_words(present *p, fflag_string id)
+{
+	fflag_row	row;
+
+	if (p->may_tell && fflag_read_flag_by_id(&p->source, id, p->snapshot, &row))
+		return psprintf("flag \"%s\"", row.name.data);
+	return psprintf("the flag with id %s", pnstrdup(id.data, id.len));
+}
+
+/* ----------
+ * Circles
+ * ----------
+ */
+
+/* A flag on the way from the first to others. */
+typedef struct step
+{
+	fflag_string id;
+	fflag_relation_rows rows;
+	int			next;			/* of its relations */
+} step;
+
+typedef struct search_path
+{
+	present    *p;
+	struct strtab_hash *seen;	/* flags, with a step's number + 1 while on the
+								 * way, 0 later */
+	step	   *steps;
+	int			count;
+	int			allocated;
+} search_path;
+
+static const char *
+verb_of(fflag_relation_kind kind)
+{
+	return kind == FFLAG_REQUIRES ? "requires" : kind == FFLAG_EXCLUDES ? "excludes" : "includes";
+}
+
+/* The way is a circle from this step on. */
+static void
+complain_of_circle(search_path *path, int first)
+{
+	StringInfoData way;
+	bool		only_excludes = true;
+	char	   *flag = flag_in_words(path->p, path->steps[first].id);
+
+	initStringInfo(&way);
+	for (int i = first; i < path->count; i++)
+	{
+		const step *s = &path->steps[i];
+		fflag_relation *r = &s->rows.relations[s->next - 1];
+
+		only_excludes = only_excludes && r->kind == FFLAG_EXCLUDES;
+		if (i - first < MOST_TOLD)
+			appendStringInfo(&way, "%s%s %s %s", i > first ? ", " : "",
+							 flag_in_words(path->p, s->id), verb_of(r->kind),
+							 flag_in_words(path->p, r->other_id));
+		else if (i - first == MOST_TOLD)
+			appendStringInfoString(&way, ", and so on");
+	}
+	ereport(ERROR,
+			errcode(ERRCODE_CHECK_VIOLATION),
+			errmsg("%s would depend on itself", flag),
+			errdetail("Relations would lead round in a circle: %s.", way.data),
+			only_excludes ?
+			errhint("To give each user one flag of several, let each of them require other variants of one more flag, a layer: fflag_require('a', 'layer', 'slot 1').") :
+			errhint("Take one of these relations away first, with fflag_unrelate()."));
+}
+
+static int
+compare_others(const void *a, const void *b)
+{
+	const fflag_relation *x = a;
+	const fflag_relation *y = b;
+	int			order = fflag_string_compare(x->other_id, y->other_id);
+
+	return order != 0 ? order : (int) x->kind - (int) y->kind;
+}
+
+/* Adds a flag to the way; those between which there are relations of two kinds are refused. */
+static void
+enter(search_path *path, fflag_string id)
+{
+	step	   *s;
+	bool		found;
+
+	if (path->count == path->allocated)
+	{
+		path->allocated = Max(16, path->allocated * 2);
+		path->steps = path->steps == NULL ? palloc_array(step, path->allocated) :
+			repalloc_huge(path->steps, path->allocated * sizeof(step));
+	}
+	s = &path->steps[path->count++];
+	memset(s, 0, sizeof(*s));
+	s->id = id;
+	fflag_read_relations(&path->p->source, false, id, path->p->snapshot,
+						 fflag_collect_relation, &s->rows);
+	if (s->rows.count > 1)
+		qsort(s->rows.relations, s->rows.count, sizeof(fflag_relation), compare_others);
+	for (int i = 1; i < s->rows.count; i++)
+	{
+		const fflag_relation *r = &s->rows.relations[i];
+
+		if (fflag_string_equal(r[-1].other_id, r->other_id) && r[-1].kind != r->kind)
+			ereport(ERROR,
+					errcode(ERRCODE_CHECK_VIOLATION),
+					errmsg("%s has relations of two kinds to %s",
+						   flag_in_words(path->p, id), flag_in_words(path->p, r->other_id)),
+					errdetail("It %s it, and %s it.", verb_of(r[-1].kind), verb_of(r->kind)),
+					errhint("Take the old one away first, with fflag_unrelate()."));
+	}
+	strtab_insert(path->seen, id, &found)->value = (void *) (intptr_t) path->count;
+}
+
+/*
+ * Refuses if a way from this flag leads round in a circle.  Each flag is entered once,
+ * whichever flags the search begins with.
+ */
+static void
+check_ways_from(search_path *path, fflag_string id)
+{
+	if (strtab_lookup(path->seen, id) != NULL)
+		return;
+	enter(path, id);
+	while (path->count > 0)
+	{
+		step	   *s = &path->steps[path->count - 1];
+		fflag_string_slot *slot;
+		fflag_string other;
+
+		CHECK_FOR_INTERRUPTS();
+		if (s->next == s->rows.count)
+		{
+			strtab_lookup(path->seen, s->id)->value = NULL;
+			path->count--;
+			continue;
+		}
+		other = s->rows.relations[s->next++].other_id;
+		slot = strtab_lookup(path->seen, other);
+		if (slot == NULL)
+			enter(path, other);
+		else if (slot->value != NULL)
+			complain_of_circle(path, (intptr_t) slot->value - 1);
+	}
+}
+
+/* The id of a flag in a column of a row, in canonical text; empty if it has none. */
+static fflag_string
+get_id(TupleTableSlot *slot, Relation rel, const char *column)
+{
+	Oid			type;
+	AttrNumber	attnum = fflag_find_column(rel, column, &type);
+	bool		isnull = true;
+	Datum		id = (Datum) 0;
+
+	if (attnum != InvalidAttrNumber && fflag_is_id(type))
+		id = slot_getattr(slot, attnum, &isnull);
+	return isnull ? fflag_string_make("", 0) : fflag_id_to_text(type, id, palloc(FFLAG_ID_ROOM));
+}
+
+/* The extension's schema, if a trigger has called a function of ours as it should. */
+static Oid
+check_call(FunctionCallInfo fcinfo, const char *function, bool before)
+{
+	TriggerData *data = (TriggerData *) fcinfo->context;
+
+	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_FOR_STATEMENT(data->tg_event) ||
+		!fflag_is_own(RelationRelationId, RelationGetRelid(data->tg_relation)) ||
+		(TRIGGER_FIRED_BEFORE(data->tg_event) ? !before :
+		 data->tg_oldtable == NULL && data->tg_newtable == NULL))
+		fflag_refuse_call(function, "not called by a trigger of the extension's");
+	return fflag_extension_schema(fcinfo->flinfo->fn_oid);
+}
+
+/* fflag_check_relation() returns trigger: of feature_flag_relation */
+PG_FUNCTION_INFO_V1(fflag_check_relation);
+
+Datum
+fflag_check_relation(PG_FUNCTION_ARGS)
+{
+	Oid			schema = check_call(fcinfo, "fflag_check_relation", true);
+	TriggerData *data = (TriggerData *) fcinfo->context;
+	MemoryContext caller;
+	MemoryContext checking;
+	search_path path = {0};
+	TupleTableSlot *slot;
+	present		p;
+
+	if (TRIGGER_FIRED_BEFORE(data->tg_event))
+	{
+		/* not for a foreign key's action, which has locked rows already */
+		if (!InNoForceRLSOperation())
+			fflag_lock_relations();
+		PG_RETURN_POINTER(NULL);
+	}
+	if (tuplestore_tuple_count(data->tg_newtable) == 0)
+		PG_RETURN_POINTER(NULL);
+
+	checking = AllocSetContextCreate(CurrentMemoryContext, "fflag relations",
+									 ALLOCSET_DEFAULT_SIZES);
+	caller = MemoryContextSwitchTo(checking);
+	p = begin_reading(schema);
+	path.p = &p;
+	path.seen = strtab_create(checking, 64, NULL);
+	slot = MakeSingleTupleTableSlot(RelationGetDescr(data->tg_relation), &TTSOpsMinimalTuple);
+	tuplestore_rescan(data->tg_newtable);
+	while (tuplestore_gettupleslot(data->tg_newtable, true, false, slot))
+	{
+		fflag_string id = get_id(slot, data->tg_relation, "flag_id");
+
+		if (id.len > 0)
+			check_ways_from(&path, id);
+	}
+	ExecDropSingleTupleTableSlot(slot);
+	end_reading(&p);
+	MemoryContextSwitchTo(caller);
+	MemoryContextDelete(checking);
+	PG_RETURN_POINTER(NULL);
+}
+
+/* ----------
+ * What others need
+ * ----------
+ */
+
+/* A flag, or one of its variants, that is gone, and who needs it. */
+typedef struct lost
+{
+	fflag_string variant;		/* empty: the flag itself */
+	fflag_string needed_by;		/* the id of a flag; empty: nobody */
+	fflag_relation_kind kind;
+} lost;
+
+/* A fflag_relation_sink */
+static bool
+find_need(const fflag_relation_row *row, void *arg)
+{
+	lost	   *l = arg;
+
+	if (l->variant.len > 0 && !fflag_string_equal(row->relation.other_variant, l->variant))
+		return true;
+	l->needed_by = row->flag_id;
+	l->kind = row->relation.kind;
+	return false;
+}
+
+/* A fflag_variant_sink: is the variant still there? */
+static bool
+find_variant(const fflag_variant_row *row, void *arg)
+{
+	lost	   *l = arg;
+
+	if (!fflag_string_equal(row->name, l->variant))
+		return true;
+	l->needed_by.len = 0;
+	return false;
+}
+
+/* Refuses that a flag, or a variant unless it is NULL, goes while another needs it. */
+static void
+check_lost(present *p, fflag_string id, const char *name, const char *variant)
+{
+	lost		l = {.needed_by = {"", 0}};
+	fflag_row	row;
+
+	if (variant != NULL)
+		l.variant = fflag_string_make(variant, strlen(variant));
+	fflag_read_relations(&p->source, true, id, p->snapshot, find_need, &l);
+	if (l.needed_by.len == 0)
+		return;
+	if (variant != NULL)
+		fflag_read_variants(&p->source, id, p->snapshot, find_variant, &l);
+	else if (fflag_read_flag_by_id(&p->source, id, p->snapshot, &row))
+		return;
+	if (l.needed_by.len == 0)
+		return;
+	if (variant != NULL)
+		ereport(ERROR,
+				errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
+				errmsg("variant \"%s\" of %s is needed: %s %s it", variant,
+					   flag_in_words(p, id), flag_in_words(p, l.needed_by), verb_of(l.kind)),
+				errhint("Let that flag name other variants first, or use fflag_unrelate()."));
+	ereport(ERROR,
+			errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
+			p->may_tell && name != NULL ?
+			errmsg("flag \"%s\" is needed: %s %s it", name,
+				   flag_in_words(p, l.needed_by), verb_of(l.kind)) :
+			errmsg("%s is needed: %s %s it", flag_in_words(p, id),
+				   flag_in_words(p, l.needed_by), verb_of(l.kind)),
+			errhint("Delete both with one statement, or use fflag_unrelate() first."));
+}
+
+static const char *
+get_text(TupleTableSlot *slot, Relation rel, const char *column)
+{
+	Oid			type;
+	AttrNumber	attnum = fflag_find_column(rel, column, &type);
+	bool		isnull = true;
+	Datum		value = (Datum) 0;
+
+	if (attnum != InvalidAttrNumber && fflag_is_text(type))
+		value = slot_getattr(slot, attnum, &isnull);
+	return isnull ? NULL : TextDatumGetCString(value);
+}
+
+/*
+ * fflag_check_related() returns trigger: of feature_flag and feature_flag_variant, for
+ * rows that are deleted or get another key
+ */
+PG_FUNCTION_INFO_V1(fflag_check_related);
+
+Datum
+fflag_check_related(PG_FUNCTION_ARGS)
+{
+	Oid			schema = check_call(fcinfo, "fflag_check_related", false);
+	TriggerData *data = (TriggerData *) fcinfo->context;
+	Relation	rel = data->tg_relation;
+	present		p = begin_reading(schema);
+	MemoryContext of_row = AllocSetContextCreate(CurrentMemoryContext, "fflag related",
+												 ALLOCSET_SMALL_SIZES);
+	TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsMinimalTuple);
+	bool		variants = RelationGetRelid(rel) == p.source.tables[FFLAG_VARIANTS].relid;
+
+	tuplestore_rescan(data->tg_oldtable);
+	while (fflag_count_blocks(p.source.tables[FFLAG_RELATIONS].relid) > 0 &&
+		   tuplestore_gettupleslot(data->tg_oldtable, true, false, slot))
+	{
+		MemoryContext caller = MemoryContextSwitchTo(of_row);
+		fflag_string id = get_id(slot, rel, variants ? "flag_id" : "id");
+		const char *name = get_text(slot, rel, "name");
+
+		CHECK_FOR_INTERRUPTS();
+		if (id.len > 0 && (name != NULL || !variants))
+			check_lost(&p, id, name, variants ? name : NULL);
+		MemoryContextSwitchTo(caller);
+		MemoryContextReset(of_row);
+	}
+	ExecDropSingleTupleTableSlot(slot);
+	MemoryContextDelete(of_row);
+	end_reading(&p);
+	PG_RETURN_POINTER(NULL);
+}
