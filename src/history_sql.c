@@ -38,10 +38,9 @@
  * What one UPDATE has taken from one name and given to another, with the same
  * id, is a flag renamed.
  */
-#define OTHER_OF(row) \
-	"jsonb_build_object('id', NULL, 'flag_id', NULL, 'other_id', NULL, 'created_at', NULL, 'other', coalesce(" \
-	"(SELECT t.name FROM today AS t WHERE NOT t.attached AND t.id = " row " ->> 'other_id' LIMIT 1)," \
-	" (SELECT f.name FROM flag AS f WHERE NOT f.attached AND f.flag_id = " row " ->> 'other_id' ORDER BY f.moment DESC, f.sequence DESC LIMIT 1)))"
+/* A relation's values for people, whose other flag has a name. */
+#define RELATION(row, other) \
+	"jsonb_strip_nulls(" row " || jsonb_build_object('id', NULL, 'flag_id', NULL, 'other_id', NULL, 'created_at', NULL, 'other', " other "))"
 
 static const char *const listing =
 "WITH today AS (SELECT attached, id, name COLLATE \"C\" AS name FROM unnest($3, $4, $5) AS t (attached, id, name)),"
@@ -61,7 +60,10 @@ static const char *const listing =
 "  name AS old_name, CASE WHEN renames THEN coalesce(new_name, name) ELSE name END AS name,"
 "  old_row, CASE WHEN renames THEN coalesce(renamed_row, new_row) ELSE new_row END AS new_row"
 "  FROM paired WHERE NOT (renames AND other_name IS NOT NULL)),"
-/* what knows a flag's id only: users on its lists, and its variants */
+/* what flags are called now, or were last */
+" called AS (SELECT DISTINCT ON (id) id, name FROM (SELECT id, name, 'infinity'::timestamptz AS moment, 0 AS sequence FROM today WHERE NOT attached"
+"   UNION ALL SELECT flag_id, name, moment, sequence FROM flag WHERE NOT attached) AS u ORDER BY id, moment DESC, sequence DESC),"
+/* what knows a flag's id only: users on its lists, its variants, its relations */
 " listed AS (SELECT change, sequence, moment, attached, flag_id, CASE kind WHEN 'user'"
 "   THEN CASE WHEN old_row IS NULL THEN 'user listed' WHEN new_row IS NULL THEN 'user unlisted' ELSE 'user updated' END"
 "   ELSE CASE WHEN old_row IS NULL THEN 'user denied' WHEN new_row IS NULL THEN 'user undenied' ELSE 'denied user updated' END END AS what,"
@@ -71,11 +73,10 @@ static const char *const listing =
 " UNION ALL SELECT change, sequence, moment, attached, flag_id,"
 "  CASE WHEN old_row IS NULL THEN 'variant created' WHEN new_row IS NULL THEN 'variant deleted' ELSE 'variant updated' END,"
 "  NULL, NULL, old_row, new_row FROM h WHERE kind = 'variant'"
-/* the other flag of a relation by the name that it has now, or had last */
 " UNION ALL SELECT change, sequence, moment, attached, flag_id,"
 "  CASE WHEN old_row IS NULL THEN 'relation created' WHEN new_row IS NULL THEN 'relation deleted' ELSE 'relation updated' END,"
-"  NULL, NULL, jsonb_strip_nulls(old_row || " OTHER_OF("h.old_row") "), jsonb_strip_nulls(new_row || " OTHER_OF("h.new_row") ")"
-"  FROM h WHERE kind = 'relation'),"
+"  NULL, NULL, " RELATION("old_row", "o.name") ", " RELATION("new_row", "n.name")
+"  FROM h LEFT JOIN called AS o ON o.id = old_row ->> 'other_id' LEFT JOIN called AS n ON n.id = new_row ->> 'other_id' WHERE kind = 'relation'),"
 /* what a flag was called before the first change of it, and after each */
 " event AS (SELECT sequence, moment, attached, flag_id,"
 "  CASE WHEN row_number() OVER same = 1 AND old_row IS NOT NULL THEN old_name END AS first_name,"

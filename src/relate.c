@@ -126,7 +126,7 @@ warn_of_effect(const related_pair *pair, const described_flag flags[2],
 	const fflag_flag *flag = &flags[0].row.flag;
 	const fflag_flag *other = &flags[1].row.flag;
 	bool		everybody = other->phase == FFLAG_PHASE_ON && !other->staff_only &&
-		!other->restricted && other->rollout >= FFLAG_BUCKETS && any_variant;
+	!other->restricted && other->rollout >= FFLAG_BUCKETS && any_variant;
 	const char *effect = NULL;
 
 	if (!flags[0].known || !flags[1].known)
@@ -158,6 +158,7 @@ warn_of_effect(const related_pair *pair, const described_flag flags[2],
 static ArrayType *
 get_variants(FunctionCallInfo fcinfo, int arg, const char *other)
 {
+	Datum		empty = CStringGetTextDatum("");
 	ArrayType  *variants;
 	Datum	   *names;
 	int			count;
@@ -169,10 +170,7 @@ get_variants(FunctionCallInfo fcinfo, int arg, const char *other)
 	for (int i = 0; i < count; i++)
 		fflag_check_variant_name(TextDatumGetCString(names[i]));
 	/* none: all of them, which is one row without a variant */
-	if (count == 0)
-		return construct_array((Datum[]){CStringGetTextDatum("")}, 1, TEXTOID, -1, false,
-							   TYPALIGN_INT);
-	return variants;
+	return count > 0 ? variants : construct_array(&empty, 1, TEXTOID, -1, false, TYPALIGN_INT);
 }
 
 /* Makes relations from the flag of argument 0 to that of argument 1 what a call says. */
@@ -180,7 +178,7 @@ static void
 set_relation(FunctionCallInfo fcinfo, fflag_relation_kind kind, int variants_arg)
 {
 	static const char *const kinds[] = {"requires", "excludes", "includes"};
-	Oid			types[] = {INT8OID, INT8OID, TEXTOID, TEXTARRAYOID, TEXTOID};
+	Oid			types[] = {INT8OID, INT8OID, TEXTARRAYOID, TEXTOID, TEXTOID};
 	Datum		values[5];
 	related_pair pair = get_pair(fcinfo);
 	fflag_source source = fflag_locate_own(fflag_extension_schema(fcinfo->flinfo->fn_oid));
@@ -212,14 +210,14 @@ set_relation(FunctionCallInfo fcinfo, fflag_relation_kind kind, int variants_arg
 
 	values[0] = pair.ids[0];
 	values[1] = pair.ids[1];
-	values[2] = CStringGetTextDatum(kinds[kind]);
-	values[3] = PointerGetDatum(variants);
+	values[2] = PointerGetDatum(variants);
+	values[3] = CStringGetTextDatum(kinds[kind]);
 	values[4] = CStringGetTextDatum(pin == NULL ? "" : pin);
 	if (fflag_run_on_table(fcinfo,
 						   "SELECT id FROM %s WHERE flag_id OPERATOR(pg_catalog.=) $1"
 						   " AND other_id OPERATOR(pg_catalog.=) $2"
-						   " AND kind OPERATOR(pg_catalog.<>) $3 LIMIT 1",
-						   FFLAG_RELATIONS_TABLE, 3, types, values, NULL) > 0)
+						   " AND kind OPERATOR(pg_catalog.<>) $4 LIMIT 1",
+						   FFLAG_RELATIONS_TABLE, 4, types, values, NULL) > 0)
 		ereport(ERROR,
 				errcode(ERRCODE_CHECK_VIOLATION),
 				errmsg("flag \"%s\" has a relation of another kind to flag \"%s\"",
@@ -230,13 +228,11 @@ set_relation(FunctionCallInfo fcinfo, fflag_relation_kind kind, int variants_arg
 					   "DELETE FROM %s WHERE flag_id OPERATOR(pg_catalog.=) $1"
 					   " AND other_id OPERATOR(pg_catalog.=) $2"
 					   " AND coalesce(other_variant, '') OPERATOR(pg_catalog.<>) ALL ($3)",
-					   FFLAG_RELATIONS_TABLE, 3,
-					   (Oid[]){INT8OID, INT8OID, TEXTARRAYOID},
-					   (Datum[]){values[0], values[1], values[3]}, NULL);
+					   FFLAG_RELATIONS_TABLE, 3, types, values, NULL);
 	fflag_run_on_table(fcinfo,
 					   "INSERT INTO %s AS r (flag_id, other_id, kind, other_variant, pin)"
-					   " SELECT $1, $2, $3, nullif(v.name, ''), nullif($5, '')"
-					   " FROM (SELECT DISTINCT u.name COLLATE pg_catalog.\"C\" FROM pg_catalog.unnest($4) AS u (name)) AS v (name)"
+					   " SELECT $1, $2, $4, nullif(v.name, ''), nullif($5, '')"
+					   " FROM (SELECT DISTINCT u.name COLLATE pg_catalog.\"C\" FROM pg_catalog.unnest($3) AS u (name)) AS v (name)"
 					   " ORDER BY v.name"
 					   " ON CONFLICT (flag_id, other_id, other_variant) DO UPDATE SET pin = EXCLUDED.pin"
 					   " WHERE r.pin IS DISTINCT FROM EXCLUDED.pin",

@@ -109,8 +109,8 @@ typedef struct step
 typedef struct search_path
 {
 	present    *p;
-	struct strtab_hash *seen;	/* flags, with a step's number + 1 while on the
-								 * way, 0 later */
+	struct strtab_hash *seen;	/* flags, with a step's number + 1 while on
+								 * the way, 0 later */
 	step	   *steps;
 	int			count;
 	int			allocated;

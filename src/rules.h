@@ -88,8 +88,8 @@ typedef struct fflag_lookups
 	/*
 	 * Does the user get the other flag of one of the flag's relations, and
 	 * the variant that it names?  This comes back to fflag_decide(), and
-	 * throws where that would not end.  What is not there lets nobody pass: who
-	 * is excluded gets it.
+	 * throws where that would not end.  What is not there lets nobody pass:
+	 * who is excluded gets it.
 	 */
 	bool		(*gets_other) (fflag_subject *user, const fflag_flag *flag,
 							   const fflag_relation *relation);
