@@ -188,7 +188,8 @@ static inline bool
 has_other(const fflag_flag *flag, fflag_subject *user, const fflag_lookups *look,
 		  fflag_relation_kind kind, bool gets)
 {
-	return find_other(flag, user, look, kind, gets, 0) < flag->n_relations;
+	return flag->n_relations > 0 &&
+		find_other(flag, user, look, kind, gets, 0) < flag->n_relations;
 }
 
 /*
