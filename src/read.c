@@ -494,11 +494,6 @@ void
 fflag_parse_relation(const fflag_source *source, TupleDesc desc, HeapTuple tuple,
 					 fflag_relation_row *row)
 {
-	static const char *const kinds[FFLAG_RELATION_KINDS] = {
-		[FFLAG_REQUIRES] = "requires",
-		[FFLAG_EXCLUDES] = "excludes",
-		[FFLAG_INCLUDES] = "includes"
-	};
 	static const fflag_column ids[] = {
 		FFLAG_COLUMN_RELATION_ID, FFLAG_COLUMN_RELATION_FLAG_ID, FFLAG_COLUMN_RELATION_OTHER_ID
 	};
@@ -516,7 +511,7 @@ fflag_parse_relation(const fflag_source *source, TupleDesc desc, HeapTuple tuple
 	for (int i = 0; i < FFLAG_RELATION_KINDS; i++)
 	{
 		row->relation.kind = i;
-		if (strcmp(kind, kinds[i]) == 0)
+		if (strcmp(kind, fflag_kind_name(i)) == 0)
 			return;
 	}
 	ereport(ERROR,

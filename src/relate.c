@@ -177,7 +177,6 @@ get_variants(FunctionCallInfo fcinfo, int arg, const char *other)
 static void
 set_relation(FunctionCallInfo fcinfo, fflag_relation_kind kind, int variants_arg)
 {
-	static const char *const kinds[] = {"requires", "excludes", "includes"};
 	Oid			types[] = {INT8OID, INT8OID, TEXTARRAYOID, TEXTOID, TEXTOID};
 	Datum		values[5];
 	related_pair pair = get_pair(fcinfo);
@@ -211,7 +210,7 @@ set_relation(FunctionCallInfo fcinfo, fflag_relation_kind kind, int variants_arg
 	values[0] = pair.ids[0];
 	values[1] = pair.ids[1];
 	values[2] = PointerGetDatum(variants);
-	values[3] = CStringGetTextDatum(kinds[kind]);
+	values[3] = CStringGetTextDatum(fflag_kind_name(kind));
 	values[4] = CStringGetTextDatum(pin == NULL ? "" : pin);
 	if (fflag_run_on_table(fcinfo,
 						   "SELECT id FROM %s WHERE flag_id OPERATOR(pg_catalog.=) $1"

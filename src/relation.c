@@ -106,7 +106,7 @@ typedef struct step
 	int			next;			/* of its relations */
 } step;
 
-typedef struct search_path
+typedef struct relation_walk
 {
 	present    *p;
 	struct strtab_hash *seen;	/* flags, with a step's number + 1 while on
@@ -114,33 +114,27 @@ typedef struct search_path
 	step	   *steps;
 	int			count;
 	int			allocated;
-} search_path;
-
-static const char *
-verb_of(fflag_relation_kind kind)
-{
-	return kind == FFLAG_REQUIRES ? "requires" : kind == FFLAG_EXCLUDES ? "excludes" : "includes";
-}
+} relation_walk;
 
 /* The way is a circle from this step on. */
 static void
-complain_of_circle(search_path *path, int first)
+complain_of_circle(relation_walk *w, int first)
 {
 	StringInfoData way;
 	bool		only_excludes = true;
-	char	   *flag = flag_in_words(path->p, path->steps[first].id);
+	char	   *flag = flag_in_words(w->p, w->steps[first].id);
 
 	initStringInfo(&way);
-	for (int i = first; i < path->count; i++)
+	for (int i = first; i < w->count; i++)
 	{
-		const step *s = &path->steps[i];
+		const step *s = &w->steps[i];
 		fflag_relation *r = &s->rows.relations[s->next - 1];
 
 		only_excludes = only_excludes && r->kind == FFLAG_EXCLUDES;
 		if (i - first < MOST_TOLD)
 			appendStringInfo(&way, "%s%s %s %s", i > first ? ", " : "",
-							 flag_in_words(path->p, s->id), verb_of(r->kind),
-							 flag_in_words(path->p, r->other_id));
+							 flag_in_words(w->p, s->id), fflag_kind_name(r->kind),
+							 flag_in_words(w->p, r->other_id));
 		else if (i - first == MOST_TOLD)
 			appendStringInfoString(&way, ", and so on");
 	}
@@ -165,21 +159,21 @@ compare_others(const void *a, const void *b)
 
 /* Adds a flag to the way; those between which there are relations of two kinds are refused. */
 static void
-enter(search_path *path, fflag_string id)
+enter(relation_walk *w, fflag_string id)
 {
 	step	   *s;
 	bool		found;
 
-	if (path->count == path->allocated)
+	if (w->count == w->allocated)
 	{
-		path->allocated = Max(16, path->allocated * 2);
-		path->steps = path->steps == NULL ? palloc_array(step, path->allocated) :
-			repalloc_huge(path->steps, path->allocated * sizeof(step));
+		w->allocated = Max(16, w->allocated * 2);
+		w->steps = w->steps == NULL ? palloc_array(step, w->allocated) :
+			repalloc_huge(w->steps, w->allocated * sizeof(step));
 	}
-	s = &path->steps[path->count++];
+	s = &w->steps[w->count++];
 	memset(s, 0, sizeof(*s));
 	s->id = id;
-	fflag_read_relations(&path->p->source, false, id, path->p->snapshot,
+	fflag_read_relations(&w->p->source, false, id, w->p->snapshot,
 						 fflag_collect_relation, &s->rows);
 	if (s->rows.count > 1)
 		qsort(s->rows.relations, s->rows.count, sizeof(fflag_relation), compare_others);
@@ -191,11 +185,11 @@ enter(search_path *path, fflag_string id)
 			ereport(ERROR,
 					errcode(ERRCODE_CHECK_VIOLATION),
 					errmsg("%s has relations of two kinds to %s",
-						   flag_in_words(path->p, id), flag_in_words(path->p, r->other_id)),
-					errdetail("It %s it, and %s it.", verb_of(r[-1].kind), verb_of(r->kind)),
+						   flag_in_words(w->p, id), flag_in_words(w->p, r->other_id)),
+					errdetail("It %s it, and %s it.", fflag_kind_name(r[-1].kind), fflag_kind_name(r->kind)),
 					errhint("Take the old one away first, with fflag_unrelate()."));
 	}
-	strtab_insert(path->seen, id, &found)->value = (void *) (intptr_t) path->count;
+	strtab_insert(w->seen, id, &found)->value = (void *) (intptr_t) w->count;
 }
 
 /*
@@ -203,30 +197,30 @@ enter(search_path *path, fflag_string id)
  * whichever flags the search begins with.
  */
 static void
-check_ways_from(search_path *path, fflag_string id)
+check_ways_from(relation_walk *w, fflag_string id)
 {
-	if (strtab_lookup(path->seen, id) != NULL)
+	if (strtab_lookup(w->seen, id) != NULL)
 		return;
-	enter(path, id);
-	while (path->count > 0)
+	enter(w, id);
+	while (w->count > 0)
 	{
-		step	   *s = &path->steps[path->count - 1];
+		step	   *s = &w->steps[w->count - 1];
 		fflag_string_slot *slot;
 		fflag_string other;
 
 		CHECK_FOR_INTERRUPTS();
 		if (s->next == s->rows.count)
 		{
-			strtab_lookup(path->seen, s->id)->value = NULL;
-			path->count--;
+			strtab_lookup(w->seen, s->id)->value = NULL;
+			w->count--;
 			continue;
 		}
 		other = s->rows.relations[s->next++].other_id;
-		slot = strtab_lookup(path->seen, other);
+		slot = strtab_lookup(w->seen, other);
 		if (slot == NULL)
-			enter(path, other);
+			enter(w, other);
 		else if (slot->value != NULL)
-			complain_of_circle(path, (intptr_t) slot->value - 1);
+			complain_of_circle(w, (intptr_t) slot->value - 1);
 	}
 }
 
@@ -268,7 +262,7 @@ fflag_check_relation(PG_FUNCTION_ARGS)
 	TriggerData *data = (TriggerData *) fcinfo->context;
 	MemoryContext caller;
 	MemoryContext checking;
-	search_path path = {0};
+	relation_walk w = {0};
 	TupleTableSlot *slot;
 	present		p;
 
@@ -286,8 +280,8 @@ fflag_check_relation(PG_FUNCTION_ARGS)
 									 ALLOCSET_DEFAULT_SIZES);
 	caller = MemoryContextSwitchTo(checking);
 	p = begin_reading(schema);
-	path.p = &p;
-	path.seen = strtab_create(checking, 64, NULL);
+	w.p = &p;
+	w.seen = strtab_create(checking, 64, NULL);
 	slot = MakeSingleTupleTableSlot(RelationGetDescr(data->tg_relation), &TTSOpsMinimalTuple);
 	tuplestore_rescan(data->tg_newtable);
 	while (tuplestore_gettupleslot(data->tg_newtable, true, false, slot))
@@ -295,7 +289,7 @@ fflag_check_relation(PG_FUNCTION_ARGS)
 		fflag_string id = get_id(slot, data->tg_relation, "flag_id");
 
 		if (id.len > 0)
-			check_ways_from(&path, id);
+			check_ways_from(&w, id);
 	}
 	ExecDropSingleTupleTableSlot(slot);
 	end_reading(&p);
@@ -364,15 +358,15 @@ check_lost(present *p, fflag_string id, const char *name, const char *variant)
 		ereport(ERROR,
 				errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
 				errmsg("variant \"%s\" of %s is needed: %s %s it", variant,
-					   flag_in_words(p, id), flag_in_words(p, l.needed_by), verb_of(l.kind)),
+					   flag_in_words(p, id), flag_in_words(p, l.needed_by), fflag_kind_name(l.kind)),
 				errhint("Let that flag name other variants first, or use fflag_unrelate()."));
 	ereport(ERROR,
 			errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
 			p->may_tell && name != NULL ?
 			errmsg("flag \"%s\" is needed: %s %s it", name,
-				   flag_in_words(p, l.needed_by), verb_of(l.kind)) :
+				   flag_in_words(p, l.needed_by), fflag_kind_name(l.kind)) :
 			errmsg("%s is needed: %s %s it", flag_in_words(p, id),
-				   flag_in_words(p, l.needed_by), verb_of(l.kind)),
+				   flag_in_words(p, l.needed_by), fflag_kind_name(l.kind)),
 			errhint("Delete both with one statement, or use fflag_unrelate() first."));
 }
 

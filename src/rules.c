@@ -388,6 +388,19 @@ fflag_choose_variant(int count, const int *limits, int bucket)
 	return first;
 }
 
+/* A kind as column "kind" says it. */
+const char *
+fflag_kind_name(fflag_relation_kind kind)
+{
+	static const char *const names[FFLAG_RELATION_KINDS] = {
+		[FFLAG_REQUIRES] = "requires",
+		[FFLAG_EXCLUDES] = "excludes",
+		[FFLAG_INCLUDES] = "includes",
+	};
+
+	return names[kind];
+}
+
 /* The name of a rule in fflag_explain(). */
 const char *
 fflag_rule_name(fflag_rule rule)

@@ -154,6 +154,7 @@ extern bool fflag_decide_for_all(const fflag_flag *flag, fflag_subject kind,
 extern void fflag_set_variant_limits(int count, const int64_t *weights,
 									 int *limits);
 extern int	fflag_choose_variant(int count, const int *limits, int bucket);
+extern const char *fflag_kind_name(fflag_relation_kind kind);
 extern const char *fflag_rule_name(fflag_rule rule);
 extern const char *fflag_rule_reason(fflag_rule rule);
 
