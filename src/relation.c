@@ -57,17 +57,17 @@ fflag_lock_relations(void)
 }
 
 /* What the checks read: our own tables, as they are now. */
-typedef struct present
+typedef struct present_tables
 {
 	fflag_source source;
 	Snapshot	snapshot;
 	bool		may_tell;		/* may the caller read flags' names? */
-} present;
+} present_tables;
 
-static present
+static present_tables
 begin_reading(Oid schema)
 {
-	present		p;
+	present_tables p;
 
 	CommandCounterIncrement();	/* see what the statement has done */
 	p.source = fflag_locate_own(schema);
@@ -77,14 +77,14 @@ begin_reading(Oid schema)
 }
 
 static void
-end_reading(present *p)
+end_reading(present_tables *p)
 {
 	UnregisterSnapshot(p->snapshot);
 }
 
 /* What an error calls a flag. */
 static char *
-flag_in_words(present *p, fflag_string id)
+flag_in_words(present_tables *p, fflag_string id)
 {
 	fflag_row	row;
 
@@ -99,19 +99,19 @@ flag_in_words(present *p, fflag_string id)
  */
 
 /* A flag on the way from the first to others. */
-typedef struct step
+typedef struct walk_step
 {
 	fflag_string id;
 	fflag_relation_rows rows;
 	int			next;			/* of its relations */
-} step;
+} walk_step;
 
 typedef struct relation_walk
 {
-	present    *p;
+	present_tables *p;
 	struct strtab_hash *seen;	/* flags, with a step's number + 1 while on
 								 * the way, 0 later */
-	step	   *steps;
+	walk_step  *steps;
 	int			count;
 	int			allocated;
 } relation_walk;
@@ -127,7 +127,7 @@ complain_of_circle(relation_walk *w, int first)
 	initStringInfo(&way);
 	for (int i = first; i < w->count; i++)
 	{
-		const step *s = &w->steps[i];
+		const walk_step *s = &w->steps[i];
 		fflag_relation *r = &s->rows.relations[s->next - 1];
 
 		only_excludes = only_excludes && r->kind == FFLAG_EXCLUDES;
@@ -161,14 +161,14 @@ compare_others(const void *a, const void *b)
 static void
 enter(relation_walk *w, fflag_string id)
 {
-	step	   *s;
+	walk_step  *s;
 	bool		found;
 
 	if (w->count == w->allocated)
 	{
 		w->allocated = Max(16, w->allocated * 2);
-		w->steps = w->steps == NULL ? palloc_array(step, w->allocated) :
-			repalloc_huge(w->steps, w->allocated * sizeof(step));
+		w->steps = w->steps == NULL ? palloc_array(walk_step, w->allocated) :
+			repalloc_huge(w->steps, w->allocated * sizeof(walk_step));
 	}
 	s = &w->steps[w->count++];
 	memset(s, 0, sizeof(*s));
@@ -204,7 +204,7 @@ check_ways_from(relation_walk *w, fflag_string id)
 	enter(w, id);
 	while (w->count > 0)
 	{
-		step	   *s = &w->steps[w->count - 1];
+		walk_step  *s = &w->steps[w->count - 1];
 		fflag_string_slot *slot;
 		fflag_string other;
 
@@ -264,7 +264,7 @@ fflag_check_relation(PG_FUNCTION_ARGS)
 	MemoryContext checking;
 	relation_walk w = {0};
 	TupleTableSlot *slot;
-	present		p;
+	present_tables p;
 
 	if (TRIGGER_FIRED_BEFORE(data->tg_event))
 	{
@@ -304,18 +304,18 @@ fflag_check_relation(PG_FUNCTION_ARGS)
  */
 
 /* A flag, or one of its variants, that is gone, and who needs it. */
-typedef struct lost
+typedef struct lost_thing
 {
 	fflag_string variant;		/* empty: the flag itself */
 	fflag_string needed_by;		/* the id of a flag; empty: nobody */
 	fflag_relation_kind kind;
-} lost;
+} lost_thing;
 
 /* A fflag_relation_sink */
 static bool
 find_need(const fflag_relation_row *row, void *arg)
 {
-	lost	   *l = arg;
+	lost_thing *l = arg;
 
 	if (l->variant.len > 0 && !fflag_string_equal(row->relation.other_variant, l->variant))
 		return true;
@@ -328,7 +328,7 @@ find_need(const fflag_relation_row *row, void *arg)
 static bool
 find_variant(const fflag_variant_row *row, void *arg)
 {
-	lost	   *l = arg;
+	lost_thing *l = arg;
 
 	if (!fflag_string_equal(row->name, l->variant))
 		return true;
@@ -338,9 +338,9 @@ find_variant(const fflag_variant_row *row, void *arg)
 
 /* Refuses that a flag, or a variant unless it is NULL, goes while another needs it. */
 static void
-check_lost(present *p, fflag_string id, const char *name, const char *variant)
+check_lost(present_tables *p, fflag_string id, const char *name, const char *variant)
 {
-	lost		l = {.needed_by = {"", 0}};
+	lost_thing	l = {.needed_by = {"", 0}};
 	fflag_row	row;
 
 	if (variant != NULL)
@@ -395,7 +395,7 @@ fflag_check_related(PG_FUNCTION_ARGS)
 	Oid			schema = check_call(fcinfo, "fflag_check_related", false);
 	TriggerData *data = (TriggerData *) fcinfo->context;
 	Relation	rel = data->tg_relation;
-	present		p = begin_reading(schema);
+	present_tables p = begin_reading(schema);
 	MemoryContext of_row = AllocSetContextCreate(CurrentMemoryContext, "fflag related",
 												 ALLOCSET_SMALL_SIZES);
 	TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsMinimalTuple);
