@@ -342,18 +342,17 @@ typedef struct fuzz_user
 	fflag_subject subject;
 	const char *id;
 	size_t		len;
-	int			unmet;
+	int			gets[FFLAG_RELATION_KINDS]; /* the other flag */
 	int			denied;
 	int			listed;
 } fuzz_user;
 
-static const fflag_flag *
-get_required(fflag_subject *user, const fflag_flag *flag)
+static bool
+gets_other(fflag_subject *user, const fflag_flag *flag, const fflag_relation *relation)
 {
-	static const fflag_flag missing = {0};
-
-	must(flag->restricted, "asked for a requirement");
-	return ((fuzz_user *) user)->unmet ? &missing : NULL;
+	must(relation >= flag->relations && relation < flag->relations + flag->n_relations,
+		 "asked for another flag");
+	return ((fuzz_user *) user)->gets[relation->kind];
 }
 
 static bool
@@ -384,7 +383,7 @@ static void
 test_rules(const uint8_t *data, const char *name, size_t name_len,
 		   const char *user, size_t user_len, int bucket)
 {
-	static const fflag_lookups look = {get_required, is_denied, is_listed, get_bucket};
+	static const fflag_lookups look = {gets_other, is_denied, is_listed, get_bucket};
 	int			rollout = data[3] << 16 | data[4] << 8 | data[5];
 	fflag_flag	flag = {
 		.overridden = (data[5] & 6) == 6,
@@ -392,36 +391,54 @@ test_rules(const uint8_t *data, const char *name, size_t name_len,
 		.known = data[2] & 1,
 		.phase = data[2] & 2 ? FFLAG_PHASE_ON : FFLAG_PHASE_DISABLED,
 		.staff_only = (data[2] & 4) != 0,
-		.restricted = (data[5] & 16) != 0,
+		.restricted = (data[5] & 16) != 0,	/* by a denylist */
 		/* near the user's bucket, where a mistake by one shows */
 		.rollout = data[2] & 64 ? bucket + (data[2] >> 7) : rollout % (FFLAG_BUCKETS + 1),
 		.utf8_name = {name, name_len}
 	};
 	int			default_value = (data[2] & 32) != 0;
+	int			has[FFLAG_RELATION_KINDS];
+	fflag_relation relations[FFLAG_RELATION_KINDS];
+	int			count = 0;
 
-	for (int i = 0; i < 8; i++)
+	for (int kind = FFLAG_RELATION_KINDS - 1; kind >= 0; kind--)
+	{
+		fflag_relation relation = {(fflag_relation_kind) kind, {"1", 1}, {"", 0}, {"", 0}};
+
+		has[kind] = data[4] >> kind & 1;
+		if (has[kind])
+			relations[count++] = relation;
+	}
+	fflag_set_relations(&flag, relations, count);
+
+	for (int i = 0; i < 32; i++)
 	{
 		fuzz_user	u = {
 			.subject = {(data[2] & 8) != 0, (data[2] & 16) != 0},
 			.id = user,
 			.len = user_len,
-			.unmet = i & 1,
-			.denied = i & 2,
-			.listed = i & 4
+			.gets = {i & 1, i & 2, i & 4},
+			.denied = i & 8,
+			.listed = i & 16
 		};
 		int			asks = !flag.overridden && flag.known && !flag.staff_only &&
 		flag.phase == FFLAG_PHASE_ON;
-		int			unmet = asks && flag.restricted && u.unmet;
-		int			denied = asks && flag.restricted && !u.unmet && u.denied &&
+		int			unmet = asks && has[FFLAG_REQUIRES] && !u.gets[FFLAG_REQUIRES];
+		int			excluded = asks && !unmet && has[FFLAG_EXCLUDES] && u.gets[FFLAG_EXCLUDES];
+		int			denied = asks && !unmet && !excluded && flag.restricted && u.denied &&
 		u.subject.somebody;
-		int			asks_allowlist = asks && !unmet && !denied &&
+		int			admitted = asks && !unmet && !excluded && !denied;
+		int			listed = admitted && flag.rollout < FFLAG_BUCKETS && u.subject.somebody &&
+		u.listed;
+		int			included = admitted && flag.rollout < FFLAG_BUCKETS && !listed &&
+		has[FFLAG_INCLUDES] && u.gets[FFLAG_INCLUDES];
+		int			by_bucket = admitted && !listed && !included && flag.rollout > 0 &&
 		flag.rollout < FFLAG_BUCKETS && u.subject.somebody;
 		int			want = flag.overridden ? flag.forced :
 		!flag.known ? default_value :
 		flag.staff_only ? u.subject.somebody && u.subject.is_staff :
-		asks && !unmet && !denied &&
-		(flag.rollout == FFLAG_BUCKETS ||
-		 (u.subject.somebody && (u.listed || bucket < flag.rollout)));
+		admitted && (flag.rollout == FFLAG_BUCKETS || listed || included ||
+					 (by_bucket && bucket < flag.rollout));
 		fflag_decision got = fflag_decide(&flag, &u.subject, &look, default_value);
 
 		must(got.enabled == want, "answer");
@@ -429,10 +446,13 @@ test_rules(const uint8_t *data, const char *name, size_t name_len,
 		must((got.rule == FFLAG_RULE_UNKNOWN_FLAG) ==
 			 (!flag.overridden && !flag.known), "unknown flag");
 		must((got.rule == FFLAG_RULE_PREREQUISITE) == unmet, "prerequisite");
+		must((got.rule == FFLAG_RULE_EXCLUDED) == excluded, "excluded");
 		must((got.rule == FFLAG_RULE_DENIED) == denied, "denied");
-		must((got.rule == FFLAG_RULE_ALLOWLIST) == (asks_allowlist && u.listed), "allowlist");
-		must((got.rule == FFLAG_RULE_ROLLOUT) ==
-			 (asks_allowlist && !u.listed && flag.rollout > 0), "rollout");
+		must((got.rule == FFLAG_RULE_ALLOWLIST) == listed, "allowlist");
+		must((got.rule == FFLAG_RULE_INCLUDED) == included, "included");
+		must((got.rule == FFLAG_RULE_ROLLOUT) == by_bucket, "rollout");
+		must((fflag_find_because(&flag, &u.subject, &look, got.rule, NULL) != NULL) ==
+			 (unmet || excluded || included), "because of another flag");
 		must(strlen(fflag_rule_name(got.rule)) > 0, "name of the rule");
 		must(strlen(fflag_rule_reason(got.rule)) > 0, "reason");
 	}

@@ -41,7 +41,7 @@ my %mistake = (
 	'md5.c' => sub { s/\(uint64_t\) bytes/(uint64_t) (bytes & 511)/ },
 	'bucket_simd.c' => sub { s/user_len >= FFLAG_MD5_ROOM - prefix;/user_len > FFLAG_MD5_ROOM - prefix;/ },
 	'bucket.c' => sub { s/51616/51617/ },
-	'rules.c' => sub { s/bucket < flag->rollout/bucket <= flag->rollout/ },
+	'rules.c' => sub { s/flag\) < flag->rollout/flag) <= flag->rollout/ },
 	'integer_list.c' => sub { s/\+\+\] = low;/++] = low & 0x7fff;/ },
 );
 for my $file (sort keys %mistake)
