@@ -121,7 +121,7 @@ check_variant(const described_flag *flag, const char *name, const char *variant)
 /* Tells of a relation that does nothing, or everything, as flags are now. */
 static void
 warn_of_effect(const related_pair *pair, const described_flag flags[2],
-			   fflag_relation_kind kind, bool any_variant)
+			   fflag_relation_kind kind, bool any_variant, bool pins)
 {
 	const fflag_flag *flag = &flags[0].row.flag;
 	const fflag_flag *other = &flags[1].row.flag;
@@ -142,7 +142,7 @@ warn_of_effect(const related_pair *pair, const described_flag flags[2],
 					   psprintf("flag \"%s\" %s nobody", pair->name,
 								kind == FFLAG_EXCLUDES ? "excludes" : "includes")),
 				errhint("fflag_enable(%s) enables it.", quote_literal_cstr(pair->other)));
-	else if (kind == FFLAG_INCLUDES && flag->rollout >= FFLAG_BUCKETS)
+	else if (kind == FFLAG_INCLUDES && flag->rollout >= FFLAG_BUCKETS && !pins)
 		effect = psprintf("flag \"%s\" is at 100 percent: everybody gets it, whomever it includes", pair->name);
 	else if (kind == FFLAG_INCLUDES && everybody)
 		effect = psprintf("flag \"%s\" is at 100 percent: flag \"%s\" includes everybody", pair->other, pair->name);
@@ -236,7 +236,7 @@ set_relation(FunctionCallInfo fcinfo, fflag_relation_kind kind, int variants_arg
 					   " ON CONFLICT (flag_id, other_id, other_variant) DO UPDATE SET pin = EXCLUDED.pin"
 					   " WHERE r.pin IS DISTINCT FROM EXCLUDED.pin",
 					   FFLAG_RELATIONS_TABLE, 5, types, values, NULL);
-	warn_of_effect(&pair, flags, kind, count == 1 && VARSIZE_ANY_EXHDR(DatumGetPointer(names[0])) == 0);
+	warn_of_effect(&pair, flags, kind, count == 1 && VARSIZE_ANY_EXHDR(DatumGetPointer(names[0])) == 0, pin != NULL);
 }
 
 /* fflag_require(name, other, VARIADIC variants) returns void */
