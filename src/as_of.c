@@ -601,5 +601,5 @@ fflag_variants_at(fflag_as_of *q, const fflag_row *flag)
 		fflag_collect_variant(&row, &then.rows);
 	}
 	fflag_read_variants(&q->source, flag->id, q->snapshot, collect_unchanged_variant, &then);
-	return fflag_make_variants(&then.rows, flag->flag.utf8_name, CurrentMemoryContext);
+	return fflag_make_variants(&then.rows, CurrentMemoryContext);
 }

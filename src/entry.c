@@ -289,9 +289,9 @@ fflag_entries_list(const fflag_entry *entry, fflag_table_id which,
 
 /* The variants of a flag, whose rows have been read; as long as the entry. */
 fflag_variant_set *
-fflag_entries_variants(const fflag_entry *entry, const fflag_variant_rows *rows)
+fflag_entries_variants(const fflag_variant_rows *rows)
 {
-	return fflag_make_variants(rows, entry->flag.utf8_name, flags_cxt);
+	return fflag_make_variants(rows, flags_cxt);
 }
 
 /* A copy of a payload, which is kept as long. */

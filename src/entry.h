@@ -106,8 +106,7 @@ extern const fflag_entry *const *fflag_entries_all(int *count);
 extern struct fflag_allowlist *fflag_entries_list(const fflag_entry *entry,
 												  fflag_table_id which,
 												  fflag_source *source);
-extern fflag_variant_set *fflag_entries_variants(const fflag_entry *entry,
-												 const fflag_variant_rows *rows);
+extern fflag_variant_set *fflag_entries_variants(const fflag_variant_rows *rows);
 extern struct varlena *fflag_entries_payload(Datum payload);
 extern fflag_standing *fflag_entries_standing(void);
 extern fflag_entry_counts fflag_entries_count(void);

@@ -39,7 +39,9 @@ typedef struct cache_user
 	fflag_subject subject;
 	user_type	type;
 	Datum		id;
-	int			bucket;			/* set by is_listed(): -1 if not known yet */
+	const fflag_flag *drawn_under;	/* whose draw this is, NULL if there is
+									 * none yet */
+	fflag_draw	draw;
 	uint64		question;		/* see fflag_standing; 0 until one is asked */
 } cache_user;
 
@@ -85,7 +87,6 @@ static void
 decide_other(const fflag_entry *other, cache_user *user)
 {
 	fflag_standing *s = other->standing;
-	int			bucket = user->bucket;
 
 	if (user->question == 0)
 	{
@@ -100,7 +101,6 @@ decide_other(const fflag_entry *other, cache_user *user)
 	s->enabled = fflag_decide(&other->flag, &user->subject, &look, false).enabled;
 	s->variant = -2;
 	s->under_way = false;
-	user->bucket = bucket;		/* of the flag that asks */
 }
 
 static int	choose_variant(const fflag_entry *entry, cache_user *user);
@@ -146,11 +146,23 @@ is_denied(fflag_subject *subject, const fflag_flag *flag)
 	return fflag_allowlist_has(list, id_text, fflag_allowlist_hash(list, id_text));
 }
 
-static inline int
-compute_bucket(const cache_user *user, const fflag_flag *flag, fflag_string id_text)
+static inline void
+draw(cache_user *user, const fflag_flag *flag, fflag_string id_text)
 {
-	return fflag_bucket_of(flag->utf8_name,
-						   user->type == USER_TEXT ? fflag_to_utf8(id_text) : id_text);
+	user->draw = fflag_draw_of(flag->utf8_name,
+							   user->type == USER_TEXT ? fflag_to_utf8(id_text) : id_text);
+	user->drawn_under = flag;
+}
+
+/* What the user draws under this flag; the last draw may be that of another one. */
+static inline fflag_draw
+get_draw(cache_user *user, const fflag_flag *flag)
+{
+	char		room[FFLAG_ID_ROOM];
+
+	if (user->drawn_under != flag)
+		draw(user, flag, user_to_text(user->id, user->type, room));
+	return user->draw;
 }
 
 /* For a list that is asked by the id's text. */
@@ -163,7 +175,7 @@ is_text_listed(cache_user *user, const fflag_flag *flag, fflag_allowlist *list)
 
 	/* first, because the list is still being fetched from memory */
 	if (flag->rollout > 0)
-		user->bucket = compute_bucket(user, flag, id_text);
+		draw(user, flag, id_text);
 	return fflag_allowlist_has(list, id_text, hash);
 }
 
@@ -173,7 +185,6 @@ is_listed(fflag_subject *subject, const fflag_flag *flag)
 	cache_user *user = (cache_user *) subject;
 	fflag_allowlist *list = fflag_cache_list(entry_of(flag), FFLAG_USERS);
 
-	user->bucket = -1;
 	if (list == NULL)
 		return false;
 	if (user->type == USER_BIGINT && list->integers != NULL)
@@ -184,12 +195,7 @@ is_listed(fflag_subject *subject, const fflag_flag *flag)
 static int
 get_bucket(fflag_subject *subject, const fflag_flag *flag)
 {
-	cache_user *user = (cache_user *) subject;
-	char		room[FFLAG_ID_ROOM];
-
-	if (user->bucket >= 0)
-		return user->bucket;
-	return compute_bucket(user, flag, user_to_text(user->id, user->type, room));
+	return get_draw((cache_user *) subject, flag).bucket;
 }
 
 static inline cache_user
@@ -201,6 +207,7 @@ make_user(NullableDatum id, user_type type, bool is_staff)
 	user.subject.is_staff = is_staff;
 	user.type = type;
 	user.id = id.value;
+	user.drawn_under = NULL;
 	user.question = 0;
 	return user;
 }
@@ -287,15 +294,14 @@ static int
 choose_variant(const fflag_entry *entry, cache_user *user)
 {
 	const fflag_variant_set *variants = fflag_variants_of(entry);
-	char		room[FFLAG_ID_ROOM];
-	int			pinned;
+	int			pinned = fflag_pinned_variant(variants, &entry->flag, &user->subject, &look);
+	uint64		hash = 0;
 
-	if (variants->count == 0)
-		return -1;
-	pinned = fflag_pinned_variant(variants, &entry->flag, &user->subject, &look);
-	if (pinned >= 0 || !user->subject.somebody)
+	if (pinned >= 0)
 		return pinned;
-	return fflag_variant_of(variants, fflag_to_utf8(user_to_text(user->id, user->type, room)));
+	if (variants->weighty > 1 && user->subject.somebody)
+		hash = get_draw(user, &entry->flag).hash;
+	return fflag_variant_of(variants, user->subject.somebody, hash);
 }
 
 /* The name of the variant that goes with a decision, a text, or null. */

@@ -124,10 +124,13 @@ static int
 choose_variant(past_user *user, const fflag_flag *flag, const fflag_variant_set *variants)
 {
 	int			pinned = fflag_pinned_variant(variants, flag, &user->subject, &look);
+	uint64		hash = 0;
 
-	if (pinned >= 0 || !user->subject.somebody)
+	if (pinned >= 0)
 		return pinned;
-	return fflag_variant_of(variants, fflag_to_utf8(user->id));
+	if (user->subject.somebody)
+		hash = fflag_draw_of(flag->utf8_name, fflag_to_utf8(user->id)).hash;
+	return fflag_variant_of(variants, user->subject.somebody, hash);
 }
 
 static bool

@@ -65,7 +65,7 @@ load_variants(fflag_entry *entry)
 	if (entry->flag.known)
 		fflag_read_variants(source, entry->id, fflag_active_snapshot(),
 							fflag_collect_variant, &rows);
-	entry->variants = fflag_entries_variants(entry, &rows);
+	entry->variants = fflag_entries_variants(&rows);
 	fflag_cache_end_load(was_tagged);
 }
 

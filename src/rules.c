@@ -344,50 +344,6 @@ fflag_decide_for_all(const fflag_flag *flag, fflag_subject kind,
 	return fflag_decide_by_facts(flag, &unlucky).enabled == best->enabled;
 }
 
-/*
- * Divides the buckets among variants, which are in the order of their names: that
- * of number i ends before limits[i], where the next one begins.  It is the first
- * whose running sum of weights exceeds bucket * sum / FFLAG_BUCKETS.  Weights are
- * above 0, and their sum is less than 2^63.
- */
-void
-fflag_set_variant_limits(int count, const int64_t *weights, int *limits)
-{
-	uint64_t	sum = 0;
-	uint64_t	running = 0;
-	bool		rest;
-
-	for (int i = 0; i < count; i++)
-		sum += weights[i];
-	for (int i = 0; i < count - 1; i++)
-	{
-		running += weights[i];
-		limits[i] = share_of(FFLAG_BUCKETS, running, sum, &rest);
-		limits[i] += rest;
-	}
-	if (count > 0)
-		limits[count - 1] = FFLAG_BUCKETS;
-}
-
-/* The number of the variant to which a bucket belongs; count is above 0. */
-int
-fflag_choose_variant(int count, const int *limits, int bucket)
-{
-	int			first = 0;
-	int			last = count - 1;
-
-	while (first < last)
-	{
-		int			middle = first + (last - first) / 2;
-
-		if (bucket < limits[middle])
-			last = middle;
-		else
-			first = middle + 1;
-	}
-	return first;
-}
-
 /* A kind as column "kind" says it. */
 const char *
 fflag_kind_name(fflag_relation_kind kind)

@@ -151,9 +151,6 @@ extern fflag_decision fflag_decide_by_facts(const fflag_flag *flag,
 											fflag_facts *facts);
 extern bool fflag_decide_for_all(const fflag_flag *flag, fflag_subject kind,
 								 bool anybody_listed, fflag_decision *best);
-extern void fflag_set_variant_limits(int count, const int64_t *weights,
-									 int *limits);
-extern int	fflag_choose_variant(int count, const int *limits, int bucket);
 extern const char *fflag_kind_name(fflag_relation_kind kind);
 extern const char *fflag_rule_name(fflag_rule rule);
 extern const char *fflag_rule_reason(fflag_rule rule);

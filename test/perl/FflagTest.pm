@@ -16,7 +16,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(time);
 
-our @EXPORT = qw(session ask is_on is_off sees_restrictions error_of no_crash watch_for versions script_folder write_script next_script catalog code_blocks statements run_block);
+our @EXPORT = qw(session ask is_on is_off sees_restrictions error_of no_crash watch_for versions script_folder write_script next_script catalog code_blocks plain_variant statements run_block);
 
 # Opens a session.  Statements are sent as they are: prepared ones are spelled
 # out where a test is about them.
@@ -135,6 +135,13 @@ sub code_blocks
 	my @blocks = $text =~ /^```\Q$mark\E\n(.*?)^```$/gms;
 	die "$page has no block \"$mark\"\n" unless @blocks;
 	return @blocks;
+}
+
+# The functions of docs/reference.md that find a variant in plain SQL.
+sub plain_variant
+{
+	my ($functions) = join('', code_blocks('docs/reference.md', 'sql')) =~ /^(CREATE FUNCTION plain_hash.*^CREATE FUNCTION plain_variant.*?;\n)/ms;
+	return $functions;
 }
 
 # The statements of a block, each with what its "=>" comments say that it

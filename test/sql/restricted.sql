@@ -3,6 +3,8 @@
 -- flag and user, against the rules in plain SQL
 --
 CREATE EXTENSION fflag;
+\set plain_variant `sed -n '/^CREATE FUNCTION plain_/,/;$/p' "$PG_ABS_SRCDIR"/../docs/reference.md`
+:plain_variant
 
 -- 0 to 99999; NULL for nobody
 CREATE FUNCTION plain_bucket(name text, user_id text) RETURNS int LANGUAGE sql IMMUTABLE AS $$
@@ -34,9 +36,7 @@ BEGIN
 		ELSE rule IN ('full_rollout', 'allowlist') END;
 END $$;
 CREATE FUNCTION plain_variant(flag feature_flag, id text) RETURNS text LANGUAGE sql STABLE AS $$
-	SELECT name FROM (SELECT name, sum(weight) OVER (ORDER BY name COLLATE "C") AS running, sum(weight) OVER () AS total
-		FROM feature_flag_variant WHERE flag_id = flag.id) AS v
-	WHERE running * 100000 > plain_bucket(flag.name || '#variant', id) * total ORDER BY running LIMIT 1
+	SELECT plain_variant(flag.name, id, jsonb_object_agg(name, weight)) FROM feature_flag_variant WHERE flag_id = flag.id
 $$;
 
 -- flags to be required: each kind that the rules tell apart, and chains
@@ -136,5 +136,6 @@ RESET fflag.override;
 
 DROP VIEW comparison;
 DROP TABLE subject;
-DROP FUNCTION plain_bucket, plain_percentage, plain_rule, plain_variant;
+DROP FUNCTION plain_bucket, plain_percentage, plain_rule, plain_variant(feature_flag, text), plain_variant(text, text, jsonb),
+	plain_score, plain_mix, plain_times, plain_number, plain_hash;
 DROP EXTENSION fflag;

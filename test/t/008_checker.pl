@@ -56,12 +56,12 @@ $subscriber->safe_psql('postgres', 'CREATE EXTENSION fflag');
 # The subjects, with the bucket of each computed in plain SQL, and the rules as
 # the tables have them.  The cursor to check, the function to call: all are
 # this one query.
-my $set_up = q{
+my $set_up = plain_variant() . q{
 	CREATE FUNCTION plain_bucket(hashed text) RETURNS int LANGUAGE sql IMMUTABLE AS $$
 		SELECT h % 100 * 1000 + h / 100
 		FROM (SELECT (sum(get_byte(digest, i) * 256::numeric ^ (15 - i)) % 100000)::int AS h FROM decode(md5(hashed), 'hex') AS digest, generate_series(0, 15) AS i) AS hash $$;
 	CREATE TABLE subject AS
-		SELECT name, user_id, is_staff, default_value, plain_bucket(name || ':' || user_id) AS bucket, plain_bucket(name || '#variant:' || user_id) AS variant_bucket
+		SELECT name, user_id, is_staff, default_value, plain_bucket(name || ':' || user_id) AS bucket, plain_hash(name || ':' || user_id) AS hash
 		FROM (SELECT 'flag ' || n AS name FROM generate_series(1, 12) AS n) AS names
 			CROSS JOIN (SELECT n::text AS user_id FROM generate_series(1, 8) AS n UNION ALL SELECT NULL) AS ids
 			CROSS JOIN (VALUES (false, false), (true, true)) AS args (is_staff, default_value);
@@ -115,9 +115,9 @@ my $set_up = q{
 	CREATE VIEW comparison AS
 		SELECT s.*, fflag_enabled(s.name, s.user_id, s.is_staff, s.default_value) AS answered, said,
 			concat_ws(': ', fflag_variant(s.name, s.user_id, s.is_staff), fflag_variant_payload(s.name, s.user_id, s.is_staff)) AS variant,
-			CASE WHEN said AND s.user_id IS NOT NULL AND f.own THEN coalesce((SELECT concat_ws(': ', v.name, v.payload)
-				FROM (SELECT *, sum(weight) OVER (ORDER BY name) AS running, sum(weight) OVER () AS total FROM feature_flag_variant WHERE flag_id = f.id) AS v
-				WHERE v.running * 100000 > s.variant_bucket * v.total ORDER BY v.running LIMIT 1), '') ELSE '' END AS said_variant
+			CASE WHEN said AND f.own THEN coalesce((SELECT concat_ws(': ', v.name, v.payload)
+				FROM (SELECT *, count(*) OVER () FROM feature_flag_variant WHERE flag_id = f.id AND weight > 0) AS v
+				WHERE v.count = 1 OR s.user_id IS NOT NULL ORDER BY plain_score(s.hash, v.name, v.weight), v.name LIMIT 1), '') ELSE '' END AS said_variant
 		FROM subject s LEFT JOIN flag f ON f.name = s.name
 			CROSS JOIN LATERAL (SELECT CASE WHEN f.id IS NOT NULL THEN gets(f, s.user_id, s.is_staff, s.bucket)
 				WHEN strpos(current_setting('fflag.override', true), '"' || s.name || '"=on') > 0 THEN true

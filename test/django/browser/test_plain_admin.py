@@ -1,5 +1,6 @@
 """A person's way through the admin over the extension's own tables: prerequisite, denylist, variants."""
 import hashlib
+import math
 
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select
@@ -9,13 +10,20 @@ from flags.models import Flag
 from .person import PEOPLE, PersonTest
 
 
+def number(text):
+    return int.from_bytes(hashlib.md5(text.encode()).digest()[:8], "big")
+
+
 def variant(user_id, variants):
-    """As the design has it, variants being names and weights in the order of the names."""
-    h = int(hashlib.md5(f"button#variant:{user_id}".encode()).hexdigest(), 16)
-    bucket = h % 100 * 1000 + h // 100 % 1000
-    total = sum(weight for _, weight in variants)
-    return next(name for number, (name, _) in enumerate(variants)
-                if sum(weight for _, weight in variants[:number + 1]) * 100000 > bucket * total)
+    """As docs/reference.md says: the lowest -log(number of user and variant) / weight."""
+    def score(item):
+        name, weight = item
+        x = number(f"button:{user_id}") ^ number(name)
+        x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9 % 2**64
+        x = (x ^ x >> 27) * 0x94D049BB133111EB % 2**64
+        return -math.log(max(x ^ x >> 31, 1) / 2**64) / weight
+
+    return min(variants, key=score)[0]
 
 
 class PlainAdminTest(PersonTest):

@@ -1,13 +1,13 @@
 /*
  * fuzz.c
- *		libFuzzer harness for src/md5.c, src/bucket_simd.c, src/bucket.c, src/rules.c,
- *		src/integer_list.c.
+ *		libFuzzer harness for src/md5.c, src/bucket_simd.c, src/bucket.c, src/choice.c,
+ *		src/rules.c, src/integer_list.c.
  *
  * The first bytes of an input are the flag and how to divide the rest into name
  * and user id.  What is compared with is written differently on purpose: an MD5
  * of one message in memory, straight from RFC 1321, a division of the 128-bit
- * number digit by digit, the rules as a sentence of conditions, variants in numbers
- * of 128 bits, and a list of integers as a sorted array.
+ * number digit by digit, the rules as a sentence of conditions, scores of variants
+ * to their last digit, and a list of integers as a sorted array.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "bucket.h"
+#include "choice.h"
 #include "integer_list.h"
 #include "md5.h"
 #include "rules.h"
@@ -280,50 +281,84 @@ test_integers(const uint8_t *data, size_t size)
 		free(p.piece[i]);
 }
 
+/* -log2(u / 2^64) in units of 2^-40, cut off: digits behind the point, one after the other. */
+static uint64_t
+plain_minus_log2(uint64_t u)
+{
+	unsigned	__int128 m = u == 0 ? 1 : u;
+	int			whole = 0;
+	uint64_t	digits = 0;
+
+	while (m < (unsigned __int128) 1 << 63)
+	{
+		m *= 2;
+		whole++;
+	}
+	for (int i = 0; i < 40; i++)
+	{
+		m = m * m / ((uint64_t) 1 << 63);
+		digits *= 2;
+		if (m >= (unsigned __int128) 1 << 64)
+		{
+			m /= 2;
+			digits++;
+		}
+	}
+	return ((uint64_t) (whole + 1) << 40) - digits;
+}
+
+static uint64_t
+plain_mix(uint64_t x)
+{
+	x = (x ^ x / ((uint64_t) 1 << 30)) * UINT64_C(13787848793156543929);
+	x = (x ^ x / ((uint64_t) 1 << 27)) * UINT64_C(10723151780598845931);
+	return x ^ x / ((uint64_t) 1 << 31);
+}
+
 /*
- * Records of the input are the weights of variants.  Each bucket between two limits
- * belongs to the first whose running sum exceeds bucket * sum / FFLAG_BUCKETS.
+ * Records of the input are variants: a weight, and a name of as many bytes as there
+ * are.  The lowest score wins, the first among equals.
  */
 static void
-test_variants(const uint8_t *data, size_t size, int bucket)
+test_variants(const uint8_t *data, size_t size, uint64_t hash)
 {
 	enum
 	{
 		RECORD = 8, MOST = 100
 	};
-	int64_t		weights[MOST];
-	int			limits[MOST];
+	fflag_share shares[MOST];
 	int			count = 0;
-	__int128	sum = 0;
-	__int128	running = 0;
-	int			want = 0;
+	int			want = -1;
+	unsigned	__int128 lowest = 0;
 
 	for (; size >= RECORD && count < MOST; data += RECORD, size -= RECORD)
 	{
-		int64_t		weight;
+		uint64_t	weight;
+		uint8_t		digest[16];
 
 		memcpy(&weight, data, sizeof(weight));
-		/* of any size, and all together no larger than may be */
-		weight = (weight & INT64_MAX) >> data[RECORD - 1] % 63;
-		if (weight > 0 && sum + weight <= INT64_MAX)
-		{
-			weights[count++] = weight;
-			sum += weight;
-		}
+		/* of any size, up to the largest there may be */
+		weight = (weight >> data[RECORD - 1] % 64) % 1000000000000001;
+		shares[count] = fflag_share_of(fflag_string_make((const char *) data, size), weight);
+		plain_md5(data, size, digest);
+		for (int i = 0; i < 8; i++)
+			must(digest[i] == (uint8_t) (shares[count].hash >> (56 - 8 * i)), "hash of a variant");
+		must(shares[count].weight == weight, "weight");
+		count++;
 	}
-	fflag_set_variant_limits(count, weights, limits);
-	if (count == 0)
-		return;
-	while ((running += weights[want]) * FFLAG_BUCKETS <= bucket * sum)
-		want++;
-	must(fflag_choose_variant(count, limits, bucket) == want, "variant of a bucket");
-	running = 0;
 	for (int i = 0; i < count; i++)
 	{
-		running += weights[i];
-		must(limits[i] * sum >= running * FFLAG_BUCKETS &&
-			 (limits[i] - 1) * sum < running * FFLAG_BUCKETS, "where a variant ends");
+		unsigned	__int128 score = plain_minus_log2(plain_mix(hash ^ shares[i].hash));
+
+		if (shares[i].weight > 0 &&
+			(want < 0 || score *shares[want].weight < lowest * shares[i].weight))
+		{
+			want = i;
+			lowest = score;
+		}
 	}
+	if (want >= 0)
+		must(fflag_choose(shares, count, hash) == want, "variant of a hash");
 }
 
 int
@@ -473,6 +508,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	uint8_t		expected[16];
 	uint32_t	digest[4];
 	int			bucket;
+	uint64_t	hash = 0;
 
 	if (size < HEAD)
 		return 0;
@@ -499,10 +535,14 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	bucket = fflag_bucket_of(fflag_string_make(name, name_len),
 							 fflag_string_make(user, user_len));
 	must(bucket == plain_bucket(message, size + 1), "bucket");
+	for (int i = 0; i < 8; i++)
+		hash = hash << 8 | expected[i];
+	must(fflag_draw_of(fflag_string_make(name, name_len),
+					   fflag_string_make(user, user_len)).hash == hash, "hash");
 	test_text(user, user_len);
 	if (size < 300)
 		test_integers(data + HEAD, size);
-	test_variants(data + HEAD, size, bucket);
+	test_variants(data + HEAD, size, hash);
 	if (size < 300)
 		test_batch(name, name_len, user, user_len, 1 + data[5] % 40);
 
