@@ -150,7 +150,7 @@ CREATE TABLE @extschema@.feature_flag_variant (
 		CHECK (name OPERATOR(pg_catalog.<>) ''::pg_catalog.text
 			AND name OPERATOR(pg_catalog.!~) E'^ | $|[\\x01-\\x1f\\x7f]'::pg_catalog.text),
 	CONSTRAINT feature_flag_variant_weight_check
-		CHECK (weight OPERATOR(pg_catalog.>) 0::numeric
+		CHECK (weight OPERATOR(pg_catalog.>=) 0::numeric
 			AND weight OPERATOR(pg_catalog.<=) 1000000000::numeric
 			AND pg_catalog.min_scale(weight) OPERATOR(pg_catalog.<=) 6),
 	CONSTRAINT feature_flag_variant_flag_id_fkey FOREIGN KEY (flag_id)
@@ -161,7 +161,7 @@ COMMENT ON TABLE @extschema@.feature_flag_variant IS
 'variants: users who get a feature are divided among them by weight';
 COMMENT ON COLUMN @extschema@.feature_flag_variant.flag_id IS 'the flag';
 COMMENT ON COLUMN @extschema@.feature_flag_variant.name IS 'name of the variant, which fflag_variant returns';
-COMMENT ON COLUMN @extschema@.feature_flag_variant.weight IS 'its share, relative to the sum of the weights of the flag; up to 1000000000, with at most six decimals';
+COMMENT ON COLUMN @extschema@.feature_flag_variant.weight IS 'its share, relative to the sum of the weights of the flag; 0 for nobody; up to 1000000000, with at most six decimals';
 COMMENT ON COLUMN @extschema@.feature_flag_variant.payload IS 'what the application needs to know of the variant, which fflag_variant_payload returns';
 COMMENT ON COLUMN @extschema@.feature_flag_variant.created_at IS 'when the variant was created';
 

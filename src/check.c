@@ -216,7 +216,7 @@ fflag_check_weight(Datum weight, const char *variant, const char *name, const ch
 {
 	int64		parts = to_parts(weight, 0, FFLAG_MOST_WEIGHT, FFLAG_WEIGHT_PARTS);
 
-	if (parts <= 0)
+	if (parts < 0)
 		ereport(ERROR,
 				errcode(ERRCODE_CHECK_VIOLATION),
 				name != NULL ?
@@ -224,7 +224,7 @@ fflag_check_weight(Datum weight, const char *variant, const char *name, const ch
 					   number_to_text(weight), variant, name) :
 				errmsg("invalid weight %s for variant \"%s\" of the flag with id %s",
 					   number_to_text(weight), variant, id),
-				errhint("A weight is a number above 0, up to %d, with at most six decimals.",
+				errhint("A weight is a number from 0 to %d with at most six decimals.",
 						FFLAG_MOST_WEIGHT));
 	return parts;
 }

@@ -49,6 +49,13 @@ SELECT fflag_variants('plain', '{"it": 0.5}');
 SELECT f.name, fflag_variant(f.name), fflag_variant(f.name, 7), fflag_variant_payload(f.name), e.variant, at.variant AS of_now
 FROM fflag_flags(NULL::text) AS f, fflag_explain(f.name) AS e, fflag_explain_at(clock_timestamp(), f.name) AS at ORDER BY f.name;
 SELECT name, variant FROM fflag_flags(NULL::text);
+-- a weight of 0 gives it to nobody, and it is there all the same
+SELECT fflag_variants('plain', '{"it": 0.5, "a": 0, "z": 0}');
+UPDATE feature_flag_variant SET payload = to_jsonb(name || '!') WHERE name IN ('a', 'it', 'z');
+SELECT DISTINCT fflag_variant('plain'), fflag_variant('plain', n), fflag_variant_payload('plain', n) FROM generate_series(1, 1000) AS n;
+SELECT fflag_variants('plain', '{"it": 0, "a": 0}');
+SELECT fflag_enabled('plain', 7), fflag_variant('plain'), fflag_variant('plain', 7), fflag_variant('plain', 7, default_variant => 'a'), fflag_variant_payload('plain', 7, default_variant => 'a'), variant FROM fflag_explain('plain', 7);
+SELECT fflag_variants('plain', '{"it": 0.5}');
 SELECT fflag_disable('plain');
 SELECT fflag_variant('plain'), fflag_variant('plain', 7, default_variant => 'x');
 SELECT fflag_enable('plain'), fflag_variants('plain', NULL);
@@ -125,6 +132,7 @@ SELECT E'=> ' || command || E'\n   ' || try(command) FROM (VALUES
 	($$SELECT fflag_variants('button', jsonb_build_object(repeat('ü', 151), 1))$$),
 	($$SELECT fflag_variants('button', jsonb_build_object(repeat('ü', 150), 1))$$),
 	($$SELECT fflag_variants('button', '{"red": 0}')$$),
+	($$SELECT fflag_variants('button', '{"red": -0.000001}')$$),
 	($$SELECT fflag_variants('button', '{"red": -1}')$$),
 	($$SELECT fflag_variants('button', '{"red": 0.0000001}')$$),
 	($$SELECT fflag_variants('button', '{"red": 1.0000001}')$$),
@@ -143,7 +151,7 @@ SELECT E'=> ' || command || E'\n   ' || try(command) FROM (VALUES
 	($$INSERT INTO feature_flag_variant (flag_id, name, weight) VALUES (1, 'null', NULL)$$),
 	($$CREATE TEMP TABLE t (name text); CREATE TRIGGER t AFTER INSERT ON t FOR EACH ROW EXECUTE FUNCTION fflag_check_variant(); INSERT INTO t VALUES ('')$$),
 	-- replicated rows meet the constraints alone
-	($$SET session_replication_role = replica; INSERT INTO feature_flag_variant (flag_id, name, weight) VALUES (1, 'r', 0)$$),
+	($$SET session_replication_role = replica; INSERT INTO feature_flag_variant (flag_id, name, weight) VALUES (1, 'r', -0.000001)$$),
 	($$SET session_replication_role = replica; INSERT INTO feature_flag_variant (flag_id, name, weight) VALUES (1, 'r', 0.0000001)$$),
 	($$SET session_replication_role = replica; INSERT INTO feature_flag_variant (flag_id, name, weight) VALUES (1, 'r', 'NaN')$$),
 	($$SET session_replication_role = replica; INSERT INTO feature_flag_variant (flag_id, name, weight) VALUES (1, 'r', 1000000001)$$),
@@ -158,8 +166,8 @@ DELETE FROM feature_flag_variant;
 -- that has several lines, each is the flag as it is for a while.
 \set lines `cat "$PG_ABS_SRCDIR"/data/variants.jsonl`
 CREATE TABLE vector AS
-	SELECT j ->> 0 AS flag, j ->> 1 AS user_id, v AS weights, j ->> 3 AS variant, row_number() OVER (PARTITION BY j ->> 0) AS round
-	FROM string_to_table(:'lines', E'\n') AS line, CAST(line AS jsonb) AS j, LATERAL (SELECT jsonb_object_agg(key, value) AS v FROM jsonb_each(j -> 2) WHERE value::numeric > 0) AS w;
+	SELECT j ->> 0 AS flag, j ->> 1 AS user_id, j -> 2 AS weights, j ->> 3 AS variant, row_number() OVER (PARTITION BY j ->> 0) AS round
+	FROM string_to_table(:'lines', E'\n') AS line, CAST(line AS jsonb) AS j;
 CREATE TABLE got (LIKE vector, enabled boolean, answer text, payload text, explained text, of_all text, at text, plain text);
 DO $$
 BEGIN
@@ -208,16 +216,16 @@ SELECT before, after, m.* FROM (VALUES
 DROP FUNCTION moves;
 DELETE FROM feature_flag;
 
--- Random weights of all sizes, for many users.  "many": 10,000 of them.
+-- Random weights of all sizes and none, for many users.  "many": 10,000 of them.
 SELECT setseed(0.5);
 INSERT INTO feature_flag (name, enabled, rollout_percentage) SELECT 'r' || n, true, 100 FROM generate_series(1, 60) AS n UNION ALL VALUES ('many', true, 100);
 INSERT INTO feature_flag_variant (flag_id, name, weight)
-	SELECT f.id, substr(md5(random()::text), 1, 2) || E'\u00e9' || v, CASE f.id % 4 WHEN 0 THEN 1 + (random() * 3)::int WHEN 1 THEN 0.000001 + round(random()::numeric, 6)
+	SELECT f.id, substr(md5(random()::text), 1, 2) || E'\u00e9' || v, CASE f.id % 4 WHEN 0 THEN (random() * 3)::int WHEN 1 THEN 0.000001 + round(random()::numeric, 6)
 			WHEN 2 THEN 1000000000 - round(random()::numeric, 6) ELSE round((10 ^ (random() * 15 - 6))::numeric + 0.000001, 6) END
 	FROM feature_flag AS f, generate_series(1, CASE name WHEN 'many' THEN 10000 ELSE id % 11 END) AS v;
 CREATE VIEW comparison AS
 	SELECT f.name = 'many' AS many, fflag_variant(f.name, u) AS variant, (SELECT v.name FROM feature_flag_variant AS v WHERE flag_id = f.id
-		ORDER BY plain_score(plain_hash(f.name || ':' || u), v.name, weight), name COLLATE "C" LIMIT 1) AS plain
+		AND weight > 0 ORDER BY plain_score(plain_hash(f.name || ':' || u), v.name, weight), name COLLATE "C" LIMIT 1) AS plain
 	FROM feature_flag AS f, generate_series(1, CASE f.name WHEN 'many' THEN 20 ELSE 100 END) AS u;
 SELECT many, count(*) AS answers, count(variant) AS with_variant, count(DISTINCT variant) AS variants, count(*) FILTER (WHERE variant IS DISTINCT FROM plain) AS wrong
 FROM comparison GROUP BY many ORDER BY many;
@@ -243,7 +251,7 @@ DELETE FROM feature_flag_variant;
 ALTER TABLE feature_flag_variant DROP CONSTRAINT feature_flag_variant_weight_check, DROP CONSTRAINT feature_flag_variant_name_check, DISABLE TRIGGER fflag_check, ALTER weight DROP NOT NULL;
 SELECT w AS weight, fflag_variant('r1', 1), try(format('INSERT INTO feature_flag_variant (flag_id, name, weight) SELECT id, %L, %L FROM feature_flag WHERE name = ''r1''', 'v', w)) AS inserted,
 	try('SELECT fflag_variant(''r1'', 1)'), try('DELETE FROM feature_flag_variant'), fflag_variant('r1', 1)
-FROM unnest('{0,-1,NaN,Infinity,0.0000001,1e30,NULL,1}'::text[]) AS w;
+FROM unnest('{-0.000001,-1,NaN,Infinity,0.0000001,1e30,NULL,1}'::text[]) AS w;
 
 DROP FUNCTION try, tell, plain_variant, plain_score, plain_mix, plain_times, plain_number, plain_hash;
 DROP EXTENSION fflag;

@@ -224,7 +224,7 @@ my @changes = (
 	sub { sprintf q{INSERT INTO feature_flag_denied_user SELECT id, n::text FROM feature_flag, generate_series(100, 300) AS n WHERE name = '%s' ON CONFLICT DO NOTHING}, flag() },
 	sub { sprintf q{UPDATE feature_flag_denied_user SET user_id = '%s' WHERE user_id = '%s'}, user(), user() },
 	(sub { sprintf q{INSERT INTO feature_flag_variant (flag_id, name, weight) SELECT id, '%s', %s FROM feature_flag WHERE name = '%s'
-		ON CONFLICT (flag_id, name) DO UPDATE SET weight = EXCLUDED.weight}, one_of('a', 'b', 'B'), one_of(1, 2, 0.5), flag() }) x 2,
+		ON CONFLICT (flag_id, name) DO UPDATE SET weight = EXCLUDED.weight}, one_of('a', 'b', 'B'), one_of(1, 2, 0.5, 0), flag() }) x 2,
 	sub { sprintf q{UPDATE feature_flag_variant SET payload = to_jsonb(%s) WHERE name = '%s'}, int rand 1000, one_of('a', 'b', 'B') },
 	sub { sprintf q{DELETE FROM feature_flag_variant v USING feature_flag f WHERE f.id = v.flag_id AND f.name = '%s'}, flag() },
 	sub { sprintf q{SELECT fflag_variants(name, '{"%s": 1, "%s": 3}') FROM feature_flag WHERE name = '%s' AND NOT EXISTS (TABLE feature_flag_attachment)}, one_of('a', 'b'), one_of('B', 'c'), flag() },

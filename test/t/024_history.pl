@@ -108,7 +108,7 @@ my @changes = (
 	sub { sprintf q{UPDATE feature_flag_denied_user SET user_id = '%s' WHERE user_id = '%s'}, user(), user() },
 	(sub { sprintf q{SELECT fflag_variants(name, %s) FROM feature_flag WHERE name = '%s'}, one_of('NULL', map { sprintf q{'{"%s": %s, "%s": 0.5}'}, variant(), 1 + int rand 9, variant() } 1 .. 3), flag() }) x 3,
 	(sub { sprintf q{INSERT INTO feature_flag_variant (flag_id, name, weight) SELECT id, '%s', %s FROM feature_flag WHERE name = '%s'
-		ON CONFLICT (flag_id, name) DO UPDATE SET weight = EXCLUDED.weight, payload = '[]'}, variant(), 1 + int rand 9, flag() }) x 2,
+		ON CONFLICT (flag_id, name) DO UPDATE SET weight = EXCLUDED.weight, payload = '[]'}, variant(), int rand 9, flag() }) x 2,
 	sub { sprintf q{UPDATE feature_flag_variant SET name = '%s' WHERE name = '%s'}, variant(), variant() },
 	sub { sprintf q{UPDATE feature_flag_variant v SET flag_id = f.id FROM feature_flag f WHERE f.name = '%s' AND v.name = '%s'}, flag(), variant() },
 	sub { sprintf q{DELETE FROM feature_flag_variant WHERE name = '%s'}, variant() },

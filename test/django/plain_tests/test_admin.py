@@ -199,13 +199,14 @@ class Admin(TestCase):
         fields = inline(flag, ("red", "2.5", {"size": 2}), ("a b", "3", None))
         self.post(change, **page, **{name: "green" if value == "red" else value for name, value in fields.items()})
         self.assertEqual(rows(), [("a b", 3, None), ("green", Decimal("2.5"), {"size": 2})])
-        self.post(change, **page, **inline(flag, ("green", "2.5", {"size": 2}, "DELETE"), ("a b", "3", None)))
+        self.post(change, **page, **inline(flag, ("green", "0", {"size": 2}), ("a b", "3", None)))
+        self.assertEqual(rows(), [("a b", 3, None), ("green", 0, {"size": 2})])
         self.assertEqual({ask("SELECT fflag_variant('button', %s)", n) for n in range(100)}, {"a b"})
+        self.post(change, **page, **inline(flag, ("green", "0", {"size": 2}, "DELETE"), ("a b", "3", None)))
         self.assertEqual(ask("SELECT fflag_variant('button', 1)"), "a b")
 
         for variants, error in (
-            ([("red", "0", None)], "greater than or equal to 0.000001"),
-            ([("red", "-1", None)], "greater than or equal to 0.000001"),
+            ([("red", "-0.000001", None)], "greater than or equal to 0"),
             ([("red", "1000000001", None)], "less than or equal to 1000000000"),
             ([("red", "0.0000001", None)], "no more than 6 decimal places"),
             ([("", "2", None)], "This field is required"),
