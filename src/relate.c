@@ -230,11 +230,12 @@ set_relation(FunctionCallInfo fcinfo, fflag_relation_kind kind, int variants_arg
 					   FFLAG_RELATIONS_TABLE, 3, types, values, NULL);
 	fflag_run_on_table(fcinfo,
 					   "INSERT INTO %s AS r (flag_id, other_id, kind, other_variant, pin)"
-					   " SELECT $1, $2, $4, nullif(v.name, ''), nullif($5, '')"
+					   " SELECT $1, $2, $4, CASE WHEN v.name OPERATOR(pg_catalog.<>) '' THEN v.name END,"
+					   " CASE WHEN $5 OPERATOR(pg_catalog.<>) '' THEN $5 END"
 					   " FROM (SELECT DISTINCT u.name COLLATE pg_catalog.\"C\" FROM pg_catalog.unnest($3) AS u (name)) AS v (name)"
 					   " ORDER BY v.name"
 					   " ON CONFLICT (flag_id, other_id, other_variant) DO UPDATE SET pin = EXCLUDED.pin"
-					   " WHERE r.pin IS DISTINCT FROM EXCLUDED.pin",
+					   " WHERE coalesce(r.pin, '') OPERATOR(pg_catalog.<>) coalesce(EXCLUDED.pin, '')",
 					   FFLAG_RELATIONS_TABLE, 5, types, values, NULL);
 	warn_of_effect(&pair, flags, kind, count == 1 && VARSIZE_ANY_EXHDR(DatumGetPointer(names[0])) == 0, pin != NULL);
 }
