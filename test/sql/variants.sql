@@ -237,7 +237,7 @@ DROP VIEW comparison;
 -- Weights in proportion to what the logarithms are of user 1: all scores are equal, and
 -- the first by the bytes of its name wins, whatever order or index the table has.
 DELETE FROM feature_flag_variant;
-ALTER TABLE feature_flag_variant DROP CONSTRAINT feature_flag_variant_pkey;
+ALTER TABLE feature_flag_variant DROP CONSTRAINT feature_flag_variant_pkey CASCADE;
 INSERT INTO feature_flag_variant (flag_id, name, weight) SELECT id, v.* FROM feature_flag, (VALUES
 	('b', 6079461.387046), ('é', 2282517.446045), ('B', 2962770.150066), ('a', 57667.610801)) AS v WHERE feature_flag.name = 'r1';
 SELECT fflag_variant('r1', 1), count(DISTINCT fflag_variant('r1', n)) AS of_others FROM generate_series(2, 100) AS n;
