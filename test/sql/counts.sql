@@ -28,11 +28,11 @@ SELECT count(*) FROM generate_series(1, 30) AS n WHERE fflag_enabled((ARRAY['ful
 DO $$ DECLARE flag text; BEGIN FOREACH flag IN ARRAY ARRAY['full', 'half', 'full'] LOOP PERFORM fflag_enabled(flag); END LOOP; END $$;
 TABLE usage;
 
--- a variant and a payload are one evaluation each, whatever the flag requires
+-- a variant and a payload are one evaluation each, whatever other flags are asked
 SELECT fflag_usage_reset();
 BEGIN;
-SELECT fflag_register('needed', true), fflag_register('needs it', true);
-SELECT fflag_require('needs it', 'needed'), fflag_variants('needs it', '{"a": 1, "b": 1}'), fflag_deny('needs it', 3);
+SELECT fflag_register('needed', true), fflag_register('needs it', true), fflag_group('needed group', 7);
+SELECT fflag_require('needs it', 'needed'), fflag_exclude('needs it', 'needed group'), fflag_variants('needs it', '{"a": 1, "b": 1}'), fflag_deny('needs it', 3);
 SELECT count(fflag_variant('needs it', n)) FROM generate_series(1, 10) AS n;
 SELECT count(fflag_variant_payload('needs it', n)), count(fflag_variant('nobody knows', n)), count(fflag_enabled('needs it', ARRAY[1, 2, 3])) FROM generate_series(1, 5) AS n;
 SELECT count(*) FROM fflag_select('needs it', ARRAY[1, 2, 3]);
@@ -206,7 +206,7 @@ DROP ROLE regress_fflag_ops;
 --
 -- Flags that can go
 --
-TRUNCATE feature_flag, feature_flag_user, feature_flag_denied_user, feature_flag_variant;
+TRUNCATE feature_flag, feature_flag_user, feature_flag_denied_user, feature_flag_variant, feature_flag_relation;
 INSERT INTO feature_flag (name, enabled, staff_only, rollout_percentage, updated_at)
 SELECT name, enabled, staff_only, percentage, now() - interval '45 days 1 hour'
 FROM (VALUES
@@ -237,14 +237,18 @@ FROM (VALUES
 	('to ramp', 100, NULL, NULL, '1 day', '2 days', 10)) AS f (name, percentage, starts, ends, ramp_starts, ramp_ends, ramp_to);
 SELECT name, reason FROM fflag_stale() WHERE name ~ 'begin|begun|end|ramp';
 ROLLBACK;
--- who is denied, or does not get what is required, does not get what all others get
+-- whom relations or a denylist keep out, or let in, is not answered as all others are
 BEGIN;
-INSERT INTO feature_flag (id, name, enabled, rollout_percentage, requires, updated_at)
-SELECT 1000 + id, name, name <> 'required off', percentage, 1000 + requires, now() - interval '45 days 1 hour'
-FROM (VALUES (1, 'required all', 100, NULL), (2, 'required half', 50, NULL), (3, 'required off', 100, NULL),
-	(4, 'requires all', 100, 1), (5, 'requires half', 100, 2), (6, 'requires off, too', 0, 3), (7, 'denies', 100, NULL), (8, 'denied by none now', 100, NULL)) AS f (id, name, percentage, requires);
+INSERT INTO feature_flag (name, enabled, rollout_percentage, updated_at)
+SELECT name, name <> 'other off', percentage, now() - interval '45 days 1 hour'
+FROM (VALUES ('other all', 100), ('other half', 50), ('other off', 100), ('requires all', 100), ('requires half', 100), ('requires off, too', 0), ('excludes', 100), ('excludes none', 0),
+	('includes', 0), ('includes all', 100), ('includes, too', 100), ('denies', 100), ('denied by none now', 100)) AS f (name, percentage);
+INSERT INTO feature_flag_relation (flag_id, other_id, kind)
+SELECT f.id, o.id, kind FROM (VALUES ('requires all', 'requires', 'other all'), ('requires half', 'requires', 'other half'), ('requires off, too', 'requires', 'other off'),
+	('excludes', 'excludes', 'other half'), ('excludes none', 'excludes', 'other off'), ('includes', 'includes', 'other half'), ('includes all', 'includes', 'other all'),
+	('includes, too', 'includes', 'other half'), ('includes, too', 'requires', 'other all')) AS r (name, kind, other) JOIN feature_flag f USING (name) JOIN feature_flag o ON o.name = other;
 SELECT fflag_deny('denies', 1), fflag_deny('denied by none now', 1), fflag_undeny('denied by none now', 1);
-SELECT name, reason FROM fflag_stale() WHERE name ~ 'require|denie';
+SELECT name, reason FROM fflag_stale() WHERE name ~ 'other|require|exclude|include|denie';
 ROLLBACK;
 -- whatever this session forces
 SET fflag.override = 'half=on, nobody=on';
