@@ -16,7 +16,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(time);
 
-our @EXPORT = qw(session ask is_on is_off sees_restrictions error_of no_crash watch_for versions script_folder write_script next_script catalog code_blocks plain_variant statements run_block);
+our @EXPORT = qw(session ask is_on is_off sees_restrictions error_of no_crash watch_for versions script_folder write_script next_script second_opinion catalog code_blocks plain_variant statements run_block);
 
 # Opens a session.  Statements are sent as they are: prepared ones are spelled
 # out where a test is about them.
@@ -270,6 +270,12 @@ sub write_script
 sub next_script
 {
 	return slurp_file(dirname(__FILE__) . '/../data/next.sql');
+}
+
+# Creates functions that say in plain SQL who gets which flag, and compare: answers(), result().
+sub second_opinion
+{
+	return slurp_file(dirname(__FILE__) . '/../data/opinions.sql');
 }
 
 # Everything that belongs to the extension, as text.  A default that differs from one database to
