@@ -669,21 +669,24 @@ COMMENT ON FUNCTION @extschema@.fflag_cache() IS
 
 CREATE FUNCTION @extschema@.fflag_usage()
 RETURNS TABLE (name pg_catalog.text, known boolean, evaluations bigint, enabled bigint,
-	last_evaluated_at timestamp with time zone, since timestamp with time zone)
+	last_evaluated_at timestamp with time zone,
+	bulk_answers bigint, last_bulk_answer_at timestamp with time zone,
+	since timestamp with time zone)
 LANGUAGE c VOLATILE PARALLEL RESTRICTED ROWS 50
 AS 'MODULE_PATHNAME', 'fflag_usage';
 COMMENT ON FUNCTION @extschema@.fflag_usage() IS
-'how often this server has evaluated each flag, and names that no flag has, in this database';
+'how often this server has evaluated each flag, and names that no flag has, in this database, and answered it in bulk';
 
 CREATE FUNCTION @extschema@.fflag_usage_reset() RETURNS void
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'fflag_usage_reset';
 COMMENT ON FUNCTION @extschema@.fflag_usage_reset() IS
-'counts evaluations in this database from zero again';
+'counts evaluations and bulk answers in this database from zero again';
 
 CREATE FUNCTION @extschema@.fflag_stale(unchanged_for interval DEFAULT '30 days')
 RETURNS TABLE (name pg_catalog.text, reason pg_catalog.text,
-	updated_at timestamp with time zone, last_evaluated_at timestamp with time zone)
+	updated_at timestamp with time zone, last_evaluated_at timestamp with time zone,
+	last_bulk_answer_at timestamp with time zone)
 LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED ROWS 20
 AS 'MODULE_PATHNAME', 'fflag_stale';
 COMMENT ON FUNCTION @extschema@.fflag_stale(interval) IS

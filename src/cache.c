@@ -623,9 +623,7 @@ get_by_name(FmgrInfo *flinfo, Datum name_datum)
 	}
 
 	site->entry = find_or_load(name, snapshot);
-	if (!site->entry->usage.listed)
-		fflag_usage_list(&unconstify(fflag_entry *, site->entry)->usage,
-						 site->entry->name, site->entry->flag.known);
+	fflag_entry_list_usage(site->entry, false);
 	site->generation = parts[FFLAG_FLAGS].generation;
 	if (unlikely(site->entry->terms != NULL))
 		site->generation = 0;	/* the time may be another at the next call */

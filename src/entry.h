@@ -69,6 +69,19 @@ typedef struct fflag_entry_counts
 } fflag_entry_counts;
 
 /*
+ * From now on, what is counted of an entry that the cache has just returned counts,
+ * see fflag_usage_list().
+ */
+static inline void
+fflag_entry_list_usage(const fflag_entry *entry, bool bulk)
+{
+	fflag_usage_count *usage = &unconstify(fflag_entry *, entry)->usage;
+
+	if (!usage->listed || (usage->bulk_in_rest && !bulk))
+		fflag_usage_list(usage, entry->name, entry->flag.known, bulk);
+}
+
+/*
  * Counts evaluations of an entry that fflag_cache_get() has just returned, and how
  * many of the answers were true.
  */
@@ -79,6 +92,14 @@ fflag_entry_count(const fflag_entry *entry, uint64 evaluations, uint64 enabled)
 
 	usage->evaluations += evaluations;
 	usage->enabled += enabled;
+}
+
+/* Counts one answer of an entry that fflag_cache_get_all() has just returned. */
+static inline void
+fflag_entry_count_bulk(const fflag_entry *entry)
+{
+	fflag_entry_list_usage(entry, true);
+	unconstify(fflag_entry *, entry)->usage.bulk++;
 }
 
 /*

@@ -472,6 +472,8 @@ fflag_flags(FunctionCallInfo fcinfo, user_type type)
 	MemoryContext per_flag;
 
 	InitMaterializedSRF(fcinfo, 0);
+	if (fflag_usage_is_due())
+		fflag_cache_flush_usage();
 	entries = fflag_cache_get_all(fcinfo->flinfo->fn_oid, &count);
 	if (type == USER_TEXT && !id.isnull)
 		id.value = PointerGetDatum(DatumGetTextPP(id.value));
@@ -491,6 +493,7 @@ fflag_flags(FunctionCallInfo fcinfo, user_type type)
 		CHECK_FOR_INTERRUPTS();
 		if (entries[i]->flag.internal)
 			continue;
+		fflag_entry_count_bulk(entries[i]);
 		values[0] = fflag_string_to_text(entries[i]->name);
 		decision = evaluate_entry(entries[i], &user, false);
 		values[1] = BoolGetDatum(decision.enabled);

@@ -80,10 +80,16 @@ next_name(usage_walk *walk, const fflag_entry **flag, fflag_usage_row **row)
 	return true;
 }
 
+static bool
+is_counted(const fflag_usage_row *row)
+{
+	return row->evaluations > 0 || row->bulk > 0;
+}
+
 /*
  * What has been counted of a flag whose row is this one.  A flag without one has
- * not been asked for, unless some flags were without a slot: then nobody knows,
- * and the result is NULL.
+ * not been asked for, nor answered in bulk, unless some flags were without a slot:
+ * then nobody knows, and the result is NULL.
  */
 static const fflag_usage_row *
 counts_of(const usage_walk *walk, const fflag_usage_row *row)
@@ -92,13 +98,12 @@ counts_of(const usage_walk *walk, const fflag_usage_row *row)
 
 	if (row != NULL)
 		return row;
-	return walk->rows.since == 0 || walk->rows.rest[true].evaluations > 0 ?
-		NULL : &none;
+	return walk->rows.since == 0 || is_counted(&walk->rows.rest[true]) ? NULL : &none;
 }
 
 /*
- * fflag_usage() returns setof (name, known, evaluations, enabled,
- * last_evaluated_at, since)
+ * fflag_usage() returns setof (name, known, evaluations, enabled, last_evaluated_at,
+ * bulk_answers, last_bulk_answer_at, since)
  */
 PG_FUNCTION_INFO_V1(fflag_usage);
 
@@ -107,23 +112,26 @@ static void
 put_usage(ReturnSetInfo *rsinfo, const fflag_string *name, bool known,
 		  const fflag_usage_row *row, TimestampTz since)
 {
-	Datum		values[6] = {0};
-	bool		nulls[6] = {false};
+	Datum		values[8] = {0};
+	bool		nulls[8] = {false};
 
 	nulls[0] = name == NULL;
 	if (name != NULL)
 		values[0] = fflag_string_to_text(*name);
 	values[1] = BoolGetDatum(known);
-	nulls[2] = nulls[3] = row == NULL;
+	nulls[2] = nulls[3] = nulls[5] = row == NULL;
 	nulls[4] = row == NULL || row->last == 0;
+	nulls[6] = row == NULL || row->last_bulk == 0;
 	if (row != NULL)
 	{
 		values[2] = Int64GetDatum(row->evaluations);
 		values[3] = Int64GetDatum(row->enabled);
 		values[4] = TimestampTzGetDatum(row->last);
+		values[5] = Int64GetDatum(row->bulk);
+		values[6] = TimestampTzGetDatum(row->last_bulk);
 	}
-	nulls[5] = since == 0;
-	values[5] = TimestampTzGetDatum(since);
+	nulls[7] = since == 0;
+	values[7] = TimestampTzGetDatum(since);
 	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 }
 
@@ -148,7 +156,7 @@ fflag_usage(PG_FUNCTION_ARGS)
 	}
 	for (int known = 1; known >= 0; known--)
 	{
-		if (walk.rows.rest[known].evaluations > 0)
+		if (is_counted(&walk.rows.rest[known]))
 			put_usage(rsinfo, NULL, known, &walk.rows.rest[known],
 					  walk.rows.since);
 	}
@@ -332,7 +340,8 @@ add_reason(StringInfo reason, const char *before, TimestampTz then,
 
 /*
  * fflag_stale(unchanged_for interval)
- * returns setof (name, reason, updated_at, last_evaluated_at); strict
+ * returns setof (name, reason, updated_at, last_evaluated_at, last_bulk_answer_at);
+ * strict
  */
 PG_FUNCTION_INFO_V1(fflag_stale);
 
@@ -359,10 +368,12 @@ fflag_stale(PG_FUNCTION_ARGS)
 	{
 		const flag_change *change;
 		const fflag_usage_row *counts = counts_of(&walk, row);
-		TimestampTz asked = counts == NULL ? 0 : counts->last;
+		TimestampTz evaluated = counts == NULL ? 0 : counts->last;
+		TimestampTz in_bulk = counts == NULL ? 0 : counts->last_bulk;
+		TimestampTz asked = Max(evaluated, in_bulk);
 		TimestampTz settled;
-		Datum		values[4];
-		bool		nulls[4] = {false};
+		Datum		values[5];
+		bool		nulls[5] = {false};
 		bool		answer;
 
 		if (flag == NULL)
@@ -376,7 +387,8 @@ fflag_stale(PG_FUNCTION_ARGS)
 			add_reason(&reason, answer ? "everybody gets it, unchanged for" :
 					   "nobody gets it, unchanged for", settled, now, "");
 		if (asked != 0 && asked <= limit)
-			add_reason(&reason, "not asked for in", asked, now, "");
+			add_reason(&reason, "not asked for in", asked, now,
+					   in_bulk > evaluated ? ", last in bulk" : "");
 		if (counts != NULL && asked == 0 && walk.rows.since <= limit)
 			add_reason(&reason, "not asked for since counting began",
 					   walk.rows.since, now, " ago");
@@ -387,8 +399,10 @@ fflag_stale(PG_FUNCTION_ARGS)
 		nulls[2] = change == NULL;
 		values[2] = change == NULL ? (Datum) 0 :
 			TimestampTzGetDatum(change->updated_at);
-		nulls[3] = asked == 0;
-		values[3] = TimestampTzGetDatum(asked);
+		nulls[3] = evaluated == 0;
+		values[3] = TimestampTzGetDatum(evaluated);
+		nulls[4] = in_bulk == 0;
+		values[4] = TimestampTzGetDatum(in_bulk);
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 	}
 	return (Datum) 0;

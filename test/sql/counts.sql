@@ -40,7 +40,7 @@ SELECT count(variant) FROM fflag_explain('needs it', 1);
 SELECT * FROM usage WHERE name ~ 'need|nobody knows';
 ROLLBACK;
 
--- what does not count: a name that is NULL, explanations, lists of flags, buckets, plans
+-- what does not count: a name that is NULL, explanations, bulk answers, buckets, plans
 SELECT fflag_usage_reset();
 SELECT fflag_enabled(NULL, 1), fflag_enabled(NULL, ARRAY[1, 2]);
 SELECT rule FROM fflag_explain('full', 1);
@@ -51,6 +51,41 @@ TABLE usage;
 -- a constant call in WHERE is evaluated once a scan
 SELECT count(*) FROM generate_series(1, 1000) AS n WHERE fflag_enabled('full', 1);
 SELECT * FROM usage WHERE name = 'full';
+
+-- answers in bulk are counted apart, one for each flag and call, for each type of id
+SELECT fflag_usage_reset();
+SELECT count(*) FROM fflag_flags(1);
+SELECT count(*) FROM fflag_flags('x');
+SELECT fflag_enabled('full', 1);
+SELECT count(*) FROM fflag_flags(gen_random_uuid());
+CREATE VIEW bulk AS SELECT name, known, evaluations, bulk_answers, last_evaluated_at IS NOT NULL AS evaluated, last_bulk_answer_at IS NOT NULL AS in_bulk FROM fflag_usage();
+TABLE bulk;
+-- in a transaction: seen there, rolled back, not lost when flags change
+BEGIN;
+SELECT count(*) FROM fflag_flags(1);
+SELECT sum(bulk_answers) FROM bulk;
+SAVEPOINT s;
+SELECT fflag_register('new');
+SELECT count(*) FROM fflag_flags(1), generate_series(1, 3) AS n;
+SELECT fflag_enabled('half', n) IS NOT NULL AS half FROM generate_series(1, 2) AS n;
+ROLLBACK TO s;
+SELECT fflag_enabled('half') AS half;
+SELECT count(*) FROM fflag_flags(1);
+ROLLBACK;
+TABLE bulk;
+SELECT last_bulk_answer_at > last_evaluated_at AS later, last_bulk_answer_at BETWEEN since AND now() AS at FROM fflag_usage() WHERE name = 'full';
+SET fflag.track_usage = off;
+SELECT count(*) FROM fflag_flags(1);
+RESET fflag.track_usage;
+SELECT count(bulk_answers), sum(bulk_answers) FROM bulk;
+SELECT fflag_usage_reset();
+SELECT count(bulk_answers), sum(bulk_answers), count(*) FILTER (WHERE in_bulk) AS in_bulk FROM bulk;
+-- of a flag that is not there any more, only evaluations are told
+SELECT fflag_register('new');
+SELECT count(*) FROM fflag_flags(1);
+DELETE FROM feature_flag WHERE name = 'new';
+SELECT name, bulk_answers FROM bulk;
+DROP VIEW bulk;
 
 -- names that no flag has, and names too long for any flag, all together
 SELECT fflag_usage_reset();
@@ -279,6 +314,15 @@ SELECT left(name, 9) AS name, known, evaluations, enabled FROM usage;
 SELECT left(s.name, 9) AS name, s.reason, s.updated_at FROM (SELECT max(since) FROM fflag_usage()) AS u (since), fflag_stale(now() - u.since) AS s;
 SELECT fflag_detach();
 DROP TABLE their_flag, their_user;
+
+-- whoever asks for all flags asks for each: "half" in time, and then lately enough
+SELECT fflag_usage_reset();
+SELECT count(*) FROM fflag_flags(1) WHERE name = 'half';
+SELECT fflag_enabled('young', 1);
+SELECT s.name, s.reason FROM (SELECT max(since) FROM fflag_usage()) AS u (since), fflag_stale(now() - u.since) AS s WHERE s.name IN ('half', 'young');
+SELECT s.name, s.reason, s.last_evaluated_at IS NULL AS unevaluated, s.last_bulk_answer_at = u.last AS last
+FROM (SELECT last_bulk_answer_at FROM fflag_usage() WHERE name = 'half') AS u (last), fflag_stale(now() - u.last) AS s
+WHERE s.name IN ('half', 'young');
 
 -- a policy on the table would be run as the caller: there is no reading in part
 CREATE ROLE regress_fflag_ops;
