@@ -152,20 +152,28 @@ fflag_lock_id(FunctionCallInfo fcinfo, Datum name)
 }
 
 /*
- * Updates the flag of argument 0.  $1 of the command, the first of nargs values,
- * is its name, which this function fills in.
+ * Updates the flag of argument 0, if it is there and the command's other conditions
+ * hold.  $1 of the command, the first of nargs values, is its name, which this
+ * function fills in.
  */
+static bool
+update_flag_if(FunctionCallInfo fcinfo, const char *command, int nargs, Oid *types,
+			   Datum *values)
+{
+	(void) fflag_name_argument(fcinfo);
+	types[0] = TEXTOID;
+	values[0] = PG_GETARG_DATUM(0);
+	return fflag_run_on_table(fcinfo, command, FFLAG_FLAGS_TABLE, nargs, types, values,
+							  NULL) > 0;
+}
+
+/* The same, where the flag's name is the only condition. */
 static void
 update_flag(FunctionCallInfo fcinfo, const char *command, int nargs, Oid *types,
 			Datum *values)
 {
-	char	   *name = fflag_name_argument(fcinfo);
-
-	types[0] = TEXTOID;
-	values[0] = PG_GETARG_DATUM(0);
-	if (fflag_run_on_table(fcinfo, command, FFLAG_FLAGS_TABLE, nargs, types, values,
-						   NULL) == 0)
-		complain_unknown(name);
+	if (!update_flag_if(fcinfo, command, nargs, types, values))
+		complain_unknown(fflag_name_argument(fcinfo));
 }
 
 static void
@@ -285,6 +293,20 @@ end_of_ramp(Datum starts_at, Datum duration, const char *name)
 	return ends_at;
 }
 
+/*
+ * A ramp to where the flag is already is a mistake: whoever registers a flag, which
+ * has 100% by default, and lets it ramp to 100%, would give it to everybody at once.
+ */
+static void
+complain_of_level_ramp(Datum percentage, const char *name)
+{
+	ereport(ERROR,
+			errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			errmsg("ramp of flag \"%s\" would begin at %s%%, where it ends", name,
+				   DatumGetCString(DirectFunctionCall1(numeric_out, percentage))),
+			errhint("Call fflag_rollout() before, with the percentage at which it is to begin."));
+}
+
 /* fflag_ramp(name, percentage, duration, starting) returns void */
 PG_FUNCTION_INFO_V1(fflag_ramp);
 
@@ -311,12 +333,17 @@ fflag_ramp(PG_FUNCTION_ARGS)
 	values[3] = end_of_ramp(PG_GETARG_DATUM(3), PG_GETARG_DATUM(2), name);
 	fflag_check_ramp(DatumGetTimestampTz(values[1]), DatumGetTimestampTz(values[3]),
 					 name);
-	update_flag(fcinfo,
-				"UPDATE %s SET rollout_percentage = " PERCENTAGE_AT ","
-				" ramp_to = $3, ramp_starts_at = $2,"
-				" ramp_ends_at = $4"
-				" WHERE name OPERATOR(pg_catalog.=) $1",
-				4, types, values);
+	if (!update_flag_if(fcinfo,
+						"UPDATE %s SET rollout_percentage = " PERCENTAGE_AT ","
+						" ramp_to = $3, ramp_starts_at = $2,"
+						" ramp_ends_at = $4"
+						" WHERE name OPERATOR(pg_catalog.=) $1"
+						" AND (" PERCENTAGE_AT ") OPERATOR(pg_catalog.<>) $3",
+						4, types, values))
+	{
+		(void) fflag_get_id(fcinfo, PG_GETARG_DATUM(0));	/* or it is unknown */
+		complain_of_level_ramp(PG_GETARG_DATUM(1), name);
+	}
 	PG_RETURN_VOID();
 }
 

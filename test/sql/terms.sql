@@ -106,6 +106,33 @@ UPDATE feature_flag SET ramp_to = 50.0001, ramp_starts_at = now(), ramp_ends_at 
 RESET session_replication_role;
 SELECT fflag_ramp('f', 100, '1 day', 'today'), fflag_rollout('f', 7);
 
+-- a ramp that would begin where it ends changes nothing
+SELECT fflag_register('whole', true);
+SELECT fflag_ramp('whole', 100, '7 days');
+\set VERBOSITY sqlstate
+SELECT fflag_ramp('whole', 100, '7 days');
+\set VERBOSITY default
+SELECT fflag_ramp('whole', 100.000, '7 days', now() + '1 day');
+SELECT fflag_ramp('f', 7, '7 days');
+SELECT fflag_rollout('f', 0);
+SELECT fflag_ramp('f', 0, '7 days');
+SELECT name, rollout_percentage, ramp_to, ramp_starts_at, ramp_ends_at FROM feature_flag ORDER BY name;
+-- one that runs is at neither end: it may be made longer; it begins where it will be
+SELECT fflag_ramp('f', 100, '1 day', now() - interval '12 hours');
+SELECT fflag_ramp('f', 100, '1 day', now() + '12 hours');
+SELECT fflag_ramp('f', 100, '2 days');
+SELECT rollout_percentage BETWEEN 49 AND 51 AS half, ramp_to FROM feature_flag WHERE name = 'f';
+-- so does one that has ended, or is to begin later
+SELECT fflag_rollout('f', 0), fflag_ramp('f', 100, '1 hour', now() - interval '1 day');
+SELECT fflag_ramp('f', 100, '1 day');
+SELECT fflag_rollout('f', 0), fflag_ramp('f', 50, '1 hour', now() + '1 day');
+SELECT fflag_ramp('f', 0, '1 day');
+SELECT fflag_ramp('f', 50, '1 day', now() + '2 days');
+SELECT fflag_ramp('f', 50, '1 day');
+SELECT rollout_percentage, ramp_to, ramp_ends_at - ramp_starts_at AS duration FROM feature_flag WHERE name = 'f';
+DELETE FROM feature_flag WHERE name = 'whole';
+SELECT fflag_rollout('f', 7);
+
 -- Random schedules and ramps, around the present and far from it, upwards and
 -- downwards, against the rules in plain SQL, in several statements as time goes by.
 -- Quotients are those of integers: div() is exact.
