@@ -228,6 +228,44 @@ fflag_rollout(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
+/*
+ * If the flag of argument 0 has a start that is to come, returns it as a text, and
+ * in *held what else holds the flag back, NULL if nothing does; locks the row.
+ * Otherwise the result is NULL.
+ */
+static char *
+get_start_to_come(FunctionCallInfo fcinfo, char **held)
+{
+	Oid			schema = fflag_extension_schema(fcinfo->flinfo->fn_oid);
+	Oid			types[] = {TEXTOID, TIMESTAMPTZOID};
+	Datum		values[] = {
+		PG_GETARG_DATUM(0),
+		TimestampTzGetDatum(GetCurrentStatementStartTimestamp())
+	};
+	MemoryContext caller = CurrentMemoryContext;
+	char	   *start = NULL;
+
+	check_not_attached(schema);
+	SPI_connect();
+	if (fflag_run(psprintf("SELECT starts_at, CASE WHEN staff_only THEN 'for staff only'"
+						   " WHEN NOT enabled THEN 'disabled' END FROM %s"
+						   " WHERE name OPERATOR(pg_catalog.=) $1"
+						   " AND starts_at OPERATOR(pg_catalog.>) $2 FOR NO KEY UPDATE",
+						   fflag_table_in_sql(schema, FFLAG_FLAGS_TABLE)),
+				  2, types, values) > 0)
+	{
+		HeapTuple	tuple = SPI_tuptable->vals[0];
+		TupleDesc	desc = SPI_tuptable->tupdesc;
+
+		*held = SPI_getvalue(tuple, desc, 2);
+		if (*held != NULL)
+			*held = MemoryContextStrdup(caller, *held);
+		start = MemoryContextStrdup(caller, SPI_getvalue(tuple, desc, 1));
+	}
+	SPI_finish();
+	return start;
+}
+
 /* fflag_schedule(name, starts_at, ends_at) returns void */
 PG_FUNCTION_INFO_V1(fflag_schedule);
 
@@ -236,16 +274,31 @@ fflag_schedule(PG_FUNCTION_ARGS)
 {
 	Oid			types[] = {InvalidOid, TIMESTAMPTZOID, TIMESTAMPTZOID};
 	Datum		values[] = {0, PG_GETARG_DATUM(1), PG_GETARG_DATUM(2)};
+	char	   *name = fflag_name_argument(fcinfo);
+	char	   *start = NULL;
+	char	   *held = NULL;
 
 	if (!PG_ARGISNULL(1) && !PG_ARGISNULL(2))
 		fflag_check_schedule(DatumGetTimestampTz(values[1]),
-							 DatumGetTimestampTz(values[2]), fflag_name_argument(fcinfo));
+							 DatumGetTimestampTz(values[2]), name);
+	if (PG_ARGISNULL(1))
+		start = get_start_to_come(fcinfo, &held);
 	update_flag(fcinfo,
 				psprintf("UPDATE %%s SET starts_at = %s, ends_at = %s"
 						 " WHERE name OPERATOR(pg_catalog.=) $1",
 						 PG_ARGISNULL(1) ? "NULL" : "$2",
 						 PG_ARGISNULL(2) ? "NULL" : "$3"),
 				3, types, values);
+	if (start != NULL)
+	{
+		if (held == NULL && !PG_ARGISNULL(2) &&
+			DatumGetTimestampTz(values[2]) <= GetCurrentStatementStartTimestamp())
+			held = "over";
+		ereport(NOTICE,
+				errmsg("flag \"%s\" no longer starts at %s", name, start),
+				errdetail("It is %s.", held == NULL ? "on now" : held),
+				errhint("To change the end alone, repeat the start."));
+	}
 	PG_RETURN_VOID();
 }
 

@@ -17,7 +17,7 @@ SELECT * FROM shown();
 SELECT fflag_schedule('f', '-infinity', 'infinity');
 SELECT * FROM shown();
 -- staff try it out before it starts, and what is disabled is just that
-SELECT fflag_schedule('f', now() + '1 hour', NULL), fflag_disable('f');
+SELECT fflag_schedule('f', '3000-01-01 09:00+00', NULL), fflag_disable('f');
 SELECT * FROM shown();
 UPDATE feature_flag SET enabled = true, staff_only = true;
 SELECT * FROM shown();
@@ -29,12 +29,36 @@ SELECT fflag_schedule('f', NULL, NULL);
 SELECT * FROM shown();
 
 -- arrays, all flags, an override
-SELECT fflag_schedule('f', now() + '1 hour', NULL);
+SELECT fflag_schedule('f', '3000-01-01 09:00+00', NULL);
 SELECT fflag_enabled('f', ARRAY[1, 2]), ARRAY(SELECT fflag_select('f', ARRAY[1, 2])) AS selected, (SELECT enabled FROM fflag_flags(1)) AS of_all;
 SET fflag.override = 'f=on';
 SELECT * FROM shown();
 RESET fflag.override;
 SELECT fflag_schedule('f', NULL, NULL), fflag_disallow('f', 1);
+
+-- a start that is to come is not dropped in silence, whatever was to be changed
+SELECT fflag_schedule('f', '3000-01-01 09:00+00', '3000-02-01 09:00+00');
+SELECT fflag_schedule('f', NULL, '3000-03-01 09:00+00');
+SELECT * FROM shown();
+SELECT fflag_schedule('f', NULL, '3000-04-01 09:00+00');
+SELECT fflag_schedule('f', '3000-01-01 09:00+00', NULL);
+SELECT fflag_schedule('f', NULL);
+SELECT fflag_schedule('f', '3000-01-01 09:00+00', NULL);
+SELECT fflag_schedule('f', NULL, now());
+SELECT * FROM shown();
+SELECT fflag_schedule('f', 'infinity', NULL), fflag_disable('f');
+SELECT fflag_schedule('f', NULL, NULL);
+SELECT fflag_schedule('f', '3000-01-01 09:00+00', NULL), fflag_enable('f');
+UPDATE feature_flag SET staff_only = true;
+SELECT fflag_schedule('f', NULL, NULL);
+UPDATE feature_flag SET staff_only = false;
+-- as when the end alone is changed
+SELECT fflag_schedule('f', '3000-01-01 09:00+00', '3000-02-01 09:00+00');
+SELECT fflag_schedule(name, starts_at, '3000-03-01 09:00+00') FROM feature_flag WHERE name = 'f';
+SELECT * FROM shown();
+-- who has started already may drop that
+SELECT fflag_schedule('f', '2000-01-01', NULL);
+SELECT fflag_schedule('f', NULL, NULL);
 
 -- a ramp
 SELECT fflag_rollout('f', 10), fflag_ramp('f', 90, '2 hours', now() + '1 hour');
