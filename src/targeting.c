@@ -23,19 +23,57 @@
 #include "compat.h"
 #include "control.h"
 #include "extension.h"
+#include "id.h"
 
-/* Refuses users who cannot be on a list of the flag; other ids are short. */
+static bool
+is_blank(fflag_string id)
+{
+	for (size_t i = 0; i < id.len; i++)
+	{
+		if (strchr(" \t\n\v\f\r", id.data[i]) == NULL)
+			return false;
+	}
+	return true;
+}
+
+/*
+ * Refuses users who cannot be on a list of the flag; other ids are short.  Tells of
+ * ids that are hardly meant: an array in quotes without VARIADIC is one id, and
+ * an empty line of a file is one, too.
+ */
 static void
 check_user_ids(ArrayType *users, const char *list, const char *name)
 {
 	Datum	   *ids;
 	int			count;
+	int			blank = 0;
+	int			braces = 0;
 
 	if (ARR_ELEMTYPE(users) != TEXTOID)
 		return;
 	deconstruct_array(users, TEXTOID, -1, false, TYPALIGN_INT, &ids, NULL, &count);
 	for (int i = 0; i < count; i++)
-		fflag_check_user_id(VARSIZE_ANY_EXHDR(DatumGetPointer(ids[i])), list, name, NULL);
+	{
+		fflag_string id = fflag_string_of_text(DatumGetTextPP(ids[i]));
+
+		fflag_check_user_id(id.len, list, name, NULL);
+		blank += is_blank(id);
+		braces += id.len >= 2 && id.data[0] == '{' && id.data[id.len - 1] == '}';
+	}
+	if (braces > 0)
+		ereport(NOTICE,
+				errmsg_plural("%d user id for the %s of flag \"%s\" looks like an array",
+							  "%d user ids for the %s of flag \"%s\" look like arrays",
+							  braces, braces, list, name),
+				errdetail("Each is the id of one user, braces included."),
+				errhint("To list the users in an array, write VARIADIC before it, and cast it to text[]."));
+	if (blank > 0)
+		ereport(NOTICE,
+				errmsg_plural("%d user id for the %s of flag \"%s\" is empty or white space",
+							  "%d user ids for the %s of flag \"%s\" are empty or white space",
+							  blank, blank, list, name),
+				errdetail("An id is whatever is given, also an empty text."),
+				errhint("Leave blank lines of a file out."));
 }
 
 /*
