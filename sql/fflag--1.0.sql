@@ -1124,7 +1124,7 @@ CREATE FUNCTION @extschema@.fflag_explain_at(at timestamp with time zone, name p
 LANGUAGE c STABLE PARALLEL RESTRICTED
 AS 'MODULE_PATHNAME', 'fflag_explain_at_bigint';
 COMMENT ON FUNCTION @extschema@.fflag_explain_at(timestamp with time zone, pg_catalog.text, bigint, boolean, boolean) IS
-'the answer of fflag_enabled at that moment, and why; the variant; because of which other flag';
+'the answer of fflag_enabled at that moment, past or to come, and why; the variant; because of which other flag';
 
 CREATE FUNCTION @extschema@.fflag_explain_at(at timestamp with time zone, name pg_catalog.text, user_id uuid,
 	is_staff boolean DEFAULT false, default_value boolean DEFAULT false,
@@ -1134,7 +1134,7 @@ CREATE FUNCTION @extschema@.fflag_explain_at(at timestamp with time zone, name p
 LANGUAGE c STABLE PARALLEL RESTRICTED
 AS 'MODULE_PATHNAME', 'fflag_explain_at_uuid';
 COMMENT ON FUNCTION @extschema@.fflag_explain_at(timestamp with time zone, pg_catalog.text, uuid, boolean, boolean) IS
-'the answer of fflag_enabled at that moment, and why; the variant; because of which other flag';
+'the answer of fflag_enabled at that moment, past or to come, and why; the variant; because of which other flag';
 
 CREATE FUNCTION @extschema@.fflag_explain_at(at timestamp with time zone, name pg_catalog.text, user_id pg_catalog.text DEFAULT NULL,
 	is_staff boolean DEFAULT false, default_value boolean DEFAULT false,
@@ -1144,7 +1144,7 @@ CREATE FUNCTION @extschema@.fflag_explain_at(at timestamp with time zone, name p
 LANGUAGE c STABLE PARALLEL RESTRICTED
 AS 'MODULE_PATHNAME', 'fflag_explain_at_text';
 COMMENT ON FUNCTION @extschema@.fflag_explain_at(timestamp with time zone, pg_catalog.text, pg_catalog.text, boolean, boolean) IS
-'the answer of fflag_enabled at that moment, and why; the variant; because of which other flag';
+'the answer of fflag_enabled at that moment, past or to come, and why; the variant; because of which other flag';
 
 CREATE FUNCTION @extschema@.fflag_prune_history(before timestamp with time zone)
 RETURNS bigint

@@ -1,6 +1,6 @@
 /*
  * as_of.c
- *		What flags, lists, variants and relations were at some moment.
+ *		What flags, lists, variants and relations were at some moment, or will be.
  *
  * What a flag, an entry of a list, a variant or a relation was at that moment is the old
  * image of the first change after it, or today's row if there is none; both are
@@ -14,6 +14,10 @@
  * fflag_is_restored().
  *
  * Where the history does not tell, this is an error, never a guess.
+ *
+ * At a moment that is to come, everything is what it is today, but for the time,
+ * by which flags start, end and ramp.  The history is not asked then: a change of
+ * one's own that is not committed counts, as it does for evaluation.
  *
  * SPI is connected in all of this, and results are in the current memory context.
  *
@@ -70,11 +74,6 @@ check_moment(fflag_as_of *q)
 	bool		isnull;
 	TimestampTz begin;
 
-	if (q->at > GetCurrentTimestamp())
-		ereport(ERROR,
-				errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				errmsg("%s is still to come", time_to_text(q->at)),
-				errhint("Ask what a user got at a moment that is past."));
 	fflag_add_parameter(&command, UUIDOID, fflag_own_origin(q->h.schema));
 	command.sql = psprintf("SELECT coalesce(pg_catalog.min(at) FILTER (WHERE origin OPERATOR(pg_catalog.<>) $1 OR restored_in IS NOT NULL), pg_catalog.min(at))::pg_catalog.timestamptz,"
 						   " EXISTS (SELECT FROM ONLY %s WHERE restored_in IS NOT NULL),"
@@ -306,16 +305,36 @@ find_tables(fflag_as_of *q)
 		check_recorded(q, q->source.tables[i].relid);
 }
 
+/* Begins to ask what will be; at infinity, nothing has an answer. */
+static void
+begin_to_come(fflag_as_of *q)
+{
+	if (TIMESTAMP_IS_NOEND(q->at))
+		ereport(ERROR,
+				errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				errmsg("flags cannot be explained at infinity"),
+				errhint("Give a finite moment."));
+	q->source = fflag_locate(q->h.schema, q->snapshot);
+	q->attached = q->source.attached;
+	q->still_read = true;
+}
+
 /*
- * Begins to ask what was at q->at, given q->h.schema as well.  All that is asked is
- * read under the active snapshot, as the history's owner.  Throws if that moment is
- * to come, or if the history does not tell.
+ * Begins to ask what was at q->at, or will be if nobody changes anything, given
+ * q->h.schema as well.  All that is asked is read under the active snapshot; the
+ * history as its owner.  Throws if the history does not tell.
  */
 void
 fflag_begin_as_of(fflag_as_of *q)
 {
-	q->h = fflag_locate_history(q->h.schema);
 	q->snapshot = fflag_active_snapshot();
+	q->to_come = q->at > GetCurrentTimestamp();
+	if (q->to_come)
+	{
+		begin_to_come(q);
+		return;
+	}
+	q->h = fflag_locate_history(q->h.schema);
 	check_moment(q);
 	find_tables(q);
 }
@@ -387,6 +406,8 @@ find_changed(fflag_as_of *q, fflag_table_id which, fflag_string flag_id)
 	StringInfoData columns;
 	uint64		count;
 
+	if (q->to_come)
+		return changed;
 	initStringInfo(&columns);
 	appendStringInfoString(&columns, "h.old_row IS NULL");
 	changed.image = select_image(q, which, &columns);
@@ -477,19 +498,18 @@ set_relations(fflag_as_of *q, fflag_row *row)
 }
 
 /*
- * The flag of this name, or id, as it was; one that is not known if there was none.
- * Changes are recorded by name, and a flag that is renamed changes two.  Both have
- * its id; the one with the old row comes first.
+ * Looks for a change of a flag after the moment.  If there is one, *row is set to
+ * what the flag was before.  Changes are recorded by name, and a flag that is
+ * renamed changes two.  Both have its id; the one with the old row comes first.
  */
-void
-fflag_flag_at(fflag_as_of *q, bool by_id, fflag_string key, fflag_row *row)
+static bool
+find_changed_flag(fflag_as_of *q, bool by_id, fflag_string key, fflag_row *row)
 {
 	fflag_command command = fflag_history_command(&q->h);
 	fflag_source image;
 	StringInfoData columns;
 	bool		isnull;
 
-	memset(row, 0, sizeof(*row));
 	initStringInfo(&columns);
 	appendStringInfoString(&columns, "h.old_row IS NULL");
 	image = select_image(q, FFLAG_FLAGS, &columns);
@@ -502,15 +522,28 @@ fflag_flag_at(fflag_as_of *q, bool by_id, fflag_string key, fflag_row *row)
 								   "h.kind " EQUAL " '" FFLAG_KIND_FLAG "' AND h.attached " EQUAL " $4"
 								   " AND pg_catalog.\"left\"(h.name, 100) " EQUAL " pg_catalog.\"left\"($5, 100)"
 								   " AND h.name " EQUAL " $5", false));
-	if (run_changes(&command) > 0)
+	if (run_changes(&command) == 0)
+		return false;
+	if (!DatumGetBool(result(1, &isnull)))
+		fflag_parse_row(&image, SPI_tuptable->tupdesc, SPI_tuptable->vals[0], row);
+	return true;
+}
+
+/*
+ * The flag of this name, or id, as it was, or will be; one that is not known if there
+ * is none.
+ */
+void
+fflag_flag_at(fflag_as_of *q, bool by_id, fflag_string key, fflag_row *row)
+{
+	memset(row, 0, sizeof(*row));
+	if ((q->to_come || !find_changed_flag(q, by_id, key, row)) && q->still_read)
 	{
-		if (!DatumGetBool(result(1, &isnull)))
-			fflag_parse_row(&image, SPI_tuptable->tupdesc, SPI_tuptable->vals[0], row);
+		if (by_id)
+			fflag_read_flag_by_id(&q->source, key, q->snapshot, row);
+		else
+			fflag_read_flag(&q->source, key, q->snapshot, row);
 	}
-	else if (q->still_read && by_id)
-		fflag_read_flag_by_id(&q->source, key, q->snapshot, row);
-	else if (q->still_read)
-		fflag_read_flag(&q->source, key, q->snapshot, row);
 
 	if (row->has_terms)
 		fflag_set_time(&row->flag, &row->terms, q->at);
@@ -547,6 +580,8 @@ fflag_listed_at(fflag_as_of *q, fflag_table_id which, fflag_string flag_id, ffla
 	fflag_command command = fflag_history_command(&q->h);
 	bool		isnull;
 
+	if (q->to_come)
+		return fflag_read_listed(&q->source, which, flag_id, user, q->snapshot);
 	check_unique(q, which);
 	add_period(q, &command);
 	fflag_add_parameter(&command, BOOLOID, BoolGetDatum(q->attached));
@@ -582,13 +617,14 @@ collect_unchanged_variant(const fflag_variant_row *row, void *arg)
 	return has_changed(&then->changed, row->name) || fflag_collect_variant(row, &then->rows);
 }
 
-/* The variants that a flag of our own had. */
+/* The variants that a flag of our own had, or will have. */
 fflag_variant_set *
 fflag_variants_at(fflag_as_of *q, const fflag_row *flag)
 {
 	variants_then then = {.rows = {0}};
 
-	check_unique(q, FFLAG_VARIANTS);
+	if (!q->to_come)
+		check_unique(q, FFLAG_VARIANTS);
 	then.changed = find_changed(q, FFLAG_VARIANTS, flag->id);
 	for (int i = 0; i < then.changed.count; i++)
 	{

@@ -1,9 +1,9 @@
 /*
  * explain_at.c
- *		fflag_explain_at(): what a user got at some moment, and why.
+ *		fflag_explain_at(): what a user got at some moment, or will get, and why.
  *
  * The rules are those of rules.c, which know nothing of all this; what they look up
- * is what as_of.c says that flags, lists and variants were then.
+ * is what as_of.c says that flags, lists and variants are then.
  *
  * Copyright (c) 2026, fflag contributors
  */
@@ -23,7 +23,7 @@
 #include "rules.h"
 
 /* ----------
- * The look-ups of the rules, in the past
+ * The look-ups of the rules, at another moment
  * ----------
  */
 

@@ -215,7 +215,7 @@ SELECT what, flag, user_id, users, old_values ->> 'flags' AS old, new_values ->>
 -- refused
 SELECT fflag_explain_at(NULL, 'beta', 1);
 SELECT fflag_explain_at('infinity', 'beta', 1);
-SELECT refusal(now() + '1 day'), refusal('2020-01-01');
+SELECT refusal('infinity'), refusal('2020-01-01');
 \set VERBOSITY terse
 -- no user, no name, other types of users
 SELECT enabled, rule FROM fflag_explain_at(at(3), 'search');
