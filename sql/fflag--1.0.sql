@@ -88,7 +88,7 @@ COMMENT ON COLUMN @extschema@.feature_flag.enabled IS 'if false, nobody gets the
 COMMENT ON COLUMN @extschema@.feature_flag.staff_only IS 'if true, staff gets the feature and nobody else, whatever the other columns say';
 COMMENT ON COLUMN @extschema@.feature_flag.rollout_percentage IS 'share of the users who get the feature, 0 to 100 with at most three decimals';
 COMMENT ON COLUMN @extschema@.feature_flag.description IS 'for people';
-COMMENT ON COLUMN @extschema@.feature_flag.metadata IS 'for people and their tools: owner, ticket, tags; an object, which evaluation never looks at';
+COMMENT ON COLUMN @extschema@.feature_flag.metadata IS 'for people and their tools: owner, ticket, tags; an object, which evaluation never looks at; permanent: fflag_stale does not name the flag';
 COMMENT ON COLUMN @extschema@.feature_flag.created_at IS 'when the flag was created';
 COMMENT ON COLUMN @extschema@.feature_flag.updated_at IS 'when this row was last changed; kept by the database';
 COMMENT ON COLUMN @extschema@.feature_flag.starts_at IS 'before this moment nobody gets the feature (but see staff_only); NULL: it has started';

@@ -19,6 +19,7 @@
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/jsonb.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
@@ -187,24 +188,57 @@ fflag_usage_reset(PG_FUNCTION_ARGS)
  * ----------
  */
 
-/* When a flag's row was changed last. */
-typedef struct flag_change
+/* What a flag's row says of its age. */
+typedef struct flag_age
 {
 	fflag_string name;
-	TimestampTz updated_at;
-} flag_change;
+	TimestampTz updated_at;		/* DT_NOEND: not known */
+	bool		permanent;		/* it is to stay, whatever its age */
+} flag_age;
 
-typedef struct flag_changes
+typedef struct flag_ages
 {
-	flag_change *of;			/* bytewise in order */
+	flag_age   *of;				/* bytewise in order */
 	int			count;
-} flag_changes;
+} flag_ages;
 
 static int
-compare_changes(const void *a, const void *b)
+compare_ages(const void *a, const void *b)
 {
-	return fflag_string_compare(((const flag_change *) a)->name,
-								((const flag_change *) b)->name);
+	return fflag_string_compare(((const flag_age *) a)->name,
+								((const flag_age *) b)->name);
+}
+
+/* Is metadata ->> 'permanent' = 'true'? */
+static bool
+says_permanent(Datum metadata)
+{
+	Jsonb	   *jb = DatumGetJsonbP(metadata);
+	JsonbValue	room;
+	JsonbValue *value = NULL;
+	bool		permanent;
+
+	if (JB_ROOT_IS_OBJECT(jb))
+		value = getKeyJsonValueFromContainer(&jb->root, "permanent", strlen("permanent"), &room);
+	permanent = value != NULL &&
+		((value->type == jbvBool && value->val.boolean) ||
+		 (value->type == jbvString &&
+		  fflag_string_equal(fflag_string_make(value->val.string.val, value->val.string.len),
+							 fflag_string_make("true", strlen("true")))));
+	if ((Pointer) jb != DatumGetPointer(metadata))
+		pfree(jb);
+	return permanent;
+}
+
+/* A column's value if it has this type; NULL if not, as its owner may have had it. */
+static NullableDatum
+get_column(Relation rel, HeapTuple tuple, AttrNumber attnum, Oid type, Oid expected)
+{
+	NullableDatum column = {.isnull = true};
+
+	if (attnum != InvalidAttrNumber && type == expected)
+		column.value = heap_getattr(tuple, attnum, RelationGetDescr(rel), &column.isnull);
+	return column;
 }
 
 /*
@@ -212,21 +246,22 @@ compare_changes(const void *a, const void *b)
  * table's owner runs, in an index or a policy.  So the caller has to be allowed to read
  * all of it.  Attached tables do not say when they were changed: there it finds none.
  */
-static flag_changes
-read_changes(Oid schema)
+static flag_ages
+read_ages(Oid schema)
 {
 	Snapshot	snapshot = fflag_active_snapshot();
-	flag_changes changes = {0};
+	flag_ages	ages = {0};
 	Size		room = 0;
 	fflag_source source;
 	Relation	rel;
 	AttrNumber	updated_at;
-	Oid			type;
+	AttrNumber	metadata;
+	Oid			types[2];
 	SysScanDesc scan;
 	HeapTuple	tuple;
 
 	if (fflag_attached_name(schema, snapshot) != NULL)
-		return changes;
+		return ages;
 	source = fflag_locate_own(schema);
 	rel = fflag_open_table(&source, FFLAG_FLAGS);
 	if (!fflag_may_read(RelationGetRelid(rel), GetUserId()))
@@ -234,46 +269,47 @@ read_changes(Oid schema)
 				errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				errmsg("permission denied for table %s", RelationGetRelationName(rel)),
 				errhint("Grant SELECT on it, and let no row-level security hide rows from the role."));
-	updated_at = fflag_find_column(rel, "updated_at", &type);
+	updated_at = fflag_find_column(rel, "updated_at", &types[0]);
+	metadata = fflag_find_column(rel, "metadata", &types[1]);
 	scan = systable_beginscan(rel, InvalidOid, false, snapshot, 0, NULL);
-	while (updated_at != InvalidAttrNumber && type == TIMESTAMPTZOID &&
-		   HeapTupleIsValid(tuple = systable_getnext(scan)))
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
-		TupleDesc	desc = RelationGetDescr(rel);
-		flag_change change;
-		bool		isnull[2];
-		Datum		name = heap_getattr(tuple, source.attnums[FFLAG_COLUMN_NAME], desc, &isnull[0]);
-		Datum		updated = heap_getattr(tuple, updated_at, desc, &isnull[1]);
+		flag_age	age;
+		bool		isnull;
+		Datum		name = heap_getattr(tuple, source.attnums[FFLAG_COLUMN_NAME],
+										RelationGetDescr(rel), &isnull);
+		NullableDatum updated = get_column(rel, tuple, updated_at, types[0], TIMESTAMPTZOID);
+		NullableDatum data = get_column(rel, tuple, metadata, types[1], JSONBOID);
 
 		CHECK_FOR_INTERRUPTS();
-		if (isnull[0] || isnull[1])
+		if (isnull)
 			continue;
-		change.name = fflag_string_of_text(DatumGetTextPCopy(name));
-		change.updated_at = DatumGetTimestampTz(updated);
-		if (changes.count == room)
+		age.name = fflag_string_of_text(DatumGetTextPCopy(name));
+		age.updated_at = updated.isnull ? DT_NOEND : DatumGetTimestampTz(updated.value);
+		age.permanent = !data.isnull && says_permanent(data.value);
+		if (ages.count == room)
 		{
 			room = Max(64, 2 * room);
-			changes.of = changes.of == NULL ? palloc(room * sizeof(flag_change)) :
-				repalloc_huge(changes.of, room * sizeof(flag_change));
+			ages.of = ages.of == NULL ? palloc(room * sizeof(flag_age)) :
+				repalloc_huge(ages.of, room * sizeof(flag_age));
 		}
-		changes.of[changes.count++] = change;
+		ages.of[ages.count++] = age;
 	}
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
-	if (changes.count > 0)
-		qsort(changes.of, changes.count, sizeof(flag_change), compare_changes);
-	return changes;
+	if (ages.count > 0)
+		qsort(ages.of, ages.count, sizeof(flag_age), compare_ages);
+	return ages;
 }
 
-static const flag_change *
-find_change(const flag_changes *changes, fflag_string name)
+static const flag_age *
+find_age(const flag_ages *ages, fflag_string name)
 {
-	flag_change key = {.name = name};
+	flag_age	key = {.name = name};
 
-	if (changes->count == 0)
+	if (ages->count == 0)
 		return NULL;
-	return bsearch(&key, changes->of, changes->count, sizeof(flag_change),
-				   compare_changes);
+	return bsearch(&key, ages->of, ages->count, sizeof(flag_age), compare_ages);
 }
 
 static bool
@@ -354,19 +390,19 @@ fflag_stale(PG_FUNCTION_ARGS)
 	TimestampTz limit = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_mi_interval,
 																TimestampTzGetDatum(now),
 																PG_GETARG_DATUM(0)));
-	flag_changes changes;
+	flag_ages	ages;
 	usage_walk	walk;
 	const fflag_entry *flag;
 	fflag_usage_row *row;
 	StringInfoData reason;
 
 	InitMaterializedSRF(fcinfo, 0);
-	changes = read_changes(fflag_extension_schema(function));
+	ages = read_ages(fflag_extension_schema(function));
 	initStringInfo(&reason);
 	walk = begin_walk(function);
 	while (next_name(&walk, &flag, &row))
 	{
-		const flag_change *change;
+		const flag_age *age;
 		const fflag_usage_row *counts = counts_of(&walk, row);
 		TimestampTz evaluated = counts == NULL ? 0 : counts->last;
 		TimestampTz in_bulk = counts == NULL ? 0 : counts->last_bulk;
@@ -378,10 +414,11 @@ fflag_stale(PG_FUNCTION_ARGS)
 
 		if (flag == NULL)
 			continue;
+		age = find_age(&ages, flag->name);
+		if (age != NULL && age->permanent)
+			continue;
 		resetStringInfo(&reason);
-		change = find_change(&changes, flag->name);
-		settled = change == NULL ? DT_NOEND :
-			settled_at(flag, change->updated_at);
+		settled = age == NULL ? DT_NOEND : settled_at(flag, age->updated_at);
 		if (settled != DT_NOEND && settled <= limit &&
 			answers_all_alike(flag, &answer))
 			add_reason(&reason, answer ? "everybody gets it, unchanged for" :
@@ -396,9 +433,8 @@ fflag_stale(PG_FUNCTION_ARGS)
 			continue;
 		values[0] = fflag_string_to_text(flag->name);
 		values[1] = CStringGetTextDatum(reason.data);
-		nulls[2] = change == NULL;
-		values[2] = change == NULL ? (Datum) 0 :
-			TimestampTzGetDatum(change->updated_at);
+		nulls[2] = age == NULL || age->updated_at == DT_NOEND;
+		values[2] = nulls[2] ? (Datum) 0 : TimestampTzGetDatum(age->updated_at);
 		nulls[3] = evaluated == 0;
 		values[3] = TimestampTzGetDatum(evaluated);
 		nulls[4] = in_bulk == 0;

@@ -285,6 +285,24 @@ SELECT f.id, o.id, kind FROM (VALUES ('requires all', 'requires', 'other all'), 
 SELECT fflag_deny('denies', 1), fflag_deny('denied by none now', 1), fflag_undeny('denied by none now', 1);
 SELECT name, reason FROM fflag_stale() WHERE name ~ 'other|require|exclude|include|denie';
 ROLLBACK;
+-- a flag that is to stay says so in its metadata, as "true" or true, and in nothing else
+BEGIN;
+UPDATE feature_flag AS f SET metadata = m.metadata, updated_at = now()
+FROM (VALUES ('all', '{"permanent": true}'::jsonb), ('none', '{"owner": "ops", "permanent": "true"}'), ('nobody', '{"permanent": "yes"}'), ('staff, off', '{"is": {"permanent": true}}'),
+	('young', '{"permanent": false}'), ('all to come', '{"permanent": [true]}'), ('half', '{"permanent": 1}')) AS m (name, metadata) WHERE f.name = m.name;
+SELECT name FROM feature_flag WHERE metadata ->> 'permanent' = 'true' ORDER BY name;
+SELECT name, reason FROM fflag_stale('0');
+-- a long one too, which is not in the row
+UPDATE feature_flag SET metadata = jsonb_build_object('permanent', true, 'notes', (SELECT jsonb_agg(md5(n::text)) FROM generate_series(1, 1000) AS n)) WHERE name = 'half';
+SELECT name FROM fflag_stale('0') WHERE name = 'half';
+SELECT fflag_usage_reset();
+SELECT count(*), string_agg(name, ', ') FILTER (WHERE name IN ('all', 'none', 'half')) AS permanent FROM fflag_stale('-1 day');
+-- who has made something else of the column, or dropped it, has none
+ALTER TABLE feature_flag ALTER metadata DROP DEFAULT, DROP CONSTRAINT feature_flag_metadata_check, ALTER metadata TYPE text;
+SELECT count(*) FROM fflag_stale('-1 day');
+ALTER TABLE feature_flag DROP metadata, DROP updated_at CASCADE;
+SELECT count(*) AS flags, count(updated_at) FROM fflag_stale('-1 day');
+ROLLBACK;
 -- whatever this session forces
 SET fflag.override = 'half=on, nobody=on';
 SELECT name, reason FROM fflag_stale('44 days');
