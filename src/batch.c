@@ -184,7 +184,7 @@ evaluate_chunk(const fflag_entry *entry, const kinds *k,
 
 	/* without a rollout nobody asks for them */
 	if (entry->flag.rollout > 0)
-		fflag_buckets_of(entry->flag.utf8_name, utf8, undecided, buckets);
+		fflag_buckets_of(entry->flag.utf8_seed, utf8, undecided, buckets);
 
 	for (int k = 0; k < undecided; k++)
 	{

@@ -54,9 +54,27 @@ is_in(pg_wchar c, const char_range *ranges, int count)
 	return false;
 }
 
-/* Refuses a name, in UTF-8 too, that looks like another one.  "what" has it. */
+/* A text that check_text() looks at: what it is, of what, and of which flag. */
+typedef struct checked_text
+{
+	const char *of;				/* "flag" or "variant" */
+	const char *what;			/* "name" or "seed" */
+	const char *text;
+	const char *flag;			/* NULL: it says so itself */
+} checked_text;
+
+/* What errors call it. */
+static char *
+describe(const checked_text *t)
+{
+	return t->flag != NULL ?
+		psprintf("%s \"%s\" of flag \"%s\"", t->what, t->text, t->flag) :
+		psprintf("%s %s \"%s\"", t->of, t->what, t->text);
+}
+
+/* Refuses a text, in UTF-8 too, that looks like another one. */
 static void
-check_visible(const char *what, const char *name, fflag_string utf8)
+check_visible(const checked_text *t, fflag_string utf8)
 {
 	int			position = 0;
 	int			len;
@@ -88,39 +106,39 @@ check_visible(const char *what, const char *name, fflag_string utf8)
 		if (fault != NULL)
 			ereport(ERROR,
 					errcode(ERRCODE_CHECK_VIOLATION),
-					errmsg("%s name \"%s\" has %s", what, name, fault),
+					errmsg("%s has %s", describe(t), fault),
 					errdetail("Character %d is U+%04X.", position, c),
-					errhint("Give the %s a name without white space at its ends, and without control characters.",
-							what));
+					errhint("Give the %s a %s without white space at its ends, and without control characters.",
+							t->of, t->what));
 	}
 }
 
-/* Refuses what cannot be the name of a flag or variant, which "what" says. */
+/* Refuses what cannot be the name of a flag or variant, or a seed. */
 static void
-check_name(const char *what, const char *name)
+check_text(const checked_text *t)
 {
-	if (name == NULL)
+	if (t->text == NULL)
 		ereport(ERROR,
 				errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				errmsg("%s name must not be null", what),
-				errhint("Give the %s a name of 1 to %d characters.",
-						what, FFLAG_NAME_LENGTH));
-	if (name[0] == '\0')
+				errmsg("%s %s must not be null", t->of, t->what),
+				errhint("Give the %s a %s of 1 to %d characters.",
+						t->of, t->what, FFLAG_NAME_LENGTH));
+	if (t->text[0] == '\0')
 		ereport(ERROR,
 				errcode(ERRCODE_CHECK_VIOLATION),
-				errmsg("%s name \"\" is empty", what),
-				errhint("Give the %s a name of 1 to %d characters.",
-						what, FFLAG_NAME_LENGTH));
-	if (pg_mbstrlen(name) > FFLAG_NAME_LENGTH)
+				errmsg("%s is empty", describe(t)),
+				errhint("Give the %s a %s of 1 to %d characters.",
+						t->of, t->what, FFLAG_NAME_LENGTH));
+	if (pg_mbstrlen(t->text) > FFLAG_NAME_LENGTH)
 		ereport(ERROR,
 				errcode(ERRCODE_STRING_DATA_RIGHT_TRUNCATION),
-				errmsg("%s name \"%s\" is too long", what, name),
-				errdetail("It has %d characters.", pg_mbstrlen(name)),
-				errhint("Give the %s a name of 1 to %d characters.",
-						what, FFLAG_NAME_LENGTH));
+				errmsg("%s is too long", describe(t)),
+				errdetail("It has %d characters.", pg_mbstrlen(t->text)),
+				errhint("Give the %s a %s of 1 to %d characters.",
+						t->of, t->what, FFLAG_NAME_LENGTH));
 
-	/* this also refuses a name that cannot be converted to UTF-8 and hashed */
-	check_visible(what, name, fflag_to_utf8(fflag_string_make(name, strlen(name))));
+	/* this also refuses a text that cannot be converted to UTF-8 and hashed */
+	check_visible(t, fflag_to_utf8(fflag_string_make(t->text, strlen(t->text))));
 }
 
 /*
@@ -129,14 +147,27 @@ check_name(const char *what, const char *name)
 void
 fflag_check_name(const char *name)
 {
-	check_name("flag", name);
+	checked_text t = {"flag", "name", name, NULL};
+
+	check_text(&t);
+}
+
+/* Refuses what cannot be a flag's seed, as fflag_check_name(). */
+void
+fflag_check_seed(const char *seed, const char *flag)
+{
+	checked_text t = {"flag", "seed", seed, flag};
+
+	check_text(&t);
 }
 
 /* Refuses what cannot be a variant's name, as fflag_check_name(). */
 void
 fflag_check_variant_name(const char *name)
 {
-	check_name("variant", name);
+	checked_text t = {"variant", "name", name, NULL};
+
+	check_text(&t);
 }
 
 /*

@@ -9,7 +9,7 @@
 
 #include "datatype/timestamp.h"
 
-/* characters, as declared for feature_flag.name */
+/* characters, as declared for feature_flag.name and seed */
 #define FFLAG_NAME_LENGTH 150
 
 /* bytes, as in the constraint of feature_flag_user.user_id, which says why */
@@ -20,6 +20,7 @@
 #define FFLAG_WEIGHT_PARTS 1000000
 
 extern void fflag_check_name(const char *name);
+extern void fflag_check_seed(const char *seed, const char *flag);
 extern void fflag_check_variant_name(const char *name);
 extern void fflag_check_user_id(size_t len, const char *list, const char *name,
 								const char *id);

@@ -137,7 +137,7 @@ add(struct strtab_hash *tab, MemoryContext cxt, fflag_string name,
 	bool		found;
 
 	if (row != NULL)
-		len += row->id.len + row->flag.utf8_name.len;
+		len += row->id.len + row->flag.utf8_seed.len;
 	entry = MemoryContextAllocZero(cxt, offsetof(fflag_entry, bytes) + len);
 	place = entry->bytes;
 	entry->name = copy_string(name, &place);
@@ -146,7 +146,7 @@ add(struct strtab_hash *tab, MemoryContext cxt, fflag_string name,
 		entry->id = copy_string(row->id, &place);
 		entry->list_part = fflag_list_part(entry->id);
 		entry->flag = row->flag;
-		entry->flag.utf8_name = copy_string(row->flag.utf8_name, &place);
+		entry->flag.utf8_seed = copy_string(row->flag.utf8_seed, &place);
 		if (row->has_terms)
 		{
 			entry->terms = MemoryContextAlloc(cxt, sizeof(fflag_terms));

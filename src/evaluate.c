@@ -149,7 +149,7 @@ is_denied(fflag_subject *subject, const fflag_flag *flag)
 static inline void
 draw(cache_user *user, const fflag_flag *flag, fflag_string id_text)
 {
-	user->draw = fflag_draw_of(flag->utf8_name,
+	user->draw = fflag_draw_of(flag->utf8_seed,
 							   user->type == USER_TEXT ? fflag_to_utf8(id_text) : id_text);
 	user->drawn_under = flag;
 }
@@ -266,21 +266,25 @@ OVERLOADS(fflag_enabled,
 		  fflag_enabled_bigint, fflag_enabled_uuid, fflag_enabled_text);
 
 static int
-bucket_of_name(Datum name_datum, Datum id, user_type type)
+bucket_of_seed(fflag_string utf8_seed, Datum id, user_type type)
 {
-	text	   *name = DatumGetTextPP(name_datum);
 	char		room[FFLAG_ID_ROOM];
 	fflag_string user = user_to_text(id, type, room);
 
-	return fflag_bucket_of(fflag_to_utf8(fflag_string_of_text(name)),
-						   fflag_to_utf8(user));
+	return fflag_bucket_of(utf8_seed, fflag_to_utf8(user));
+}
+
+static fflag_string
+utf8_name(Datum name)
+{
+	return fflag_to_utf8(fflag_string_of_text(DatumGetTextPP(name)));
 }
 
 /* fflag_bucket(name, user_id) returns integer; strict */
 static inline Datum
 fflag_bucket(FunctionCallInfo fcinfo, user_type type)
 {
-	PG_RETURN_INT32(bucket_of_name(PG_GETARG_DATUM(0), PG_GETARG_DATUM(1), type));
+	PG_RETURN_INT32(bucket_of_seed(utf8_name(PG_GETARG_DATUM(0)), PG_GETARG_DATUM(1), type));
 }
 
 OVERLOADS(fflag_bucket,
@@ -395,7 +399,9 @@ fflag_explanation(FunctionCallInfo fcinfo, NullableDatum name,
 	values[2] = CStringGetTextDatum(fflag_rule_reason(decision.rule));
 
 	nulls[3] = name.isnull || id.isnull;
-	values[3] = nulls[3] ? 0 : Int32GetDatum(bucket_of_name(name.value, id.value, type));
+	values[3] = nulls[3] ? 0 :
+		Int32GetDatum(bucket_of_seed(flag->known ? flag->utf8_seed : utf8_name(name.value),
+									 id.value, type));
 
 	/* exactly what the table says, less trailing zeros */
 	nulls[4] = !flag->known;

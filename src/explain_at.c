@@ -78,7 +78,7 @@ copy_flag(const fflag_row *row, fflag_string id)
 	copy->row = *row;
 	copy->row.id = copy_string(id);
 	copy->row.name = copy_string(row->name);
-	copy->row.flag.utf8_name = copy_string(row->flag.utf8_name);
+	copy->row.flag.utf8_seed = copy_string(row->flag.utf8_seed);
 	for (int i = 0; i < count; i++)
 	{
 		relations[i].kind = row->flag.relations[i].kind;
@@ -129,7 +129,7 @@ choose_variant(past_user *user, const fflag_flag *flag, const fflag_variant_set 
 	if (pinned >= 0)
 		return pinned;
 	if (user->subject.somebody)
-		hash = fflag_draw_of(flag->utf8_name, fflag_to_utf8(user->id)).hash;
+		hash = fflag_draw_of(flag->utf8_seed, fflag_to_utf8(user->id)).hash;
 	return fflag_variant_of(variants, user->subject.somebody, hash);
 }
 
@@ -195,7 +195,7 @@ get_bucket(fflag_subject *subject, const fflag_flag *flag)
 {
 	past_user  *user = (past_user *) subject;
 
-	return fflag_bucket_of(flag->utf8_name, fflag_to_utf8(user->id));
+	return fflag_bucket_of(flag->utf8_seed, fflag_to_utf8(user->id));
 }
 
 /* ---------- */
@@ -265,7 +265,9 @@ decide_at(fflag_as_of *q, NullableDatum name, NullableDatum id, user_type type,
 	}
 	answer.because = find_because(&user, &row.flag, answer.decision);
 	answer.flag = row.flag;
-	answer.flag.utf8_name = fflag_string_make(NULL, 0);
+	if (row.flag.known)
+		answer.flag.utf8_seed.data = memcpy(SPI_palloc(row.flag.utf8_seed.len),
+											row.flag.utf8_seed.data, row.flag.utf8_seed.len);
 	answer.flag.relations = NULL;
 	answer.flag.n_relations = 0;
 	return answer;

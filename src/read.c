@@ -235,9 +235,24 @@ read_terms(const fflag_source *source, TupleDesc desc, HeapTuple tuple,
 		terms->ramp_starts_at != PG_INT64_MAX;
 }
 
+/* What a flag's buckets are computed from: its seed, or else its name. */
+static fflag_string
+read_seed(const fflag_source *source, TupleDesc desc, HeapTuple tuple,
+		  fflag_string name)
+{
+	bool		isnull = true;
+	Datum		seed = (Datum) 0;
+
+	if (source->attnums[FFLAG_COLUMN_SEED] != InvalidAttrNumber)
+		seed = heap_getattr(tuple, source->attnums[FFLAG_COLUMN_SEED], desc,
+							&isnull);
+	return isnull ? name : fflag_string_of_text(DatumGetTextPP(seed));
+}
+
 /*
  * What a row says, of the flags' table or of one with the same columns, whose
- * numbers and types the source has.  A text id in the result points into the tuple.
+ * numbers and types the source has.  A text id in the result points into the tuple,
+ * and so may the seed.
  */
 void
 fflag_parse_row(const fflag_source *source, TupleDesc desc, HeapTuple tuple,
@@ -256,7 +271,7 @@ fflag_parse_row(const fflag_source *source, TupleDesc desc, HeapTuple tuple,
 		FFLAG_PHASE_ON : FFLAG_PHASE_DISABLED;
 	row->flag.staff_only = get_boolean(source, desc, tuple, FFLAG_COLUMN_STAFF_ONLY, name);
 	row->flag.rollout = get_rollout(source, desc, tuple, name);
-	row->flag.utf8_name = fflag_to_utf8(row->name);
+	row->flag.utf8_seed = fflag_to_utf8(read_seed(source, desc, tuple, row->name));
 	row->has_terms = read_terms(source, desc, tuple, name, row->flag.rollout,
 								&row->terms);
 	row->flag.internal = source->attnums[FFLAG_COLUMN_INTERNAL] != InvalidAttrNumber &&
@@ -314,7 +329,7 @@ read_found(search *s, Snapshot snapshot, fflag_row *row)
 	HeapTuple	tuple = get_next(s);
 	bool		found = HeapTupleIsValid(tuple);
 
-	/* copied, because a text id in row points into the tuple */
+	/* copied, because a text id and the seed in row point into the tuple */
 	if (found)
 		fflag_parse_row(s->source, RelationGetDescr(s->rel), heap_copytuple(tuple), row);
 	end_search(s);

@@ -68,7 +68,7 @@ typedef struct fflag_flag
 	int			rollout;		/* thousandths of a percent, 0 to 100000 */
 	int			n_relations;
 	const struct fflag_relation *relations; /* see fflag_set_relations() */
-	fflag_string utf8_name;
+	fflag_string utf8_seed;		/* what is hashed with the user's id */
 } fflag_flag;
 
 /* What the rules need to know of a user before they look anything up. */

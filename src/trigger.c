@@ -209,12 +209,15 @@ fflag_check(PG_FUNCTION_ARGS)
 	TupleDesc	desc = RelationGetDescr(data->tg_relation);
 	HeapTuple	tuple = new_tuple(data);
 	char	   *name = get_value(data, tuple, "name");
+	char	   *seed = get_value(data, tuple, "seed");
 	const char *flag = name ? name : "";
 	int			updated_at = SPI_fnumber(desc, "updated_at");
 
 	/* nulls are left to the columns' constraints */
 	if (name != NULL)
 		fflag_check_name(name);
+	if (seed != NULL)
+		fflag_check_seed(seed, flag);
 	check_percentage(data, tuple, "rollout_percentage", flag);
 	check_terms(data, tuple, flag);
 

@@ -33,6 +33,7 @@ sub fill
 	$session->do(q{SELECT fflag_register('f', true, 10.5, false, E'it''s\n\ttext'), fflag_register('über', true, 0)});
 	$session->do(q{SELECT fflag_allow('f', 1, 2), fflag_allow('über', 'ä', 'ü'), fflag_deny('über', 'ü')});
 	$session->do(q{INSERT INTO feature_flag_variant (flag_id, name, weight, payload) SELECT id, v, length(v) / 8.0, '{"ä": "\t\\n"}' FROM feature_flag, unnest('{rot,blau}'::text[]) AS v});
+	$session->do(q{UPDATE feature_flag SET seed = E'ü: "\\\\' WHERE name = 'f'});
 	# relations of each kind, to flags that lie before and behind; with variants and pins, of which there
 	# are two alternatives
 	$session->do($_) for q{SELECT fflag_require('über', 'f'), fflag_group('Gäste', 'a', 'ü'), fflag_register('Probe', true, 0)},

@@ -74,12 +74,12 @@ my $set_up = plain_variant() . q{
 	-- A transaction that does not see that others have renamed a flag, and then
 	-- takes its name for another, sees both: there is no one answer then.
 	CREATE VIEW flag AS SELECT *, count(*) OVER (PARTITION BY name) AS namesakes FROM (
-		SELECT true AS own, id, name::text, enabled, staff_only, rollout_percentage, starts_at, ends_at, ramp_to, ramp_starts_at, ramp_ends_at, requires FROM feature_flag WHERE NOT EXISTS (TABLE feature_flag_attachment) UNION ALL
-		SELECT false, id, name, active, staff_only, rollout_percentage, NULL, NULL, NULL, NULL, NULL, NULL FROM their_flag WHERE EXISTS (TABLE feature_flag_attachment)) AS f;
+		SELECT true AS own, id, name::text, coalesce(seed, name)::text AS seed, enabled, staff_only, rollout_percentage, starts_at, ends_at, ramp_to, ramp_starts_at, ramp_ends_at, requires FROM feature_flag WHERE NOT EXISTS (TABLE feature_flag_attachment) UNION ALL
+		SELECT false, id, name, name, active, staff_only, rollout_percentage, NULL, NULL, NULL, NULL, NULL, NULL FROM their_flag WHERE EXISTS (TABLE feature_flag_attachment)) AS f;
 	CREATE VIEW listed AS
 		SELECT flag_id, user_id FROM feature_flag_user WHERE NOT EXISTS (TABLE feature_flag_attachment) UNION ALL
 		SELECT featureflag_id, user_id::text FROM their_user WHERE EXISTS (TABLE feature_flag_attachment);
-	CREATE VIEW own_flag AS SELECT true AS own, id, name::text, enabled, staff_only, rollout_percentage, starts_at, ends_at, ramp_to, ramp_starts_at, ramp_ends_at, requires,
+	CREATE VIEW own_flag AS SELECT true AS own, id, name::text, coalesce(seed, name)::text AS seed, enabled, staff_only, rollout_percentage, starts_at, ends_at, ramp_to, ramp_starts_at, ramp_ends_at, requires,
 		(SELECT count(*) FROM feature_flag n WHERE n.name = f.name) AS namesakes FROM feature_flag f;
 	-- asked for in each row: one statement may fetch rows of a cursor that another has joined
 	CREATE FUNCTION percentage(f flag) RETURNS numeric LANGUAGE sql STABLE AS $$
@@ -102,7 +102,7 @@ my $set_up = plain_variant() . q{
 			SELECT * INTO r FROM own_flag WHERE own_flag.id = f.requires;
 			IF r.id IS NULL THEN RETURN false; END IF;
 			IF r.namesakes > 1 THEN RETURN NULL; END IF;
-			met := gets(r, gets.id, gets.is_staff, (SELECT s.bucket FROM subject s WHERE s.name = r.name AND s.user_id = gets.id AND s.is_staff));
+			met := gets(r, gets.id, gets.is_staff, (SELECT s.bucket FROM subject s WHERE s.name = r.seed AND s.user_id = gets.id AND s.is_staff));
 			IF met IS NOT TRUE THEN RETURN met; END IF;
 		END IF;
 		IF f.own AND EXISTS (SELECT FROM feature_flag_denied_user d WHERE d.flag_id = f.id AND d.user_id = gets.id) THEN RETURN false; END IF;
@@ -117,9 +117,10 @@ my $set_up = plain_variant() . q{
 			concat_ws(': ', fflag_variant(s.name, s.user_id, s.is_staff), fflag_variant_payload(s.name, s.user_id, s.is_staff)) AS variant,
 			CASE WHEN said AND f.own THEN coalesce((SELECT concat_ws(': ', v.name, v.payload)
 				FROM (SELECT *, count(*) OVER () FROM feature_flag_variant WHERE flag_id = f.id AND weight > 0) AS v
-				WHERE v.count = 1 OR s.user_id IS NOT NULL ORDER BY plain_score(s.hash, v.name, v.weight), v.name LIMIT 1), '') ELSE '' END AS said_variant
+				WHERE v.count = 1 OR s.user_id IS NOT NULL ORDER BY plain_score(seeded.hash, v.name, v.weight), v.name LIMIT 1), '') ELSE '' END AS said_variant
 		FROM subject s LEFT JOIN flag f ON f.name = s.name
-			CROSS JOIN LATERAL (SELECT CASE WHEN f.id IS NOT NULL THEN gets(f, s.user_id, s.is_staff, s.bucket)
+			LEFT JOIN subject seeded ON (seeded.name, seeded.user_id, seeded.is_staff) = (f.seed, s.user_id, s.is_staff)
+			CROSS JOIN LATERAL (SELECT CASE WHEN f.id IS NOT NULL THEN gets(f, s.user_id, s.is_staff, seeded.bucket)
 				WHEN strpos(current_setting('fflag.override', true), '"' || s.name || '"=on') > 0 THEN true
 				WHEN strpos(current_setting('fflag.override', true), '"' || s.name || '"=off') > 0 THEN false
 				ELSE s.default_value END OFFSET 0) AS plain (said)
@@ -229,6 +230,7 @@ my @changes = (
 	sub { sprintf q{DELETE FROM feature_flag_variant v USING feature_flag f WHERE f.id = v.flag_id AND f.name = '%s'}, flag() },
 	sub { sprintf q{SELECT fflag_variants(name, '{"%s": 1, "%s": 3}') FROM feature_flag WHERE name = '%s' AND NOT EXISTS (TABLE feature_flag_attachment)}, one_of('a', 'b'), one_of('B', 'c'), flag() },
 	sub { sprintf q{UPDATE feature_flag SET name = '%s' WHERE name = '%s'}, flag(), flag() },
+	sub { sprintf q{UPDATE feature_flag SET seed = %s WHERE name = '%s'}, one_of('NULL', map { "'$_'" } flag(), flag()), flag() },
 	(sub { sprintf q{INSERT INTO feature_flag_user (flag_id, user_id) SELECT id, '%s' FROM feature_flag WHERE name = '%s' ON CONFLICT DO NOTHING}, user(), flag() }) x 2,
 	(sub { sprintf q{DELETE FROM feature_flag_user WHERE user_id = '%s'}, user() }) x 2,
 	sub { sprintf q{INSERT INTO feature_flag_user SELECT id, n::text FROM feature_flag, generate_series(100, 300) AS n WHERE name = '%s' ON CONFLICT DO NOTHING}, flag() },

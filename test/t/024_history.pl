@@ -70,6 +70,7 @@ my @changes = (
 	sub { sprintf q{INSERT INTO feature_flag (name) VALUES ('%s') ON CONFLICT (name) DO UPDATE SET enabled = true}, flag() },
 	sub { sprintf q{DELETE FROM feature_flag WHERE name = '%s'}, flag() },
 	(sub { sprintf q{UPDATE feature_flag SET name = '%s' WHERE name = '%s'}, flag(), flag() }) x 2,
+	sub { sprintf q{UPDATE feature_flag SET seed = %s WHERE name = '%s'}, one_of('NULL', q{'a seed'}), flag() },
 	# two names change places; an id is used again
 	sub { sprintf q{WITH d AS (DELETE FROM feature_flag WHERE name = '%s' RETURNING *)
 		INSERT INTO feature_flag (id, name, enabled, rollout_percentage) SELECT id, '%s', true, 33 FROM d ON CONFLICT DO NOTHING}, flag(), flag() },

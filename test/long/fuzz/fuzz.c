@@ -410,7 +410,7 @@ get_bucket(fflag_subject *user, const fflag_flag *flag)
 	fuzz_user  *u = (fuzz_user *) user;
 
 	must(flag->rollout > 0 && user->somebody && !u->listed, "asked for a bucket");
-	return fflag_bucket_of(flag->utf8_name, fflag_string_make(u->id, u->len));
+	return fflag_bucket_of(flag->utf8_seed, fflag_string_make(u->id, u->len));
 }
 
 /* The rules, with each answer to what they look up. */
@@ -429,7 +429,7 @@ test_rules(const uint8_t *data, const char *name, size_t name_len,
 		.restricted = (data[5] & 16) != 0,	/* by a denylist */
 		/* near the user's bucket, where a mistake by one shows */
 		.rollout = data[2] & 64 ? bucket + (data[2] >> 7) : rollout % (FFLAG_BUCKETS + 1),
-		.utf8_name = {name, name_len}
+		.utf8_seed = {name, name_len}
 	};
 	int			default_value = (data[2] & 32) != 0;
 	int			has[FFLAG_RELATION_KINDS];

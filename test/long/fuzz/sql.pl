@@ -82,6 +82,7 @@ for my $test ([ 'UTF8', 0.6 ], [ 'LATIN1', 0.2 ], [ 'SQL_ASCII', 0.2 ])
 					WHEN 'rollout' THEN b.bucket < f.rollout_percentage * 1000 ELSE r.rule IN ('full_rollout', 'allowlist') END,
 				r.rule, b.bucket, trim_scale(f.rollout_percentage)
 			FROM (SELECT) AS nothing LEFT JOIN feature_flag AS f ON f.name = n
+				CROSS JOIN LATERAL (SELECT coalesce(f.seed, n) AS hashed) AS seeds
 				CROSS JOIN LATERAL (SELECT CASE WHEN n IS NOT NULL AND u IS NOT NULL THEN
 					(SELECT sum(get_byte(digest, i) * 256::numeric ^ (15 - i)) FROM decode(md5(%s), 'hex') AS digest, generate_series(0, 15) AS i) END AS h) AS hash
 				CROSS JOIN LATERAL (SELECT ((h %% 100) * 1000 + div(h, 100) %% 1000)::int AS bucket) AS b
@@ -89,7 +90,7 @@ for my $test ([ 'UTF8', 0.6 ], [ 'LATIN1', 0.2 ], [ 'SQL_ASCII', 0.2 ])
 					WHEN f.rollout_percentage = 100 THEN 'full_rollout'
 					WHEN EXISTS (SELECT FROM feature_flag_user l WHERE l.flag_id = f.id AND l.user_id = u) THEN 'allowlist'
 					WHEN f.rollout_percentage = 0 THEN 'no_rollout' WHEN u IS NULL THEN 'no_user' ELSE 'rollout' END AS rule) AS r $$},
-			$encoding eq 'SQL_ASCII' ? q{n || ':' || u} : q{convert_to(n || ':' || u, 'UTF8')}));
+			$encoding eq 'SQL_ASCII' ? q{hashed || ':' || u} : q{convert_to(hashed || ':' || u, 'UTF8')}));
 
 	# what flags are called and who is listed
 	my @names = ('f', "\x01", '0', ' ', ':', 'a:b', map { text(1 + rand 150) } 1 .. 40);
@@ -105,6 +106,7 @@ for my $test ([ 'UTF8', 0.6 ], [ 'LATIN1', 0.2 ], [ 'SQL_ASCII', 0.2 ])
 		{
 			my $change = one_of(
 				[ 'INSERT INTO feature_flag (name, enabled, staff_only, rollout_percentage) VALUES ($1, random() < 0.8, random() < 0.2, (ARRAY[0, 100, 0.001, 99.999, round(random()::numeric * 100, 3)])[1 + (random() * 4)::int]) ON CONFLICT (name) DO UPDATE SET rollout_percentage = EXCLUDED.rollout_percentage, enabled = EXCLUDED.enabled', one_of(@names) ],
+				[ 'UPDATE feature_flag SET seed = $1 WHERE name = $2', one_of(undef, @names), one_of(@names) ],
 				[ 'DELETE FROM feature_flag WHERE name = $1 AND random() < 0.3', one_of(@names) ],
 				[ 'INSERT INTO feature_flag_user SELECT id, $1 FROM feature_flag WHERE random() < 0.2 ON CONFLICT DO NOTHING', one_of(@users) ]);
 			my ($sql, @values) = @$change;
