@@ -719,6 +719,13 @@ AS 'MODULE_PATHNAME', 'fflag_register_all';
 COMMENT ON FUNCTION @extschema@.fflag_register(pg_catalog.text[], boolean, numeric, boolean, pg_catalog.text) IS
 'creates flags, and says of each whether it was created';
 
+CREATE FUNCTION @extschema@.fflag_rename(name pg_catalog.text, new_name pg_catalog.text)
+RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'fflag_rename';
+COMMENT ON FUNCTION @extschema@.fflag_rename(pg_catalog.text, pg_catalog.text) IS
+'gives a flag another name, and sets seed so that no user moves; an error if there is none of this name, or one of the new name';
+
 CREATE FUNCTION @extschema@.fflag_enable(name pg_catalog.text)
 RETURNS void
 LANGUAGE c VOLATILE PARALLEL UNSAFE

@@ -31,6 +31,7 @@
 #include "compat.h"
 #include "control.h"
 #include "extension.h"
+#include "relation.h"
 #include "snapshot.h"
 #include "spi.h"
 #include "unknown.h"
@@ -174,6 +175,64 @@ update_flag(FunctionCallInfo fcinfo, const char *command, int nargs, Oid *types,
 {
 	if (!update_flag_if(fcinfo, command, nargs, types, values))
 		complain_unknown(fflag_name_argument(fcinfo));
+}
+
+/*
+ * Gives the flag of argument 0 another name, and a seed so that no user moves.  Of a
+ * name that is taken, the index knows first: another session may be creating it.
+ */
+static void
+set_name(FunctionCallInfo fcinfo, const char *new_name)
+{
+	MemoryContext context = CurrentMemoryContext;
+	Oid			types[] = {InvalidOid, TEXTOID};
+	Datum		values[] = {0, PG_GETARG_DATUM(1)};
+
+	PG_TRY();
+	{
+		update_flag(fcinfo,
+					"UPDATE %s SET name = $2, seed = CASE"
+					" WHEN coalesce(seed, name) OPERATOR(pg_catalog.<>) $2 THEN coalesce(seed, name) END"
+					" WHERE name OPERATOR(pg_catalog.=) $1",
+					2, types, values);
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		if (geterrcode() != ERRCODE_UNIQUE_VIOLATION)
+			PG_RE_THROW();
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		/* the owner may have other constraints */
+		if (error->constraint_name == NULL ||
+			strcmp(error->constraint_name, "feature_flag_name_key") != 0)
+			PG_RE_THROW();
+		FlushErrorState();
+		ereport(ERROR,
+				errcode(ERRCODE_UNIQUE_VIOLATION),
+				errmsg("flag \"%s\" already exists", new_name),
+				errhint("Give another name, or rename or delete that flag first."));
+	}
+	PG_END_TRY();
+}
+
+/* fflag_rename(name, new_name) returns void */
+PG_FUNCTION_INFO_V1(fflag_rename);
+
+Datum
+fflag_rename(PG_FUNCTION_ARGS)
+{
+	char	   *new_name = NULL;
+
+	fflag_name_argument(fcinfo);
+	if (!PG_ARGISNULL(1))
+		new_name = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	fflag_check_name(new_name);
+	PreventCommandDuringRecovery("fflag_rename()");
+	fflag_lock_relations();
+	set_name(fcinfo, new_name);
+	PG_RETURN_VOID();
 }
 
 static void

@@ -42,10 +42,11 @@
 #define MOST_TOLD 10
 
 /*
- * Lets nobody else add relations until the transaction, or the subtransaction if it
- * is rolled back, ends.  Who calls this holds no lock on a row of a flag that another
- * may need.  Only we know the lock: there is no extension with OID 0, and writer.c
- * has the one of this with the number 0.
+ * Lets one transaction at a time add relations, or give flags other names: until it
+ * ends, or the subtransaction is rolled back.  Two that change the same names about
+ * would otherwise wait for each other, at rows or in the index.  Take it before any row
+ * is locked; nobody else waits for it.  Only we know the lock: there is no extension
+ * with OID 0, and writer.c has the one of this with the number 0.
  */
 void
 fflag_lock_relations(void)

@@ -230,6 +230,7 @@ my @changes = (
 	sub { sprintf q{DELETE FROM feature_flag_variant v USING feature_flag f WHERE f.id = v.flag_id AND f.name = '%s'}, flag() },
 	sub { sprintf q{SELECT fflag_variants(name, '{"%s": 1, "%s": 3}') FROM feature_flag WHERE name = '%s' AND NOT EXISTS (TABLE feature_flag_attachment)}, one_of('a', 'b'), one_of('B', 'c'), flag() },
 	sub { sprintf q{UPDATE feature_flag SET name = '%s' WHERE name = '%s'}, flag(), flag() },
+	sub { sprintf q{SELECT fflag_rename(name, '%s') FROM feature_flag WHERE name = '%s' AND NOT EXISTS (TABLE feature_flag_attachment)}, flag(), flag() },
 	sub { sprintf q{UPDATE feature_flag SET seed = %s WHERE name = '%s'}, one_of('NULL', map { "'$_'" } flag(), flag()), flag() },
 	(sub { sprintf q{INSERT INTO feature_flag_user (flag_id, user_id) SELECT id, '%s' FROM feature_flag WHERE name = '%s' ON CONFLICT DO NOTHING}, user(), flag() }) x 2,
 	(sub { sprintf q{DELETE FROM feature_flag_user WHERE user_id = '%s'}, user() }) x 2,

@@ -70,6 +70,7 @@ my @changes = (
 	sub { sprintf q{INSERT INTO feature_flag (name) VALUES ('%s') ON CONFLICT (name) DO UPDATE SET enabled = true}, flag() },
 	sub { sprintf q{DELETE FROM feature_flag WHERE name = '%s'}, flag() },
 	(sub { sprintf q{UPDATE feature_flag SET name = '%s' WHERE name = '%s'}, flag(), flag() }) x 2,
+	(sub { sprintf q{SELECT fflag_rename(name, '%s') FROM feature_flag WHERE name = '%s' AND NOT EXISTS (TABLE feature_flag_attachment)}, flag(), flag() }) x 2,
 	sub { sprintf q{UPDATE feature_flag SET seed = %s WHERE name = '%s'}, one_of('NULL', q{'a seed'}), flag() },
 	# two names change places; an id is used again
 	sub { sprintf q{WITH d AS (DELETE FROM feature_flag WHERE name = '%s' RETURNING *)

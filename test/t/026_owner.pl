@@ -225,6 +225,7 @@ my %calls = (
 	fflag_cache => 'SELECT fflag_cache()',
 	fflag_register => q{SELECT fflag_register(concat('flag ', clock_timestamp()))},
 	'fflag_register[]' => q{SELECT fflag_register(ARRAY['f', concat('flag ', clock_timestamp())])},
+	fflag_rename => q{SELECT fflag_rename('g', 'g')},
 	fflag_enable => q{SELECT fflag_enable('f')},
 	fflag_disable => q{SELECT fflag_disable('g')},
 	fflag_rollout => q{SELECT fflag_rollout('f', 50)},
@@ -243,7 +244,7 @@ my %calls = (
 # What lies outside: functions that read and write these tables as a plain statement of their caller
 # would.  PostgreSQL runs a table's triggers, defaults, constraints and so on as whoever writes it, so
 # that a writer trusts its owner.  It does not follow for other tables: not for those of the history.
-my %writes = ((map { $_ => ['feature_flag'] } map { "fflag_$_" } qw(register register[] enable disable rollout ramp schedule require)),
+my %writes = ((map { $_ => ['feature_flag'] } map { "fflag_$_" } qw(register register[] rename enable disable rollout ramp schedule require)),
 	(map { $_ => [ 'feature_flag', 'feature_flag_user' ] } 'fflag_allow[]', 'fflag_disallow[]'),
 	(map { $_ => [ 'feature_flag', 'feature_flag_denied_user' ] } 'fflag_deny[]', 'fflag_undeny[]'),
 	fflag_variants => [ 'feature_flag', 'feature_flag_variant' ]);
