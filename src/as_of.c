@@ -386,6 +386,62 @@ add_text(fflag_command *command, fflag_string s)
 	" AND pg_catalog.\"left\"(h.flag_id, 100) " EQUAL " pg_catalog.\"left\"($5, 100)" \
 	" AND pg_catalog.\"left\"(h.user_id, 100) IS NULL AND h.flag_id " EQUAL " $5"
 
+/* The key of flags by name. */
+#define OF_NAME \
+	"h.kind " EQUAL " '" FFLAG_KIND_FLAG "' AND h.attached " EQUAL " $4" \
+	" AND pg_catalog.\"left\"(h.name, 100) " EQUAL " pg_catalog.\"left\"($5, 100)" \
+	" AND h.name " EQUAL " $5"
+
+/*
+ * Of the row h, by which a name came into use: the name that the same flag had
+ * before; null if the flag is new.  A rename has a row for each of the two names.
+ */
+#define FORMER_NAME \
+	"CASE WHEN h.operation " EQUAL " 'update' THEN" \
+	" (SELECT p.name FROM ONLY %s AS p WHERE p.kind " EQUAL " h.kind AND p.attached " EQUAL " h.attached" \
+	" AND pg_catalog.\"left\"(p.flag_id, 100) " EQUAL " pg_catalog.\"left\"(h.flag_id, 100)" \
+	" AND pg_catalog.\"left\"(p.user_id, 100) IS NULL AND p.flag_id " EQUAL " h.flag_id" \
+	" AND p.change " EQUAL " h.change AND p.sequence " EQUAL " h.sequence" \
+	" AND p.operation " EQUAL " 'update' AND p.new_row IS NULL LIMIT 1) END::pg_catalog.text"
+
+/*
+ * What the flag of this name, which has come into use since, was called at the moment;
+ * an empty string if the flag is younger.  Follows renames back, each time to an
+ * earlier one.
+ */
+static fflag_string
+former_name(fflag_as_of *q, fflag_string name)
+{
+	TimestampTz until_at = DT_NOEND;
+	int64		until_sequence = PG_INT64_MAX;
+	bool		isnull;
+
+	for (;;)
+	{
+		fflag_command command = fflag_history_command(&q->h);
+		Datum		former;
+
+		add_period(q, &command);
+		fflag_add_parameter(&command, BOOLOID, BoolGetDatum(q->attached));
+		add_text(&command, name);
+		fflag_add_parameter(&command, TIMESTAMPTZOID, TimestampTzGetDatum(until_at));
+		fflag_add_parameter(&command, INT8OID, Int64GetDatum(until_sequence));
+		command.sql = psprintf("SELECT former, at, sequence, undated FROM (%s) AS e (is_new, at, sequence, former, undated)"
+							   " WHERE undated OR is_new AND ROW(at, sequence) OPERATOR(pg_catalog.<) ROW($6, $7)"
+							   " ORDER BY undated DESC, at DESC, sequence DESC LIMIT 1",
+							   changes(q, psprintf("h.old_row IS NULL, hc.at, h.sequence::bigint, "
+												   FORMER_NAME, q->h.history), OF_NAME, false));
+		if (run_changes(&command) == 0)
+			return name;
+		former = result(1, &isnull);
+		if (isnull)
+			return fflag_string_make("", 0);
+		name = fflag_string_of_text(DatumGetTextPP(former));
+		until_at = DatumGetTimestampTz(result(2, &isnull));
+		until_sequence = DatumGetInt64(result(3, &isnull));
+	}
+}
+
 /* Which variants or relations of a flag have changed since, by their names in the history. */
 typedef struct changed_things
 {
@@ -518,10 +574,8 @@ find_changed_flag(fflag_as_of *q, bool by_id, fflag_string key, fflag_row *row)
 	add_text(&command, key);
 	command.sql = psprintf("%s LIMIT 1",
 						   changes(q, columns.data, by_id ?
-								   "h.kind " EQUAL " '" FFLAG_KIND_FLAG "'" OF_FLAG :
-								   "h.kind " EQUAL " '" FFLAG_KIND_FLAG "' AND h.attached " EQUAL " $4"
-								   " AND pg_catalog.\"left\"(h.name, 100) " EQUAL " pg_catalog.\"left\"($5, 100)"
-								   " AND h.name " EQUAL " $5", false));
+								   "h.kind " EQUAL " '" FFLAG_KIND_FLAG "'" OF_FLAG : OF_NAME,
+								   false));
 	if (run_changes(&command) == 0)
 		return false;
 	if (!DatumGetBool(result(1, &isnull)))
@@ -531,18 +585,29 @@ find_changed_flag(fflag_as_of *q, bool by_id, fflag_string key, fflag_row *row)
 
 /*
  * The flag of this name, or id, as it was, or will be; one that is not known if there
- * is none.
+ * is none.  If no flag had the name then, it is the flag that has it today, by the name
+ * that this one had then.
  */
 void
 fflag_flag_at(fflag_as_of *q, bool by_id, fflag_string key, fflag_row *row)
 {
+	fflag_row	today;
+
 	memset(row, 0, sizeof(*row));
-	if ((q->to_come || !find_changed_flag(q, by_id, key, row)) && q->still_read)
+	if (q->to_come || !find_changed_flag(q, by_id, key, row))
 	{
-		if (by_id)
+		if (q->still_read && by_id)
 			fflag_read_flag_by_id(&q->source, key, q->snapshot, row);
-		else
+		else if (q->still_read)
 			fflag_read_flag(&q->source, key, q->snapshot, row);
+	}
+	else if (!row->flag.known && !by_id && q->still_read &&
+			 fflag_read_flag(&q->source, key, q->snapshot, &today))
+	{
+		key = former_name(q, key);
+		if (key.len > 0)
+			fflag_flag_at(q, false, key, row);
+		return;
 	}
 
 	if (row->has_terms)
