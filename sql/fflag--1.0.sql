@@ -899,12 +899,12 @@ AS 'MODULE_PATHNAME', 'fflag_undeny';
 COMMENT ON FUNCTION @extschema@.fflag_undeny(pg_catalog.text, pg_catalog.text[]) IS
 'takes users off the denylist of a flag; returns how many were on it';
 
-CREATE FUNCTION @extschema@.fflag_variants(name pg_catalog.text, weights pg_catalog.jsonb)
+CREATE FUNCTION @extschema@.fflag_variants(name pg_catalog.text, variants pg_catalog.jsonb)
 RETURNS void
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'fflag_variants';
 COMMENT ON FUNCTION @extschema@.fflag_variants(pg_catalog.text, pg_catalog.jsonb) IS
-'gives a flag these variants, {"name": weight, ...}, and no others; NULL for none; those that it has already keep their payload';
+'gives a flag these variants, {"name": weight or {"weight": ..., "payload": ...}, ...}, and no others; NULL for none; what is not given stays as it is';
 
 --
 -- Reading flags from somebody else's tables

@@ -94,7 +94,28 @@ CREATE FUNCTION tell() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RAISE NOTICE 
 CREATE TRIGGER tell AFTER INSERT OR UPDATE OR DELETE ON feature_flag_variant FOR EACH ROW EXECUTE FUNCTION tell();
 SELECT fflag_variants('button', '{"red": 1.0, "green": 2.5, "blue": 1}');
 SELECT fflag_variants('button', '{"green": 2.5, "red": 1, "blue": 1, "green": 2.5}');
+-- an object says more: what it does not name stays as it is, or is what a new row has
+CREATE TABLE told (what text);
+CREATE OR REPLACE FUNCTION tell() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN INSERT INTO told VALUES (tg_op || ' ' || coalesce(new.name, old.name)); RETURN NULL; END$$;
+\set told 'WITH t AS (DELETE FROM told RETURNING what) SELECT string_agg(what, \', \' ORDER BY what) AS told FROM t;'
+SELECT fflag_variants('button', '{"red": {"payload": {"css": "#f00"}}, "green": {"weight": 3}, "blue": {"weight": 0.5, "payload": [1, null]}, "new": {}, "white": {"payload": "w"}}');
+:told
+SELECT name, weight, payload FROM feature_flag_variant ORDER BY name;
+SELECT fflag_variants('button', '{"red": {"payload": {"css": "#f00"}, "weight": 1.0}, "green": 3, "blue": {}, "new": {"weight": 1}, "white": {"payload": "w"}}');
+:told
+-- null takes a payload away, whichever null the row has, and of a new one it is none
+UPDATE feature_flag_variant SET payload = 'null' WHERE name IN ('green', 'new');
+TRUNCATE told;
+SELECT fflag_variants('button', '{"red": {"payload": null}, "green": {"payload": null}, "blue": {"weight": 7, "payload": null}, "new": 2, "newest": {"payload": null}}');
+:told
+SELECT name, weight, payload FROM feature_flag_variant ORDER BY name;
+SELECT fflag_variants('button', '{"red": {"payload": null}, "green": {"payload": null}, "blue": {"payload": null}, "new": {}}');
+:told
+SELECT fflag_variants('button', '{"red": {"payload": false}, "green": {"payload": 0}, "blue": {"payload": ""}, "new": {"payload": {"a": [{"weight": null}], "weight": "x"}}}');
+:told
+SELECT name, weight, payload FROM feature_flag_variant ORDER BY name;
 DROP TRIGGER tell ON feature_flag_variant;
+DROP TABLE told;
 SELECT fflag_variants('button', '{}');
 SELECT count(*) FROM feature_flag_variant;
 SELECT fflag_variants('button', '{"one": 3}');
@@ -124,7 +145,14 @@ SELECT E'=> ' || command || E'\n   ' || try(command) FROM (VALUES
 	($$SELECT fflag_variants('button', 'null')$$),
 	($$SELECT fflag_variants('button', '{"red": "1"}')$$),
 	($$SELECT fflag_variants('button', '{"red": null}')$$),
+	($$SELECT fflag_variants('button', '{"red": true}')$$),
 	($$SELECT fflag_variants('button', '{"red": {"blue": 1}}')$$),
+	($$SELECT fflag_variants('button', '{"red": {"weight": 1, "Payload": 1}}')$$),
+	($$SELECT fflag_variants('button', '{"red": {"weight": "1"}}')$$),
+	($$SELECT fflag_variants('button', '{"red": {"weight": null}}')$$),
+	($$SELECT fflag_variants('button', '{"red": {"weight": {"weight": 1}}}')$$),
+	($$SELECT fflag_variants('button', '{"red": {"weight": -1}}')$$),
+	($$SELECT fflag_variants(variants => '{"red": {"weight": 1e100}}', name => 'button')$$),
 	($$SELECT fflag_variants('button', '{"red": [1], "blue": 1}')$$),
 	($$SELECT fflag_variants('button', '{"": 1}')$$),
 	($$SELECT fflag_variants('button', '{" red": 1}')$$),
