@@ -131,6 +131,7 @@ static const fflag_entry *
 add(struct strtab_hash *tab, MemoryContext cxt, fflag_string name,
 	const fflag_row *row)
 {
+	const fflag_override *override = fflag_find_override(name);
 	size_t		len = name.len;
 	fflag_entry *entry;
 	char	   *place;
@@ -138,6 +139,8 @@ add(struct strtab_hash *tab, MemoryContext cxt, fflag_string name,
 
 	if (row != NULL)
 		len += row->id.len + row->flag.utf8_seed.len;
+	if (override != NULL)
+		len += override->variant.len;
 	entry = MemoryContextAllocZero(cxt, offsetof(fflag_entry, bytes) + len);
 	place = entry->bytes;
 	entry->name = copy_string(name, &place);
@@ -155,7 +158,12 @@ add(struct strtab_hash *tab, MemoryContext cxt, fflag_string name,
 	}
 	if (row != NULL && row->flag.n_relations > 0)
 		copy_relations(entry, cxt);
-	entry->flag.overridden = fflag_find_override(name, &entry->flag.forced);
+	if (override != NULL)
+	{
+		entry->flag.overridden = true;
+		entry->flag.forced = override->enabled;
+		entry->forced_variant = copy_string(override->variant, &place);
+	}
 	strtab_insert(tab, entry->name, &found)->value = entry;
 	return entry;
 }
@@ -183,11 +191,11 @@ get_unremembered(fflag_string name)
 	static fflag_entry on = {
 		.name = {"", SIZE_MAX},.flag.overridden = true,.flag.forced = true
 	};
-	bool		forced;
+	const fflag_override *override = fflag_find_override(name);
 
-	if (!fflag_find_override(name, &forced))
+	if (override == NULL)
 		return &plain;
-	return forced ? &on : &off;
+	return override->enabled ? &on : &off;
 }
 
 /*

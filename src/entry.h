@@ -55,6 +55,7 @@ typedef struct fflag_entry
 	fflag_standing *standing;	/* NULL: no relation has led here yet */
 	struct fflag_entry **others;	/* the flags of its relations, or NULL */
 	fflag_variant_set *variants;
+	fflag_string forced_variant;	/* by fflag.override, or empty */
 
 	char		bytes[FLEXIBLE_ARRAY_MEMBER];	/* of the strings above */
 } fflag_entry;

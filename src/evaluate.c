@@ -298,11 +298,19 @@ static int
 choose_variant(const fflag_entry *entry, cache_user *user)
 {
 	const fflag_variant_set *variants = fflag_variants_of(entry);
-	int			pinned = fflag_pinned_variant(variants, &entry->flag, &user->subject, &look);
 	uint64		hash = 0;
+	int			variant;
 
-	if (pinned >= 0)
-		return pinned;
+	if (unlikely(entry->forced_variant.len > 0))
+	{
+		/* if the flag has it: a slip in a setting must not end a query */
+		variant = fflag_find_variant(variants, entry->forced_variant);
+		if (variant >= 0)
+			return variant;
+	}
+	variant = fflag_pinned_variant(variants, &entry->flag, &user->subject, &look);
+	if (variant >= 0)
+		return variant;
 	if (variants->weighty > 1 && user->subject.somebody)
 		hash = get_draw(user, &entry->flag).hash;
 	return fflag_variant_of(variants, user->subject.somebody, hash);

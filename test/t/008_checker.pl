@@ -116,8 +116,10 @@ my $set_up = plain_variant() . q{
 		SELECT s.*, fflag_enabled(s.name, s.user_id, s.is_staff, s.default_value) AS answered, said,
 			concat_ws(': ', fflag_variant(s.name, s.user_id, s.is_staff), fflag_variant_payload(s.name, s.user_id, s.is_staff)) AS variant,
 			CASE WHEN said AND f.own THEN coalesce((SELECT concat_ws(': ', v.name, v.payload)
-				FROM (SELECT *, count(*) OVER () FROM feature_flag_variant WHERE flag_id = f.id AND weight > 0) AS v
-				WHERE v.count = 1 OR s.user_id IS NOT NULL ORDER BY plain_score(seeded.hash, v.name, v.weight), v.name LIMIT 1), '') ELSE '' END AS said_variant
+				FROM (SELECT *, count(nullif(weight, 0)) OVER (), strpos(current_setting('fflag.override', true), format('"%s"=on:"%s"', s.name, name)) > 0 AS forced
+					FROM feature_flag_variant WHERE flag_id = f.id) AS v
+				WHERE v.forced OR (v.weight > 0 AND (v.count = 1 OR s.user_id IS NOT NULL))
+				ORDER BY v.forced DESC NULLS LAST, plain_score(seeded.hash, v.name, nullif(v.weight, 0)), v.name LIMIT 1), '') ELSE '' END AS said_variant
 		FROM subject s LEFT JOIN flag f ON f.name = s.name
 			LEFT JOIN subject seeded ON (seeded.name, seeded.user_id, seeded.is_staff) = (f.seed, s.user_id, s.is_staff)
 			CROSS JOIN LATERAL (SELECT CASE WHEN f.id IS NOT NULL THEN gets(f, s.user_id, s.is_staff, seeded.bucket)
@@ -330,7 +332,7 @@ sub write_something
 # Overrides some flags until the transaction, or the savepoint, ends.
 sub override
 {
-	my @list = map { sprintf '"%s"=%s', flag(), $_ } one_of('on', 'off'), one_of('on', 'off');
+	my @list = map { sprintf '"%s"=%s', flag(), one_of('on', 'off', 'on:"a"', 'on:"B"', 'on:"c"') } 1, 2;
 	pop @list if rand() < 0.5 || (split /=/, $list[0])[0] eq (split /=/, $list[1])[0];
 	$session->do("SET LOCAL fflag.override = '@{[ join ', ', @list ]}'");
 	return;
