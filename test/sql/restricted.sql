@@ -84,7 +84,7 @@ CREATE TABLE shape AS
 		('pins by variants', 'includes', 'layer', 'a', 'b'), ('pins by variants', 'includes', 'layer', 'b', 'B'), ('pins by variants', 'requires', 'half', NULL, NULL),
 		('each kind', 'requires', 'half', NULL, NULL), ('each kind', 'excludes', 'lists', NULL, NULL), ('each kind', 'includes', 'ramp', NULL, 'a'),
 		('two of each', 'requires', 'half', NULL, NULL), ('two of each', 'requires', 'denies', NULL, NULL), ('two of each', 'excludes', 'staff', NULL, NULL),
-		('two of each', 'excludes', 'pinned', 'B', NULL), ('two of each', 'includes', 'layer', 'b', 'b'), ('two of each', 'includes', 'ramp', NULL, 'a')) AS t;
+		('two of each', 'excludes', 'pinned', 'B', NULL), ('two of each', 'includes', 'layer', 'a', 'b'), ('two of each', 'includes', 'ramp', NULL, 'a')) AS t;
 INSERT INTO feature_flag (id, name, enabled, staff_only, rollout_percentage, starts_at, ends_at)
 SELECT 100 + row_number() OVER (), format('%s, %s, %s, %s', kind, percentage, denies, shape), kind <> 'disabled', kind = 'staff', percentage,
 	CASE WHEN kind = 'not started' THEN now() + interval '1 day' END, CASE WHEN kind = 'ended' THEN now() END
