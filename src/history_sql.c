@@ -105,15 +105,16 @@ static const char *const listing =
 " UNION ALL SELECT change, sequence, moment, CASE WHEN kind = 'gap' THEN 'history interrupted'"
 "   WHEN old_row IS NULL THEN 'tables attached' WHEN new_row IS NULL THEN 'tables detached' ELSE 'attachment updated' END,"
 "  NULL, NULL, NULL, old_row, new_row FROM h WHERE kind IN ('tables', 'gap') AND $1 IS NULL)"
-/* the owner may have given columns other types; a variant's values have its name */
+/* the owner may have given columns other types; some values are told if they are as before, too */
 " SELECT c.at::timestamptz, c.session_role::text, c.role::text, c.application_name::text, nullif(c.actor::text, ''),"
 "  l.what::text, l.name::text, l.user_id::text, l.users::bigint,"
 "  (SELECT jsonb_object_agg(e.key, e.value) FROM jsonb_each(l.old_row) AS e"
-"   WHERE e.key <> 'updated_at' AND coalesce(l.new_row -> e.key, 'null') <> e.value OR l.what ^@ 'variant' AND e.key = 'name' OR l.what ^@ 'relation' AND e.key IN ('kind', 'other')),"
+"   WHERE e.key <> 'updated_at' AND coalesce(l.new_row -> e.key, 'null') <> e.value OR l.what ^@ 'variant' AND e.key = 'name' OR l.what ^@ 'relation' AND e.key IN ('kind', 'other', 'other_variant') AND e.value <> 'null'),"
 "  (SELECT jsonb_object_agg(e.key, e.value) FROM jsonb_each(l.new_row) AS e"
-"   WHERE e.key <> 'updated_at' AND coalesce(l.old_row -> e.key, 'null') <> e.value OR l.what ^@ 'variant' AND e.key = 'name' OR l.what ^@ 'relation' AND e.key IN ('kind', 'other'))"
-" FROM line AS l LEFT JOIN c ON c.id = l.change"
-" ORDER BY l.moment DESC, l.sequence DESC, l.name, l.what, l.user_id, coalesce(l.new_row, l.old_row) ->> 'name' COLLATE \"C\"";
+"   WHERE e.key <> 'updated_at' AND coalesce(l.old_row -> e.key, 'null') <> e.value OR l.what ^@ 'variant' AND e.key = 'name' OR l.what ^@ 'relation' AND e.key IN ('kind', 'other', 'other_variant') AND e.value <> 'null')"
+" FROM line AS l LEFT JOIN c ON c.id = l.change, coalesce(l.new_row, l.old_row) AS r"
+" ORDER BY l.moment DESC, l.sequence DESC, l.name, l.what, l.user_id,"
+"  r ->> 'name' COLLATE \"C\", r ->> 'other' COLLATE \"C\", r ->> 'other_variant' COLLATE \"C\"";
 
 #define HISTORY_COLUMNS 11
 
