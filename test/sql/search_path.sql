@@ -9,7 +9,7 @@ SELECT "Flags, mine".fflag_register('f', true, 50);
 CREATE SCHEMA hostile;
 CREATE FUNCTION hostile.alarm() RETURNS void LANGUAGE plpgsql AS $$ BEGIN RAISE 'hijacked'; END $$;
 CREATE TABLE hostile.feature_flag (LIKE "Flags, mine".feature_flag INCLUDING DEFAULTS);
-INSERT INTO hostile.feature_flag VALUES (1, 'f', true, false, 100, '', '{}', now(), now());
+INSERT INTO hostile.feature_flag (id, name, enabled, rollout_percentage) VALUES (1, 'f', true, 100);
 CREATE TABLE hostile.feature_flag_user (flag_id bigint, user_id text, created_at timestamptz, PRIMARY KEY (flag_id, user_id));
 INSERT INTO hostile.feature_flag_user VALUES (1, '1');
 CREATE TABLE hostile.feature_flag_relation (LIKE "Flags, mine".feature_flag_relation INCLUDING DEFAULTS);
