@@ -244,17 +244,17 @@ SELECT before, after, m.* FROM (VALUES
 DROP FUNCTION moves;
 DELETE FROM feature_flag;
 
--- Random weights of all sizes and none, for many users.  "many": 10,000 of them.
+-- Random weights of all sizes and none, for many users.  "many": 1,000 of them.
 SELECT setseed(0.5);
 INSERT INTO feature_flag (name, enabled, rollout_percentage) SELECT 'r' || n, true, 100 FROM generate_series(1, 60) AS n UNION ALL VALUES ('many', true, 100);
 INSERT INTO feature_flag_variant (flag_id, name, weight)
 	SELECT f.id, substr(md5(random()::text), 1, 2) || E'\u00e9' || v, CASE f.id % 4 WHEN 0 THEN (random() * 3)::int WHEN 1 THEN 0.000001 + round(random()::numeric, 6)
 			WHEN 2 THEN 1000000000 - round(random()::numeric, 6) ELSE round((10 ^ (random() * 15 - 6))::numeric + 0.000001, 6) END
-	FROM feature_flag AS f, generate_series(1, CASE name WHEN 'many' THEN 10000 ELSE id % 11 END) AS v;
+	FROM feature_flag AS f, generate_series(1, CASE name WHEN 'many' THEN 1000 ELSE id % 11 END) AS v;
 CREATE VIEW comparison AS
 	SELECT f.name = 'many' AS many, fflag_variant(f.name, u) AS variant, (SELECT v.name FROM feature_flag_variant AS v WHERE flag_id = f.id
 		AND weight > 0 ORDER BY plain_score(plain_hash(f.name || ':' || u), v.name, weight), name COLLATE "C" LIMIT 1) AS plain
-	FROM feature_flag AS f, generate_series(1, CASE f.name WHEN 'many' THEN 20 ELSE 100 END) AS u;
+	FROM feature_flag AS f, generate_series(1, CASE f.name WHEN 'many' THEN 10 ELSE 50 END) AS u;
 SELECT many, count(*) AS answers, count(variant) AS with_variant, count(DISTINCT variant) AS variants, count(*) FILTER (WHERE variant IS DISTINCT FROM plain) AS wrong
 FROM comparison GROUP BY many ORDER BY many;
 -- the largest weights together are not too large
