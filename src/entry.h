@@ -26,8 +26,8 @@ typedef struct fflag_entry_list
 } fflag_entry_list;
 
 /*
- * How one user fares under a flag to which relations lead, and what the planner
- * thinks of all.  So each such flag is decided once, however many ways lead there.
+ * How one user fares under a flag to which relations lead, and what has been found
+ * out of it otherwise.  So it is looked at once, however many ways lead there.
  */
 typedef struct fflag_standing
 {
@@ -36,8 +36,10 @@ typedef struct fflag_standing
 	bool		enabled;
 	int			variant;		/* by number, -1 if none, -2 if not known yet */
 
-	uint64		estimate;		/* of support.c: this is about it */
-	double		share;			/* of users who get the flag */
+	uint64		visit;			/* see fflag_begin_visit(): the rest is of it */
+	double		share;			/* of users who get the flag, for support.c */
+	int64		asked;			/* when a flag that leads here was, for
+								 * usage_sql.c */
 } fflag_standing;
 
 /* A flag, or the knowledge that there is none of this name. */

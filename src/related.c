@@ -12,6 +12,8 @@
  */
 #include "postgres.h"
 
+#include "miscadmin.h"
+
 #include "cache.h"
 #include "compat.h"
 #include "read.h"
@@ -53,6 +55,41 @@ fflag_other_flag(const fflag_entry *entry, const fflag_relation *relation)
 		load_other(unconstify(fflag_entry *, entry), n);
 	fflag_entry_set_time(entry->others[n]);
 	return entry->others[n];
+}
+
+/* A number for each time that relations are followed, see fflag_standing. */
+uint64
+fflag_begin_visit(void)
+{
+	static uint64 last = 0;
+
+	return ++last;
+}
+
+/*
+ * A flag, and all to which relations lead from it that have not been reached in this
+ * visit.
+ */
+List *
+fflag_reach(const fflag_entry *entry, uint64 visit)
+{
+	List	   *reached = list_make1(unconstify(fflag_entry *, entry));
+
+	for (int i = 0; i < list_length(reached); i++)
+	{
+		entry = list_nth(reached, i);
+		CHECK_FOR_INTERRUPTS();
+		for (int k = 0; k < entry->flag.n_relations; k++)
+		{
+			const fflag_entry *other = fflag_other_flag(entry, &entry->flag.relations[k]);
+
+			if (other->standing == NULL || other->standing->visit == visit)
+				continue;
+			other->standing->visit = visit;
+			reached = lappend(reached, unconstify(fflag_entry *, other));
+		}
+	}
+	return reached;
 }
 
 static pg_noinline void

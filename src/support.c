@@ -163,10 +163,7 @@ share_listed(const fflag_entry *entry, fflag_table_id which, double users)
 	return listed < users ? listed / users : 0.5;
 }
 
-/* A number for each time that shares are computed, see fflag_standing. */
-static uint64 last_estimate = 0;
-
-static Selectivity share_enabled(const fflag_entry *entry, double users, uint64 estimate);
+static Selectivity share_enabled(const fflag_entry *entry, double users, uint64 visit);
 
 /*
  * The share of users who get the other flag of some relations of a flag, which name
@@ -174,7 +171,7 @@ static Selectivity share_enabled(const fflag_entry *entry, double users, uint64 
  */
 static Selectivity
 share_of_other(const fflag_entry *entry, const fflag_relation *relations, int count,
-			   double users, uint64 estimate)
+			   double users, uint64 visit)
 {
 	const fflag_entry *other = fflag_other_flag(entry, relations);
 	const fflag_variant_set *variants;
@@ -186,12 +183,12 @@ share_of_other(const fflag_entry *entry, const fflag_relation *relations, int co
 	for (int i = 0; i < count; i++)
 		variant += relations[i].other_variant.len == 0 ? 1 :
 			fflag_variant_share(variants, fflag_find_variant(variants, relations[i].other_variant));
-	return share_enabled(other, users, estimate) * Min(variant, 1);
+	return share_enabled(other, users, visit) * Min(variant, 1);
 }
 
 /* The share of users whom the rules give the feature by their list, hash and relations. */
 static Selectivity
-share_admitted(const fflag_entry *entry, double users, uint64 estimate)
+share_admitted(const fflag_entry *entry, double users, uint64 visit)
 {
 	const fflag_flag *flag = &entry->flag;
 	Selectivity rollout = (double) flag->rollout / FFLAG_BUCKETS;
@@ -210,7 +207,7 @@ share_admitted(const fflag_entry *entry, double users, uint64 estimate)
 			   fflag_string_equal(r[count].other_id, r->other_id))
 			count++;
 		i += count;
-		other = share_of_other(entry, r, count, users, estimate);
+		other = share_of_other(entry, r, count, users, visit);
 		if (r->kind == FFLAG_INCLUDES)
 			share += (1 - share) * other;
 		else
@@ -227,7 +224,7 @@ share_admitted(const fflag_entry *entry, double users, uint64 estimate)
  * independent of each other.
  */
 static Selectivity
-share_enabled(const fflag_entry *entry, double users, uint64 estimate)
+share_enabled(const fflag_entry *entry, double users, uint64 visit)
 {
 	fflag_standing *s = entry->standing;
 	fflag_decision decision;
@@ -235,17 +232,17 @@ share_enabled(const fflag_entry *entry, double users, uint64 estimate)
 
 	check_stack_depth();
 	CHECK_FOR_INTERRUPTS();
-	if (s != NULL && s->estimate == estimate)
+	if (s != NULL && s->visit == visit)
 		return s->share;
 	if (s != NULL)
 	{
-		s->estimate = estimate;
+		s->visit = visit;
 		s->share = 0;			/* of a flag that depends on itself */
 	}
 	if (decide_for_anybody(entry, &decision))
 		share = decision.enabled ? 1 : 0;
 	else
-		share = share_admitted(entry, users, estimate);
+		share = share_admitted(entry, users, visit);
 	if (s != NULL)
 		s->share = share;
 	return share;
@@ -291,7 +288,7 @@ estimate_selectivity(SupportRequestSelectivity *req, const fflag_entry *entry)
 		case FFLAG_RULE_STAFF_ONLY:
 			return share_true(req, 2);
 		default:
-			return share_enabled(entry, count_users(req), ++last_estimate);
+			return share_enabled(entry, count_users(req), fflag_begin_visit());
 	}
 }
 
@@ -317,33 +314,6 @@ count_elements(PlannerInfo *root, Node *array)
 		}
 	}
 	return fflag_estimate_array_length(root, array);
-}
-
-/*
- * The flags that the answer for a flag rests on: itself, and all that relations lead
- * to.
- */
-static List *
-find_all(const fflag_entry *entry)
-{
-	uint64		estimate = ++last_estimate;
-	List	   *all = list_make1(unconstify(fflag_entry *, entry));
-
-	for (int i = 0; i < list_length(all); i++)
-	{
-		entry = list_nth(all, i);
-		CHECK_FOR_INTERRUPTS();
-		for (int k = 0; k < entry->flag.n_relations; k++)
-		{
-			const fflag_entry *other = fflag_other_flag(entry, &entry->flag.relations[k]);
-
-			if (other->standing == NULL || other->standing->estimate == estimate)
-				continue;
-			other->standing->estimate = estimate;
-			all = lappend(all, unconstify(fflag_entry *, other));
-		}
-	}
-	return all;
 }
 
 /* Does it take a hash to decide for most users? */
@@ -391,7 +361,7 @@ fflag_support(PG_FUNCTION_ARGS)
 		if (entry == NULL)
 			PG_RETURN_POINTER(NULL);
 		/* first, because the arguments may ask for flags, too */
-		add_dependencies(req->root->glob, find_all(entry));
+		add_dependencies(req->root->glob, fflag_reach(entry, fflag_begin_visit()));
 		req->selectivity = estimate_selectivity(req, entry);
 		CLAMP_PROBABILITY(req->selectivity);
 		PG_RETURN_POINTER(req);
@@ -407,7 +377,7 @@ fflag_support(PG_FUNCTION_ARGS)
 			entry = get_flag(fcinfo, ((FuncExpr *) req->node)->args);
 		if (entry != NULL)
 		{
-			List	   *all = find_all(entry);
+			List	   *all = fflag_reach(entry, fflag_begin_visit());
 
 			hashes = needs_hash(entry, all);
 			if (req->root != NULL)
@@ -441,8 +411,8 @@ fflag_select_support(PG_FUNCTION_ARGS)
 	if (entry == NULL)
 		PG_RETURN_POINTER(NULL);
 	users = count_elements(req->root, lsecond(args));
-	req->rows = users * share_enabled(entry, users, ++last_estimate);
-	add_dependencies(req->root->glob, find_all(entry));
+	req->rows = users * share_enabled(entry, users, fflag_begin_visit());
+	add_dependencies(req->root->glob, fflag_reach(entry, fflag_begin_visit()));
 	PG_RETURN_POINTER(req);
 }
 

@@ -15,6 +15,7 @@
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
+#include "executor/spi.h"
 #include "funcapi.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
@@ -27,9 +28,14 @@
 #include "allowlist.h"
 #include "cache.h"
 #include "catalog.h"
+#include "change.h"
+#include "compat.h"
 #include "extension.h"
+#include "history.h"
 #include "id.h"
+#include "related.h"
 #include "snapshot.h"
+#include "spi.h"
 
 /* Flags and counted names, walked through together. */
 typedef struct usage_walk
@@ -312,6 +318,128 @@ find_age(const flag_ages *ages, fflag_string name)
 	return bsearch(&key, ages->of, ages->count, sizeof(flag_age), compare_ages);
 }
 
+/* ----------
+ * Flags that depend on flags
+ * ----------
+ */
+
+/* When relations of a flag were changed last. */
+typedef struct relation_change
+{
+	fflag_string flag_id;
+	TimestampTz at;
+} relation_change;
+
+typedef struct relation_changes
+{
+	relation_change *of;		/* in the order of ids, bytewise */
+	int			count;
+} relation_changes;
+
+static int
+compare_relation_changes(const void *a, const void *b)
+{
+	return fflag_string_compare(((const relation_change *) a)->flag_id,
+								((const relation_change *) b)->flag_id);
+}
+
+/* Reads them in the history: of one that is gone, nothing else tells. */
+static relation_changes
+read_relation_changes(Oid schema)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	fflag_history_tables h = fflag_locate_history(schema);
+	fflag_command command = fflag_history_command(&h);
+	relation_changes changes;
+
+	SPI_connect();
+	command.read_only = true;
+	command.sql = psprintf("SELECT h.flag_id::text, max(c.at)::timestamptz FROM ONLY %s AS h JOIN ONLY %s AS c ON c.id = h.change"
+						   " WHERE h.kind = '" FFLAG_KIND_RELATION "' AND h.flag_id IS NOT NULL AND c.at IS NOT NULL GROUP BY h.flag_id",
+						   h.history, h.change);
+	changes.count = fflag_run_kept(&command);
+	changes.of = MemoryContextAlloc(caller, (changes.count + 1) * sizeof(relation_change));
+	for (int i = 0; i < changes.count; i++)
+	{
+		bool		isnull;
+		MemoryContext spi = MemoryContextSwitchTo(caller);
+
+		changes.of[i].flag_id =
+			fflag_string_of_text(DatumGetTextPCopy(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull)));
+		changes.of[i].at = DatumGetTimestampTz(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 2, &isnull));
+		MemoryContextSwitchTo(spi);
+	}
+	SPI_finish();
+	qsort(changes.of, changes.count, sizeof(relation_change), compare_relation_changes);
+	return changes;
+}
+
+/* When a flag's relations were changed last; the distant past if they never were. */
+static TimestampTz
+find_relation_change(const relation_changes *changes, fflag_string flag_id)
+{
+	relation_change key = {.flag_id = flag_id};
+	const relation_change *found = NULL;
+
+	if (changes->count > 0)
+		found = bsearch(&key, changes->of, changes->count, sizeof(relation_change),
+						compare_relation_changes);
+
+	return found == NULL ? DT_NOBEGIN : found->at;
+}
+
+/* When a flag was asked for last, evaluated or in bulk; 0 if never. */
+typedef struct asked_flag
+{
+	const fflag_entry *flag;
+	TimestampTz at;
+} asked_flag;
+
+static int
+compare_asked_flags(const void *a, const void *b)
+{
+	TimestampTz x = ((const asked_flag *) a)->at;
+	TimestampTz y = ((const asked_flag *) b)->at;
+
+	return x > y ? -1 : x < y;
+}
+
+/*
+ * Whoever asks for a flag asks for those that it depends on: sets "asked" in their
+ * standings.  The flags that were asked for last come first, so that each of the others
+ * is reached once.  Goes through the walk, which is for another one to begin anew.
+ */
+static void
+ask_for_others(usage_walk walk)
+{
+	uint64		visit = fflag_begin_visit();
+	asked_flag *asked = palloc((walk.count + 1) * sizeof(asked_flag));
+	int			count = 0;
+	const fflag_entry *flag;
+	fflag_usage_row *row;
+
+	while (next_name(&walk, &flag, &row))
+	{
+		if (flag == NULL)
+			continue;
+		if (flag->standing != NULL)
+			flag->standing->asked = 0;
+		if (row == NULL || flag->flag.n_relations == 0)
+			continue;
+		asked[count].flag = flag;
+		asked[count++].at = Max(row->last, row->last_bulk);
+	}
+	qsort(asked, count, sizeof(asked_flag), compare_asked_flags);
+	for (int i = 0; i < count; i++)
+	{
+		List	   *reached = fflag_reach(asked[i].flag, visit);
+		ListCell   *lc;
+
+		for_each_from(lc, reached, 1)
+			((fflag_entry *) lfirst(lc))->standing->asked = asked[i].at;
+	}
+}
+
 static bool
 is_anybody_listed(const fflag_entry *entry)
 {
@@ -391,6 +519,7 @@ fflag_stale(PG_FUNCTION_ARGS)
 																TimestampTzGetDatum(now),
 																PG_GETARG_DATUM(0)));
 	flag_ages	ages;
+	relation_changes changes = {NULL, 0};
 	usage_walk	walk;
 	const fflag_entry *flag;
 	fflag_usage_row *row;
@@ -398,8 +527,11 @@ fflag_stale(PG_FUNCTION_ARGS)
 
 	InitMaterializedSRF(fcinfo, 0);
 	ages = read_ages(fflag_extension_schema(function));
+	if (ages.count > 0)
+		changes = read_relation_changes(fflag_extension_schema(function));
 	initStringInfo(&reason);
 	walk = begin_walk(function);
+	ask_for_others(walk);
 	while (next_name(&walk, &flag, &row))
 	{
 		const flag_age *age;
@@ -418,14 +550,18 @@ fflag_stale(PG_FUNCTION_ARGS)
 		if (age != NULL && age->permanent)
 			continue;
 		resetStringInfo(&reason);
-		settled = age == NULL ? DT_NOEND : settled_at(flag, age->updated_at);
+		settled = age == NULL ? DT_NOEND :
+			Max(settled_at(flag, age->updated_at), find_relation_change(&changes, flag->id));
+		/* an answer to those who ask for flags that depend on it */
+		if (flag->standing != NULL && flag->standing->asked > asked)
+			asked = flag->standing->asked;
 		if (settled != DT_NOEND && settled <= limit &&
 			answers_all_alike(flag, &answer))
 			add_reason(&reason, answer ? "everybody gets it, unchanged for" :
 					   "nobody gets it, unchanged for", settled, now, "");
-		if (asked != 0 && asked <= limit)
+		if (counts != NULL && asked != 0 && asked <= limit)
 			add_reason(&reason, "not asked for in", asked, now,
-					   in_bulk > evaluated ? ", last in bulk" : "");
+					   asked == in_bulk && in_bulk > evaluated ? ", last in bulk" : "");
 		if (counts != NULL && asked == 0 && walk.rows.since <= limit)
 			add_reason(&reason, "not asked for since counting began",
 					   walk.rows.since, now, " ago");
