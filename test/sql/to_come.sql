@@ -52,8 +52,11 @@ INSERT INTO feature_flag (name, enabled, staff_only, rollout_percentage)
 INSERT INTO feature_flag_user (flag_id, user_id) SELECT id, id % 4 FROM feature_flag;
 INSERT INTO feature_flag_denied_user (flag_id, user_id) SELECT id, id % 3 FROM feature_flag WHERE id % 2 = 0;
 INSERT INTO feature_flag_variant (flag_id, name) SELECT id, v FROM feature_flag, unnest('{x,y}'::text[]) AS v WHERE name ~ 'flag';
-INSERT INTO feature_flag_relation (flag_id, other_id, kind) SELECT id, (SELECT max(id) FROM feature_flag AS r WHERE r.id < f.id AND r.name ~ 'flag'), (ARRAY['requires', 'excludes', 'includes'])[1 + id % 7 % 3]
-	FROM feature_flag AS f WHERE id % 3 = 0 AND name ~ 'flag' AND EXISTS (SELECT FROM feature_flag AS r WHERE r.id < f.id AND r.name ~ 'flag');
+INSERT INTO feature_flag_relation (flag_id, other_id, kind, other_variant, pin)
+	SELECT f.id, o.id, k, CASE WHEN f.id % 5 = 0 THEN 'x' END, CASE WHEN k = 'includes' AND f.id % 7 < 4 THEN 'y' END
+	FROM feature_flag f JOIN LATERAL (SELECT max(id) AS id FROM feature_flag r WHERE r.id < f.id AND r.name ~ 'flag') AS o ON o.id IS NOT NULL,
+		LATERAL (SELECT ('{requires,includes,excludes}'::text[])[f.id / 3 % 3 + 1] AS k) AS kind
+	WHERE f.id % 3 = 0 AND name ~ 'flag';
 SELECT count(*), count(DISTINCT a.rule) AS rules, count(a.variant) > 50 AS variants, count(*) FILTER (WHERE a::text <> b::text) AS wrong
 FROM feature_flag AS f, unnest('{1,2,3,NULL}'::text[]) AS u, unnest('{true,false}'::boolean[]) AS s,
 	fflag_explain(f.name, u, s) AS a, fflag_explain_at('3000-01-01', f.name, u, s) AS b WHERE name ~ 'flag';
