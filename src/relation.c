@@ -60,15 +60,41 @@ fflag_lock_relations(void)
 /* What the checks read: our own tables, as they are now. */
 typedef struct present_tables
 {
+	fflag_relation_graph graph;
 	fflag_source source;
 	Snapshot	snapshot;
 	bool		may_tell;		/* may the caller read flags' names? */
 } present_tables;
 
+/* What an error calls a flag. */
+static char *
+flag_in_words(present_tables *p, fflag_string id)
+{
+	fflag_row	row;
+
+	if (p->may_tell && fflag_read_flag_by_id(&p->source, id, p->snapshot, &row))
+		return psprintf("flag \"%s\"", row.name.data);
+	return psprintf("the flag with id %s", pnstrdup(id.data, id.len));
+}
+
+static char *
+describe_present(fflag_relation_graph *graph, fflag_string id)
+{
+	return flag_in_words((present_tables *) graph, id);
+}
+
+static void
+read_present(fflag_relation_graph *graph, fflag_string id, fflag_relation_rows *rows)
+{
+	present_tables *p = (present_tables *) graph;
+
+	fflag_read_relations(&p->source, false, id, p->snapshot, fflag_collect_relation, rows);
+}
+
 static present_tables
 begin_reading(Oid schema)
 {
-	present_tables p;
+	present_tables p = {.graph = {read_present, describe_present}};
 
 	CommandCounterIncrement();	/* see what the statement has done */
 	p.source = fflag_locate_own(schema);
@@ -81,17 +107,6 @@ static void
 end_reading(present_tables *p)
 {
 	UnregisterSnapshot(p->snapshot);
-}
-
-/* What an error calls a flag. */
-static char *
-flag_in_words(present_tables *p, fflag_string id)
-{
-	fflag_row	row;
-
-	if (p->may_tell && fflag_read_flag_by_id(&p->source, id, p->snapshot, &row))
-		return psprintf("flag \"%s\"", row.name.data);
-	return psprintf("the flag with id %s", pnstrdup(id.data, id.len));
 }
 
 /* ----------
@@ -107,23 +122,23 @@ typedef struct walk_step
 	int			next;			/* of its relations */
 } walk_step;
 
-typedef struct relation_walk
+struct fflag_relation_walk
 {
-	present_tables *p;
+	fflag_relation_graph *graph;
 	struct strtab_hash *seen;	/* flags, with a step's number + 1 while on
 								 * the way, 0 later */
 	walk_step  *steps;
 	int			count;
 	int			allocated;
-} relation_walk;
+};
 
 /* The way is a circle from this step on. */
 static void
-complain_of_circle(relation_walk *w, int first)
+complain_of_circle(fflag_relation_walk *w, int first)
 {
 	StringInfoData way;
 	bool		only_excludes = true;
-	char	   *flag = flag_in_words(w->p, w->steps[first].id);
+	char	   *flag = w->graph->describe(w->graph, w->steps[first].id);
 
 	initStringInfo(&way);
 	for (int i = first; i < w->count; i++)
@@ -134,8 +149,8 @@ complain_of_circle(relation_walk *w, int first)
 		only_excludes = only_excludes && r->kind == FFLAG_EXCLUDES;
 		if (i - first < MOST_TOLD)
 			appendStringInfo(&way, "%s%s %s %s", i > first ? ", " : "",
-							 flag_in_words(w->p, s->id), fflag_kind_name(r->kind),
-							 flag_in_words(w->p, r->other_id));
+							 w->graph->describe(w->graph, s->id), fflag_kind_name(r->kind),
+							 w->graph->describe(w->graph, r->other_id));
 		else if (i - first == MOST_TOLD)
 			appendStringInfoString(&way, ", and so on");
 	}
@@ -160,7 +175,7 @@ compare_others(const void *a, const void *b)
 
 /* Adds a flag to the way; those between which there are relations of two kinds are refused. */
 static void
-enter(relation_walk *w, fflag_string id)
+enter(fflag_relation_walk *w, fflag_string id)
 {
 	walk_step  *s;
 	bool		found;
@@ -174,8 +189,7 @@ enter(relation_walk *w, fflag_string id)
 	s = &w->steps[w->count++];
 	memset(s, 0, sizeof(*s));
 	s->id = id;
-	fflag_read_relations(&w->p->source, false, id, w->p->snapshot,
-						 fflag_collect_relation, &s->rows);
+	w->graph->read(w->graph, id, &s->rows);
 	if (s->rows.count > 1)
 		qsort(s->rows.relations, s->rows.count, sizeof(fflag_relation), compare_others);
 	for (int i = 1; i < s->rows.count; i++)
@@ -186,19 +200,31 @@ enter(relation_walk *w, fflag_string id)
 			ereport(ERROR,
 					errcode(ERRCODE_CHECK_VIOLATION),
 					errmsg("%s has relations of two kinds to %s",
-						   flag_in_words(w->p, id), flag_in_words(w->p, r->other_id)),
+						   w->graph->describe(w->graph, id), w->graph->describe(w->graph, r->other_id)),
 					errdetail("It %s it, and %s it.", fflag_kind_name(r[-1].kind), fflag_kind_name(r->kind)),
 					errhint("Take the old one away first, with fflag_unrelate()."));
 	}
 	strtab_insert(w->seen, id, &found)->value = (void *) (intptr_t) w->count;
 }
 
+/* In the current memory context, which outlives the walk. */
+fflag_relation_walk *
+fflag_begin_walk(fflag_relation_graph *graph)
+{
+	fflag_relation_walk *w = palloc0_object(fflag_relation_walk);
+
+	w->graph = graph;
+	w->seen = strtab_create(CurrentMemoryContext, 64, NULL);
+	return w;
+}
+
 /*
- * Refuses if a way from this flag leads round in a circle.  Each flag is entered once,
- * whichever flags the search begins with.
+ * Refuses if a way from this flag leads round in a circle, or if there are relations of
+ * two kinds between two flags.  Each flag is entered once, whichever flags the walk
+ * begins with.
  */
-static void
-check_ways_from(relation_walk *w, fflag_string id)
+void
+fflag_walk_from(fflag_relation_walk *w, fflag_string id)
 {
 	if (strtab_lookup(w->seen, id) != NULL)
 		return;
@@ -263,7 +289,7 @@ fflag_check_relation(PG_FUNCTION_ARGS)
 	TriggerData *data = (TriggerData *) fcinfo->context;
 	MemoryContext caller;
 	MemoryContext checking;
-	relation_walk w = {0};
+	fflag_relation_walk *w;
 	TupleTableSlot *slot;
 	present_tables p;
 
@@ -281,8 +307,7 @@ fflag_check_relation(PG_FUNCTION_ARGS)
 									 ALLOCSET_DEFAULT_SIZES);
 	caller = MemoryContextSwitchTo(checking);
 	p = begin_reading(schema);
-	w.p = &p;
-	w.seen = strtab_create(checking, 64, NULL);
+	w = fflag_begin_walk(&p.graph);
 	slot = MakeSingleTupleTableSlot(RelationGetDescr(data->tg_relation), &TTSOpsMinimalTuple);
 	tuplestore_rescan(data->tg_newtable);
 	while (tuplestore_gettupleslot(data->tg_newtable, true, false, slot))
@@ -290,7 +315,7 @@ fflag_check_relation(PG_FUNCTION_ARGS)
 		fflag_string id = get_id(slot, data->tg_relation, "flag_id");
 
 		if (id.len > 0)
-			check_ways_from(&w, id);
+			fflag_walk_from(w, id);
 	}
 	ExecDropSingleTupleTableSlot(slot);
 	end_reading(&p);
