@@ -906,6 +906,20 @@ AS 'MODULE_PATHNAME', 'fflag_variants';
 COMMENT ON FUNCTION @extschema@.fflag_variants(pg_catalog.text, pg_catalog.jsonb) IS
 'gives a flag these variants, {"name": weight or {"weight": ..., "payload": ...}, ...}, and no others; NULL for none; what is not given stays as it is';
 
+CREATE FUNCTION @extschema@.fflag_export(names pg_catalog.text[] DEFAULT NULL, lists boolean DEFAULT false)
+RETURNS pg_catalog.jsonb
+LANGUAGE c STABLE PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'fflag_export';
+COMMENT ON FUNCTION @extschema@.fflag_export(pg_catalog.text[], boolean) IS
+'flags as a document that fflag_import reads: these, or all; with their allowlists and denylists if so asked';
+
+CREATE FUNCTION @extschema@.fflag_import(flags pg_catalog.jsonb, dry_run boolean DEFAULT false)
+RETURNS TABLE (name pg_catalog.text, action pg_catalog.text, changes pg_catalog.jsonb)
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'fflag_import';
+COMMENT ON FUNCTION @extschema@.fflag_import(pg_catalog.jsonb, boolean) IS
+'makes flags what a document of fflag_export says, and tells what it changes; in a dry run it changes nothing';
+
 --
 -- Reading flags from somebody else's tables
 --

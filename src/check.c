@@ -271,6 +271,17 @@ fflag_check_schedule(TimestampTz starts_at, TimestampTz ends_at, const char *fla
 				errhint("Let ends_at be later than starts_at."));
 }
 
+/* Refuses a ramp of which only some of the three columns are set. */
+void
+fflag_check_ramp_complete(int set, const char *flag)
+{
+	if (set != 0 && set != 3)
+		ereport(ERROR,
+				errcode(ERRCODE_CHECK_VIOLATION),
+				errmsg("ramp of flag \"%s\" is incomplete", flag),
+				errhint("Set ramp_to, ramp_starts_at and ramp_ends_at, or none of them; fflag_ramp() does so."));
+}
+
 /* Refuses a ramp that takes no time, or has no beginning or no end. */
 void
 fflag_check_ramp(TimestampTz starts_at, TimestampTz ends_at, const char *flag)

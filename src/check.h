@@ -30,6 +30,7 @@ extern int	fflag_check_percentage(Datum percentage, const char *column,
 								   const char *flag);
 extern void fflag_check_schedule(TimestampTz starts_at, TimestampTz ends_at,
 								 const char *flag);
+extern void fflag_check_ramp_complete(int set, const char *flag);
 extern void fflag_check_ramp(TimestampTz starts_at, TimestampTz ends_at,
 							 const char *flag);
 

@@ -39,8 +39,8 @@
 #define MAX_ARGS 5
 
 /* Flags that are kept in attached tables are not ours to change. */
-static void
-check_not_attached(Oid schema)
+void
+fflag_check_not_attached(Oid schema)
 {
 	fflag_source source = fflag_locate(schema, fflag_active_snapshot());
 	Oid			flags = source.tables[FFLAG_FLAGS].named_relid;
@@ -66,7 +66,7 @@ fflag_run_on_table(FunctionCallInfo fcinfo, const char *command, const char *tab
 	char	   *sql = psprintf(command, fflag_table_in_sql(schema, table));
 	uint64		processed;
 
-	check_not_attached(schema);
+	fflag_check_not_attached(schema);
 	SPI_connect();
 	processed = fflag_run(sql, nargs, types, values);
 	if (result != NULL && processed > 0)

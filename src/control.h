@@ -9,6 +9,7 @@
 
 #include "fmgr.h"
 
+extern void fflag_check_not_attached(Oid schema);
 extern uint64 fflag_run_on_table(FunctionCallInfo fcinfo, const char *command,
 								 const char *table, int nargs, Oid *types,
 								 Datum *values, Datum *result);

@@ -191,11 +191,7 @@ check_terms(const TriggerData *data, HeapTuple tuple, const char *flag)
 	set = (get_value(data, tuple, "ramp_to") != NULL) +
 		get_time(data, tuple, "ramp_starts_at", &starts_at) +
 		get_time(data, tuple, "ramp_ends_at", &ends_at);
-	if (set != 0 && set != 3)
-		ereport(ERROR,
-				errcode(ERRCODE_CHECK_VIOLATION),
-				errmsg("ramp of flag \"%s\" is incomplete", flag),
-				errhint("Set ramp_to, ramp_starts_at and ramp_ends_at, or none of them; fflag_ramp() does so."));
+	fflag_check_ramp_complete(set, flag);
 	if (set == 3)
 		fflag_check_ramp(starts_at, ends_at, flag);
 }

@@ -1,0 +1,783 @@
+/*
+ * travel.c
+ *		The SQL functions that carry flags from one database to another:
+ *		fflag_export(), fflag_import().
+ *
+ * Both read flags with the same query.  Import compares what it returns with the
+ * document, key by key, in the database: the changes that it finds are its result, and
+ * what it writes.  So a dry run cannot say anything else than the real one.
+ *
+ * They run plain SQL as the caller, see control.c.  What only reads runs with names and
+ * operators of pg_catalog and in the time zone UTC, so that no setting of the session's
+ * can be seen in the text.
+ *
+ * Copyright (c) 2026, fflag contributors
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "funcapi.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/jsonb.h"
+#include "utils/lsyscache.h"
+#include "utils/timestamp.h"
+#include "utils/tuplestore.h"
+
+#include "catalog.h"
+#include "check.h"
+#include "control.h"
+#include "document.h"
+#include "extension.h"
+#include "id.h"
+#include "relation.h"
+#include "spi.h"
+#include "strtab.h"
+#include "unknown.h"
+
+/* ----------
+ * Reading
+ * ----------
+ */
+
+/* Refuses a null argument of a function. */
+static void
+check_argument(FunctionCallInfo fcinfo, int arg, const char *name, const char *function)
+{
+	if (PG_ARGISNULL(arg))
+		ereport(ERROR,
+				errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				errmsg("argument \"%s\" of %s() must not be null", name, function),
+				errhint("Give a value."));
+}
+
+/* Runs a command that only reads; see the top of this file. */
+static void
+run_reading(fflag_command *command)
+{
+	int			nest_level = NewGUCNestLevel();
+
+	(void) set_config_option("TimeZone", "UTC", PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+	fflag_run_kept(command);
+	AtEOXact_GUC(false, nest_level);
+}
+
+/* How flags are selected as elements of a document. */
+typedef struct flag_selection
+{
+	const char *allowlists;		/* a condition: of which flags f; NULL: of
+								 * none */
+	const char *denylists;
+	const char *ids;			/* a query to which AND can be added, if not
+								 * all flags are wanted */
+} flag_selection;
+
+/* An expression: the flag f as an element of a document.  It needs rows_in_sql(). */
+static char *
+flag_in_sql(const flag_selection *selection)
+{
+	StringInfoData sql;
+
+	initStringInfo(&sql);
+	appendStringInfoString(&sql, "jsonb_build_object('name', f.name");
+	for (int i = 0; i < fflag_document_key_count; i++)
+	{
+		const fflag_document_key *key = &fflag_document_keys[i];
+
+		if (key->part == FFLAG_PART_FLAG)
+			appendStringInfo(&sql, key->type == FFLAG_JSON_NUMBER ? ", '%s', trim_scale(f.%s)" : ", '%s', f.%s",
+							 key->name, key->name);
+	}
+	appendStringInfoString(&sql, ", 'variants', coalesce(v.elements, '[]'), 'relations', coalesce(r.elements, '[]'))");
+	if (selection->allowlists != NULL)
+		appendStringInfo(&sql, " || CASE WHEN %s THEN jsonb_build_object('allowlist', coalesce(u.elements, '[]')) ELSE '{}' END",
+						 selection->allowlists);
+	if (selection->denylists != NULL)
+		appendStringInfo(&sql, " || CASE WHEN %s THEN jsonb_build_object('denylist', coalesce(d.elements, '[]')) ELSE '{}' END",
+						 selection->denylists);
+	return sql.data;
+}
+
+/*
+ * A join of the flag f with what another table has of it, an array.  The table is read
+ * once: by a subquery of each flag it might be scanned for each, if it has lists of few.
+ */
+static void
+append_rows(StringInfo sql, const flag_selection *selection, Oid schema, const char *alias,
+			const char *elements, const char *table, const char *join, const char *condition)
+{
+	appendStringInfo(sql, " LEFT JOIN (SELECT %s.flag_id, jsonb_agg(%s) AS elements FROM %s AS %s%s",
+					 alias, elements, fflag_table_in_sql(schema, table), alias, join);
+	if (selection->ids != NULL)
+		appendStringInfo(sql, " WHERE %s.flag_id IN (%s AND %s)", alias, selection->ids, condition);
+	appendStringInfo(sql, " GROUP BY %s.flag_id) AS %s ON %s.flag_id = f.id", alias, alias, alias);
+}
+
+/* Joins of the flag f with all that belongs to it. */
+static char *
+rows_in_sql(const flag_selection *selection, Oid schema)
+{
+	StringInfoData sql;
+
+	initStringInfo(&sql);
+	append_rows(&sql, selection, schema, "v",
+				"jsonb_build_object('name', v.name, 'weight', trim_scale(v.weight)) ||"
+				" CASE WHEN v.payload IS NULL THEN '{}' ELSE jsonb_build_object('payload', v.payload) END ORDER BY v.name",
+				FFLAG_VARIANTS_TABLE, "", "true");
+	append_rows(&sql, selection, schema, "r",
+				"jsonb_strip_nulls(jsonb_build_object('kind', r.kind, 'other', o.name,"
+				" 'other_variant', r.other_variant, 'pin', r.pin)) ORDER BY o.name, r.other_variant NULLS FIRST",
+				FFLAG_RELATIONS_TABLE,
+				psprintf(" JOIN %s AS o ON o.id = r.other_id", fflag_table_in_sql(schema, FFLAG_FLAGS_TABLE)), "true");
+	if (selection->allowlists != NULL)
+		append_rows(&sql, selection, schema, "u", "u.user_id ORDER BY u.user_id", FFLAG_USERS_TABLE, "", selection->allowlists);
+	if (selection->denylists != NULL)
+		append_rows(&sql, selection, schema, "d", "d.user_id ORDER BY d.user_id", FFLAG_DENIED_TABLE, "", selection->denylists);
+	return sql.data;
+}
+
+/* Refuses names of flags that there are not. */
+static void
+check_exported(Oid schema, ArrayType *names)
+{
+	fflag_command command = {.read_only = true};
+	Datum	   *elements;
+	bool	   *nulls;
+	int			count;
+
+	deconstruct_array(names, TEXTOID, -1, false, TYPALIGN_INT, &elements, &nulls, &count);
+	for (int i = 0; i < count; i++)
+		fflag_check_name(nulls[i] ? NULL : TextDatumGetCString(elements[i]));
+	fflag_add_parameter(&command, TEXTARRAYOID, PointerGetDatum(names));
+	command.sql = psprintf("SELECT n.name FROM unnest($1) WITH ORDINALITY AS n (name, i)"
+						   " WHERE NOT EXISTS (SELECT FROM %s AS f WHERE f.name = n.name) ORDER BY n.i LIMIT 1",
+						   fflag_table_in_sql(schema, FFLAG_FLAGS_TABLE));
+	run_reading(&command);
+	if (SPI_processed > 0)
+	{
+		char	   *name = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+
+		fflag_report_unknown(ERROR, fflag_string_make(name, strlen(name)), NULL);
+	}
+}
+
+/* fflag_export(names, lists) returns jsonb */
+PG_FUNCTION_INFO_V1(fflag_export);
+
+Datum
+fflag_export(PG_FUNCTION_ARGS)
+{
+	Oid			schema = fflag_extension_schema(fcinfo->flinfo->fn_oid);
+	fflag_command command = {.read_only = true};
+	flag_selection selection = {NULL};
+	char	   *flags = fflag_table_in_sql(schema, FFLAG_FLAGS_TABLE);
+	bool		isnull;
+	Datum		result;
+
+	check_argument(fcinfo, 1, "lists", "fflag_export");
+	if (PG_GETARG_BOOL(1))
+		selection.allowlists = selection.denylists = "true";
+	fflag_check_not_attached(schema);
+	SPI_connect();
+	if (!PG_ARGISNULL(0))
+	{
+		check_exported(schema, PG_GETARG_ARRAYTYPE_P(0));
+		fflag_add_parameter(&command, TEXTARRAYOID, PG_GETARG_DATUM(0));
+		selection.ids = psprintf("SELECT n.id FROM %s AS n WHERE n.name = ANY ($1)", flags);
+	}
+	command.sql = psprintf("SELECT jsonb_build_object('fflag', %d, 'flags', coalesce(jsonb_agg(%s ORDER BY f.name), '[]'))"
+						   " FROM %s AS f%s%s", FFLAG_DOCUMENT_VERSION, flag_in_sql(&selection), flags,
+						   rows_in_sql(&selection, schema),
+						   PG_ARGISNULL(0) ? "" : " WHERE f.name = ANY ($1)");
+	run_reading(&command);
+	result = SPI_datumTransfer(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull),
+							   false, -1);
+	SPI_finish();
+	return result;
+}
+
+/* ----------
+ * What an import changes
+ * ----------
+ */
+
+/* Flags and their changes, as they are written. */
+typedef struct changed_flags
+{
+	int			count;
+	ArrayBuildState *building_ids;
+	ArrayBuildState *building_changes;
+	Datum		ids;			/* bigint[] */
+	Datum		changes;		/* jsonb[] */
+} changed_flags;
+
+/* An import under way. */
+typedef struct flag_import
+{
+	Oid			schema;
+	Datum		json;
+	fflag_document document;
+	Datum		unset;			/* jsonb: what a new flag has in its columns */
+	Datum		created;		/* text[]: flags that this import has created */
+
+	changed_flags all;			/* that differ */
+	changed_flags updated;		/* of these, those whose own row differs */
+	bool		writes[FFLAG_DOCUMENT_PARTS];
+} flag_import;
+
+/* Elements of one array that are not in another, in their order. */
+#define MINUS(a, b) \
+	"(SELECT coalesce(jsonb_agg(x.e ORDER BY x.i), '[]') FROM jsonb_array_elements(" a ") WITH ORDINALITY AS x (e, i)" \
+	" WHERE NOT EXISTS (SELECT FROM jsonb_array_elements(" b ") AS y (e) WHERE y.e = x.e))"
+
+/*
+ * What there is, and what is to be, of each flag that the document names: "old" is NULL
+ * for a new one.
+ */
+static const char *const found_flags =
+"WITH wanted AS MATERIALIZED (SELECT (d.flag ->> 'name') COLLATE \"C\" AS name,"
+"  (SELECT coalesce(jsonb_object_agg(e.key, CASE"
+"    WHEN e.key = ANY ($3) THEN coalesce(to_jsonb((e.value #>> '{}')::timestamptz), 'null')"
+"    WHEN e.key = 'relations' THEN jsonb_strip_nulls(e.value) ELSE e.value END), '{}')"
+"   FROM jsonb_each(d.flag) AS e WHERE e.key <> 'name') AS flag"
+"  FROM jsonb_array_elements($1 -> 'flags') AS d (flag)),"
+" found AS MATERIALIZED (SELECT w.name, w.flag, f.id, CASE WHEN f.id IS NOT NULL AND w.name <> ALL ($2) THEN %s END AS old"
+"  FROM wanted AS w LEFT JOIN %s AS f ON f.name = w.name%s)";
+
+static const char *const found_changes =
+" SELECT w.name, CASE WHEN w.old IS NULL THEN 'created' WHEN c.changes IS NULL THEN 'unchanged' ELSE 'changed' END,"
+"  c.changes, w.id::bigint, m.starts_at, m.ends_at, m.ramp_to, m.ramp_starts_at, m.ramp_ends_at, %s"
+" FROM found AS w"
+"  CROSS JOIN LATERAL (SELECT jsonb_object_agg(n.key, d.difference) AS changes FROM jsonb_each(w.flag) AS n"
+"   CROSS JOIN LATERAL (SELECT CASE WHEN w.old IS NULL THEN jsonb_build_object('new', n.value)"
+"    WHEN n.value = w.old -> n.key THEN NULL"
+"    WHEN jsonb_typeof(n.value) = 'array'"
+"    THEN (SELECT jsonb_build_object('old', a.old, 'new', a.new)"
+"     FROM (SELECT " MINUS("w.old -> n.key", "n.value") " AS old, " MINUS("n.value", "w.old -> n.key") " AS new) AS a"
+"     WHERE a.old <> '[]' OR a.new <> '[]')"
+"    ELSE jsonb_build_object('old', w.old -> n.key, 'new', n.value) END) AS d (difference)"
+"   WHERE d.difference IS NOT NULL) AS c"
+"  CROSS JOIN LATERAL (SELECT coalesce(w.old, $4) || w.flag) AS a (flag)"
+"  CROSS JOIN LATERAL jsonb_to_record(a.flag) AS m (starts_at timestamptz, ends_at timestamptz,"
+"   ramp_to numeric, ramp_starts_at timestamptz, ramp_ends_at timestamptz,"
+"   internal boolean, staff_only boolean, rollout_percentage numeric)"
+" UNION ALL SELECT f.name, 'not named', NULL, NULL, NULL, NULL, NULL, NULL, NULL, false FROM %s AS f"
+"  WHERE NOT EXISTS (SELECT FROM wanted AS w WHERE w.name = f.name)"
+" ORDER BY 1";
+
+/* Is it a group, and its list not in the document and not here? */
+static const char *const lists_nobody =
+"m.internal AND NOT m.staff_only AND m.rollout_percentage = 0 AND m.ramp_to IS NULL"
+" AND NOT w.flag ? 'allowlist' AND NOT a.flag -> 'relations' @> '[{\"kind\": \"includes\"}]'"
+" AND NOT EXISTS (SELECT FROM %s AS u WHERE u.flag_id = w.id)";
+
+#define PLAN_COLUMNS 10
+
+/*
+ * All relations as they are to be, and whether what they name is to be there: the other
+ * flag, its variant, the pinned variant.
+ */
+static const char *const found_relations =
+"WITH wanted AS MATERIALIZED (SELECT (d.flag ->> 'name') COLLATE \"C\" AS name, d.flag"
+"  FROM jsonb_array_elements($1 -> 'flags') AS d (flag)),"
+" variant AS MATERIALIZED (SELECT w.name AS flag, (v.variant ->> 'name') COLLATE \"C\" AS name"
+"   FROM wanted AS w, jsonb_array_elements(w.flag -> 'variants') AS v (variant)"
+"  UNION ALL SELECT f.name, v.name FROM %s AS v JOIN %s AS f ON f.id = v.flag_id"
+"   WHERE NOT EXISTS (SELECT FROM wanted AS w WHERE w.name = f.name AND w.flag ? 'variants')),"
+" relation AS MATERIALIZED (SELECT w.name, r.other COLLATE \"C\" AS other, r.kind, r.other_variant, r.pin"
+"   FROM wanted AS w, jsonb_to_recordset(w.flag -> 'relations') AS r (other text, kind text, other_variant text, pin text)"
+"  UNION ALL SELECT f.name, o.name, r.kind, r.other_variant, r.pin"
+"   FROM %s AS r JOIN %s AS f ON f.id = r.flag_id JOIN %s AS o ON o.id = r.other_id"
+"   WHERE NOT EXISTS (SELECT FROM wanted AS w WHERE w.name = f.name AND w.flag ? 'relations'))"
+" SELECT r.name::text, r.other::text, r.kind::text, r.other_variant::text, r.pin::text,"
+"  EXISTS (SELECT FROM wanted AS w WHERE w.name = r.other) OR EXISTS (SELECT FROM %s AS f WHERE f.name = r.other),"
+"  r.other_variant IS NULL OR EXISTS (SELECT FROM variant AS v WHERE v.flag = r.other AND v.name = r.other_variant),"
+"  r.pin IS NULL OR EXISTS (SELECT FROM variant AS v WHERE v.flag = r.name AND v.name = r.pin)"
+" FROM relation AS r ORDER BY 1, 2, 4";
+
+/* The names of keys whose values are moments, text[]. */
+static Datum
+moments(void)
+{
+	ArrayBuildState *names = NULL;
+
+	for (int i = 0; i < fflag_document_key_count; i++)
+	{
+		if (fflag_document_keys[i].type == FFLAG_JSON_MOMENT)
+			names = accumArrayResult(names, CStringGetTextDatum(fflag_document_keys[i].name),
+									 false, TEXTOID, CurrentMemoryContext);
+	}
+	return makeArrayResult(names, CurrentMemoryContext);
+}
+
+/* What a new flag has where the document says nothing, a jsonb. */
+static Datum
+unset_values(void)
+{
+	StringInfoData json;
+
+	initStringInfo(&json);
+	for (int i = 0; i < fflag_document_key_count; i++)
+		appendStringInfo(&json, "%c\"%s\": %s", i == 0 ? '{' : ',',
+						 fflag_document_keys[i].name, fflag_document_keys[i].unset);
+	appendStringInfoChar(&json, '}');
+	return DirectFunctionCall1(jsonb_in, CStringGetDatum(json.data));
+}
+
+/* Relations as they are to be, by the names of flags. */
+typedef struct planned_relations
+{
+	fflag_relation_graph graph;
+	struct strtab_hash *flags;	/* with fflag_relation_rows */
+} planned_relations;
+
+static char *
+describe_planned(fflag_relation_graph *graph, fflag_string name)
+{
+	return psprintf("flag \"%s\"", pnstrdup(name.data, name.len));
+}
+
+static void
+read_planned(fflag_relation_graph *graph, fflag_string name, fflag_relation_rows *rows)
+{
+	fflag_string_slot *slot = strtab_lookup(((planned_relations *) graph)->flags, name);
+
+	if (slot != NULL)
+		*rows = *(fflag_relation_rows *) slot->value;
+}
+
+static void
+add_planned(planned_relations *planned, const char *name, const char *other, const char *kind)
+{
+	bool		found;
+	fflag_string_slot *slot = strtab_insert(planned->flags, fflag_string_make(name, strlen(name)), &found);
+	fflag_relation_row row = {.relation.other_id = fflag_string_make(other, strlen(other))};
+
+	while (strcmp(fflag_kind_name(row.relation.kind), kind) != 0)
+		row.relation.kind++;
+	if (!found)
+		slot->value = palloc0_object(fflag_relation_rows);
+	(void) fflag_collect_relation(&row, slot->value);
+}
+
+static bool
+get_boolean(HeapTuple tuple, TupleDesc desc, int column)
+{
+	bool		isnull;
+
+	return DatumGetBool(SPI_getbinval(tuple, desc, column, &isnull)) && !isnull;
+}
+
+/*
+ * Refuses relations to what there will not be, and circles; of flags that the document
+ * does not name, too, for it may take away what they need.  Writing would find most of
+ * this, but not in a dry run.
+ */
+static void
+check_planned_relations(flag_import *import)
+{
+	planned_relations planned = {.graph = {read_planned, describe_planned}};
+	fflag_command command = {.read_only = false};
+	char	   *flags = fflag_table_in_sql(import->schema, FFLAG_FLAGS_TABLE);
+	fflag_relation_walk *walk;
+
+	fflag_add_parameter(&command, JSONBOID, import->json);
+	command.sql = psprintf(found_relations, fflag_table_in_sql(import->schema, FFLAG_VARIANTS_TABLE), flags,
+						   fflag_table_in_sql(import->schema, FFLAG_RELATIONS_TABLE), flags, flags, flags);
+	run_reading(&command);
+
+	planned.flags = strtab_create(CurrentMemoryContext, Max(SPI_processed, 1), NULL);
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		HeapTuple	tuple = SPI_tuptable->vals[i];
+		TupleDesc	desc = SPI_tuptable->tupdesc;
+		char	   *name = SPI_getvalue(tuple, desc, 1);
+		char	   *other = SPI_getvalue(tuple, desc, 2);
+		char	   *kind = SPI_getvalue(tuple, desc, 3);
+
+		if (!get_boolean(tuple, desc, 6))
+			ereport(ERROR,
+					errcode(ERRCODE_UNDEFINED_OBJECT),
+					errmsg("flag \"%s\" %s flag \"%s\", which does not exist", name, kind, other),
+					errhint("Import that flag as well, or create it first."));
+		if (!get_boolean(tuple, desc, 7))
+			ereport(ERROR,
+					errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
+					errmsg("flag \"%s\" %s variant \"%s\" of flag \"%s\", which does not exist",
+						   name, kind, SPI_getvalue(tuple, desc, 4), other),
+					errhint("Leave it among the variants of that flag, or change the relation."));
+		if (!get_boolean(tuple, desc, 8))
+			ereport(ERROR,
+					errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
+					errmsg("flag \"%s\" has no variant \"%s\", which its relation to flag \"%s\" pins",
+						   name, SPI_getvalue(tuple, desc, 5), other),
+					errhint("Leave it among its variants, or change the relation."));
+		add_planned(&planned, name, other, kind);
+	}
+
+	/*
+	 * in the order of names, so that the same circle is told in the same
+	 * words
+	 */
+	walk = fflag_begin_walk(&planned.graph);
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		char	   *name = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1);
+
+		fflag_walk_from(walk, fflag_string_make(name, strlen(name)));
+	}
+}
+
+/* Refuses a schedule or a ramp that would make no sense. */
+static void
+check_terms(HeapTuple tuple, TupleDesc desc, const char *name)
+{
+	Datum		values[PLAN_COLUMNS];
+	bool		nulls[PLAN_COLUMNS];
+
+	heap_deform_tuple(tuple, desc, values, nulls);
+	if (!nulls[4] && !nulls[5])
+		fflag_check_schedule(DatumGetTimestampTz(values[4]), DatumGetTimestampTz(values[5]), name);
+	fflag_check_ramp_complete(!nulls[6] + !nulls[7] + !nulls[8], name);
+	if (!nulls[7])
+		fflag_check_ramp(DatumGetTimestampTz(values[7]), DatumGetTimestampTz(values[8]), name);
+}
+
+static void
+add_changed(changed_flags *flags, NullableDatum id, Datum changes)
+{
+	flags->building_ids = accumArrayResult(flags->building_ids, id.value, id.isnull, INT8OID,
+										   CurrentMemoryContext);
+	flags->building_changes = accumArrayResult(flags->building_changes, changes, false, JSONBOID,
+											   CurrentMemoryContext);
+	flags->count++;
+}
+
+static void
+end_changed(changed_flags *flags)
+{
+	if (flags->count == 0)
+		return;
+	flags->ids = makeArrayResult(flags->building_ids, CurrentMemoryContext);
+	flags->changes = makeArrayResult(flags->building_changes, CurrentMemoryContext);
+}
+
+/* Notes what is to be written of a flag, whose id is null in a dry run if it is new. */
+static void
+note_changes(flag_import *import, NullableDatum id, Datum changes, bool is_new)
+{
+	Jsonb	   *json = DatumGetJsonbP(changes);
+	bool		own_row = false;
+
+	for (int i = 0; i < fflag_document_key_count; i++)
+	{
+		const fflag_document_key *key = &fflag_document_keys[i];
+
+		if (getKeyJsonValueFromContainer(&json->root, key->name, strlen(key->name), NULL) == NULL)
+			continue;
+		import->writes[key->part] = true;
+		own_row |= key->part == FFLAG_PART_FLAG && !is_new;
+	}
+	add_changed(&import->all, id, changes);
+	if (own_row)
+		add_changed(&import->updated, id, changes);
+}
+
+/* Finds out what is to change, and puts it into the function's result. */
+static void
+plan_changes(flag_import *import, ReturnSetInfo *result)
+{
+	fflag_command command = {.read_only = false};
+	char	   *flags = fflag_table_in_sql(import->schema, FFLAG_FLAGS_TABLE);
+	flag_selection selection = {NULL};
+	const char *nobody = "false";
+	StringInfoData sql;
+
+	if (import->document.has_internal)
+		nobody = psprintf(lists_nobody, fflag_table_in_sql(import->schema, FFLAG_USERS_TABLE));
+	initStringInfo(&sql);
+	if (import->document.has_lists)
+	{
+		selection.allowlists = "w.flag ? 'allowlist'";
+		selection.denylists = "w.flag ? 'denylist'";
+	}
+	selection.ids = psprintf("SELECT n.id FROM wanted AS w JOIN %s AS n ON n.name = w.name", flags);
+	appendStringInfo(&sql, found_flags, flag_in_sql(&selection), flags, rows_in_sql(&selection, import->schema));
+	appendStringInfo(&sql, found_changes, nobody, flags);
+	command.sql = sql.data;
+	fflag_add_parameter(&command, JSONBOID, import->json);
+	fflag_add_parameter(&command, TEXTARRAYOID, import->created);
+	fflag_add_parameter(&command, TEXTARRAYOID, moments());
+	fflag_add_parameter(&command, JSONBOID, import->unset);
+	run_reading(&command);
+
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		HeapTuple	tuple = SPI_tuptable->vals[i];
+		TupleDesc	desc = SPI_tuptable->tupdesc;
+		char	   *name = SPI_getvalue(tuple, desc, 1);
+		Datum		row[3];
+		bool		nulls[3];
+		NullableDatum id;
+
+		CHECK_FOR_INTERRUPTS();
+		for (int column = 0; column < 3; column++)
+			row[column] = SPI_getbinval(tuple, desc, column + 1, &nulls[column]);
+		tuplestore_putvalues(result->setResult, result->setDesc, row, nulls);
+		id.value = SPI_getbinval(tuple, desc, 4, &id.isnull);
+		if (!nulls[2])
+		{
+			check_terms(tuple, desc, name);
+			note_changes(import, id, row[2], strcmp(TextDatumGetCString(row[1]), "created") == 0);
+		}
+		if (get_boolean(tuple, desc, PLAN_COLUMNS))
+			ereport(WARNING,
+					errmsg("internal flag \"%s\" is imported without its allowlist: nobody gets it", name),
+					errhint("Export it with its lists, or list users here: fflag_allow(%s, ...).",
+							quote_literal_cstr(name)));
+	}
+	end_changed(&import->all);
+	end_changed(&import->updated);
+}
+
+/* ----------
+ * Writing
+ * ----------
+ */
+
+/* The columns of the flags' table that a document has, each by a format with its name and type. */
+static char *
+columns_in_sql(const char *format)
+{
+	StringInfoData sql;
+
+	initStringInfo(&sql);
+	for (int i = 0; i < fflag_document_key_count; i++)
+	{
+		const fflag_document_key *key = &fflag_document_keys[i];
+
+		for (const char *c = format; key->part == FFLAG_PART_FLAG && *c; c++)
+		{
+			if (*c == '@')
+				appendStringInfoString(&sql, key->name);
+			else if (*c == '#')
+				appendStringInfoString(&sql, fflag_json_sql_type(key->type));
+			else
+				appendStringInfoChar(&sql, *c);
+		}
+	}
+	return sql.data;
+}
+
+/* What the last command has returned in its first column, text[]. */
+static Datum
+returned_names(void)
+{
+	ArrayBuildState *names = initArrayResult(TEXTOID, CurrentMemoryContext, false);
+
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		bool		isnull;
+		Datum		name = SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull);
+
+		accumArrayResult(names, name, isnull, TEXTOID, CurrentMemoryContext);
+	}
+	return makeArrayResult(names, CurrentMemoryContext);
+}
+
+/*
+ * Locks the flags that the document mentions, in the order of their names, as far as
+ * they are there and the caller may lock them.  Returns their names, text[].
+ */
+static Datum
+lock_flags(flag_import *import)
+{
+	bool		may_lock = pg_class_aclcheck(get_relname_relid(FFLAG_FLAGS_TABLE, import->schema),
+											 GetUserId(), ACL_UPDATE) == ACLCHECK_OK;
+	Oid			types[] = {TEXTARRAYOID};
+	Datum		values[] = {PointerGetDatum(import->document.mentioned)};
+
+	fflag_run(psprintf("SELECT name::pg_catalog.text FROM %s WHERE name OPERATOR(pg_catalog.=) ANY ($1)"
+					   " ORDER BY name COLLATE pg_catalog.\"C\"%s",
+					   fflag_table_in_sql(import->schema, FFLAG_FLAGS_TABLE),
+					   may_lock ? " FOR NO KEY UPDATE" : ""),
+			  1, types, values);
+	return returned_names();
+}
+
+/*
+ * Creates flags that are not there, with all that their own row has: the history is to
+ * show one change.  Then others that may have been created meanwhile are locked, too.
+ */
+static void
+create_flags(flag_import *import, Datum present)
+{
+	Oid			types[] = {JSONBOID, JSONBOID, TEXTARRAYOID};
+	Datum		values[] = {import->json, import->unset, present};
+
+	fflag_run(psprintf("INSERT INTO %s (name%s) SELECT c.name%s"
+					   " FROM pg_catalog.jsonb_array_elements($1 OPERATOR(pg_catalog.->) 'flags') AS d (flag),"
+					   " pg_catalog.jsonb_to_record($2 OPERATOR(pg_catalog.||) d.flag) AS c (name pg_catalog.text%s)"
+					   " WHERE c.name OPERATOR(pg_catalog.<>) ALL ($3)"
+					   " ORDER BY c.name COLLATE pg_catalog.\"C\""
+					   " ON CONFLICT (name) DO NOTHING RETURNING name::pg_catalog.text",
+					   fflag_table_in_sql(import->schema, FFLAG_FLAGS_TABLE),
+					   columns_in_sql(", @"), columns_in_sql(", c.@"), columns_in_sql(", @ #")),
+			  3, types, values);
+	import->created = returned_names();
+	(void) lock_flags(import);
+}
+
+/*
+ * Changes in SQL, $1 and $2, the ids of flags and what changes of each.  What one side of
+ * a key has, as rows of a flag's id and other columns, is a subquery that OFFSET keeps
+ * apart: otherwise the server would carry the changes along with each row.
+ */
+#define CHANGES "ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) AS c (id, changes)"
+#define SIDE(key, side) "pg_catalog.jsonb_extract_path(c.changes, '" key "', '" side "')"
+#define RECORDS(key, side, columns) \
+	"(SELECT c.id AS flag_id, e.* FROM " CHANGES ", pg_catalog.jsonb_to_recordset(" SIDE(key, side) ") AS e (" columns ") OFFSET 0)"
+#define USERS(side) \
+	"(SELECT c.id AS flag_id, e.user_id FROM " CHANGES ", pg_catalog.jsonb_array_elements_text(" SIDE("%s", side) ") AS e (user_id) OFFSET 0)"
+
+static void
+write_changes(changed_flags *flags, const char *sql)
+{
+	Oid			types[] = {INT8ARRAYOID, JSONBARRAYOID};
+	Datum		values[] = {flags->ids, flags->changes};
+
+	fflag_run(sql, 2, types, values);
+}
+
+/*
+ * Users who come onto lists do so before others go, and both in order: whoever adds some
+ * at the same time may wait for us, and we never for them.
+ */
+static void
+write_list(flag_import *import, const char *table, const char *key)
+{
+	char	   *name = fflag_table_in_sql(import->schema, table);
+
+	write_changes(&import->all,
+				  psprintf("INSERT INTO %s (flag_id, user_id) SELECT n.flag_id, n.user_id FROM " USERS("new") " AS n"
+						   " ORDER BY n.flag_id, n.user_id COLLATE pg_catalog.\"C\" ON CONFLICT DO NOTHING", name, key));
+	if (pg_class_aclcheck(get_relname_relid(table, import->schema), GetUserId(),
+						  ACL_UPDATE) == ACLCHECK_OK)
+		write_changes(&import->all,
+					  psprintf("SELECT FROM %s AS l JOIN " USERS("old") " AS o"
+							   " ON l.flag_id OPERATOR(pg_catalog.=) o.flag_id AND l.user_id OPERATOR(pg_catalog.=) o.user_id"
+							   " ORDER BY l.flag_id, l.user_id COLLATE pg_catalog.\"C\" FOR UPDATE OF l", name, key));
+	write_changes(&import->all,
+				  psprintf("DELETE FROM %s AS l USING " USERS("old") " AS o"
+						   " WHERE l.flag_id OPERATOR(pg_catalog.=) o.flag_id AND l.user_id OPERATOR(pg_catalog.=) o.user_id", name, key));
+}
+
+/*
+ * Writes what has been planned: relations go before variants that they may name, and come
+ * when all variants are there.
+ */
+static void
+write_all(flag_import *import)
+{
+	char	   *flags = fflag_table_in_sql(import->schema, FFLAG_FLAGS_TABLE);
+	char	   *variants = fflag_table_in_sql(import->schema, FFLAG_VARIANTS_TABLE);
+	char	   *relations = fflag_table_in_sql(import->schema, FFLAG_RELATIONS_TABLE);
+
+	if (import->updated.count > 0)
+		write_changes(&import->updated,
+					  psprintf("UPDATE %s AS f SET %s FROM " CHANGES " WHERE f.id OPERATOR(pg_catalog.=) c.id", flags,
+							   columns_in_sql(", @ = CASE WHEN pg_catalog.jsonb_exists(c.changes, '@')"
+											  " THEN pg_catalog.jsonb_extract_path_text(c.changes, '@', 'new')::# ELSE f.@ END") + 2));
+	if (import->writes[FFLAG_PART_RELATIONS])
+		write_changes(&import->all,
+					  psprintf("DELETE FROM %s AS r USING "
+							   RECORDS("relations", "old", "other pg_catalog.text, other_variant pg_catalog.text") " AS o, %s AS f"
+							   " WHERE f.name OPERATOR(pg_catalog.=) o.other AND r.flag_id OPERATOR(pg_catalog.=) o.flag_id"
+							   " AND r.other_id OPERATOR(pg_catalog.=) f.id"
+							   " AND coalesce(r.other_variant, '') OPERATOR(pg_catalog.=) coalesce(o.other_variant, '')",
+							   relations, flags));
+	if (import->writes[FFLAG_PART_VARIANTS])
+	{
+		write_changes(&import->all,
+					  psprintf("DELETE FROM %s AS v USING "
+							   RECORDS("variants", "old", "name pg_catalog.text") " AS o"
+							   " WHERE v.flag_id OPERATOR(pg_catalog.=) o.flag_id AND v.name OPERATOR(pg_catalog.=) o.name"
+							   " AND NOT EXISTS (SELECT FROM " RECORDS("variants", "new", "name pg_catalog.text") " AS n"
+							   " WHERE n.flag_id OPERATOR(pg_catalog.=) o.flag_id AND n.name OPERATOR(pg_catalog.=) o.name)",
+							   variants));
+		/* not by RECORDS: it takes the payload null for none */
+		write_changes(&import->all,
+					  psprintf("INSERT INTO %s (flag_id, name, weight, payload)"
+							   " SELECT c.id, n.variant OPERATOR(pg_catalog.->>) 'name',"
+							   " (n.variant OPERATOR(pg_catalog.->>) 'weight')::pg_catalog.numeric,"
+							   " n.variant OPERATOR(pg_catalog.->) 'payload'"
+							   " FROM " CHANGES ", pg_catalog.jsonb_array_elements(" SIDE("variants", "new") ") AS n (variant)"
+							   " ORDER BY c.id, (n.variant OPERATOR(pg_catalog.->>) 'name') COLLATE pg_catalog.\"C\""
+							   " ON CONFLICT (flag_id, name) DO UPDATE SET weight = EXCLUDED.weight, payload = EXCLUDED.payload",
+							   variants));
+	}
+	if (import->writes[FFLAG_PART_RELATIONS])
+		write_changes(&import->all,
+					  psprintf("INSERT INTO %s (flag_id, other_id, kind, other_variant, pin)"
+							   " SELECT n.flag_id, f.id, n.kind, n.other_variant, n.pin FROM "
+							   RECORDS("relations", "new", "other pg_catalog.text, kind pg_catalog.text,"
+									   " other_variant pg_catalog.text, pin pg_catalog.text") " AS n, %s AS f"
+							   " WHERE f.name OPERATOR(pg_catalog.=) n.other"
+							   " ORDER BY n.flag_id, f.id, n.other_variant COLLATE pg_catalog.\"C\"", relations, flags));
+	if (import->writes[FFLAG_PART_ALLOWLIST])
+		write_list(import, FFLAG_USERS_TABLE, "allowlist");
+	if (import->writes[FFLAG_PART_DENYLIST])
+		write_list(import, FFLAG_DENIED_TABLE, "denylist");
+}
+
+/* fflag_import(flags, dry_run) returns setof (name, action, changes) */
+PG_FUNCTION_INFO_V1(fflag_import);
+
+Datum
+fflag_import(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	flag_import import = {.schema = fflag_extension_schema(fcinfo->flinfo->fn_oid)};
+	bool		dry_run;
+	Datum		present;
+
+	InitMaterializedSRF(fcinfo, 0);
+	check_argument(fcinfo, 0, "flags", "fflag_import");
+	check_argument(fcinfo, 1, "dry_run", "fflag_import");
+	dry_run = PG_GETARG_BOOL(1);
+	if (!dry_run)
+	{
+		PreventCommandIfReadOnly("fflag_import()");
+		PreventCommandDuringRecovery("fflag_import()");
+	}
+	fflag_check_not_attached(import.schema);
+
+	SPI_connect();
+	import.json = JsonbPGetDatum(PG_GETARG_JSONB_P(0));
+	import.document = fflag_check_document(DatumGetJsonbP(import.json));
+	import.unset = unset_values();
+	import.created = PointerGetDatum(construct_empty_array(TEXTOID));
+	if (!dry_run)
+	{
+		if (pg_class_aclcheck(get_relname_relid(FFLAG_RELATIONS_TABLE, import.schema), GetUserId(),
+							  ACL_INSERT | ACL_DELETE) == ACLCHECK_OK)
+			fflag_lock_relations();
+		present = lock_flags(&import);
+		if (ArrayGetNItems(ARR_NDIM(DatumGetArrayTypeP(present)), ARR_DIMS(DatumGetArrayTypeP(present))) <
+			ArrayGetNItems(ARR_NDIM(import.document.mentioned), ARR_DIMS(import.document.mentioned)))
+			create_flags(&import, present);
+	}
+	plan_changes(&import, rsinfo);
+	check_planned_relations(&import);
+	if (!dry_run && import.all.count > 0)
+		write_all(&import);
+	SPI_finish();
+	return (Datum) 0;
+}
