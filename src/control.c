@@ -304,7 +304,7 @@ get_start_to_come(FunctionCallInfo fcinfo, char **held)
 	MemoryContext caller = CurrentMemoryContext;
 	char	   *start = NULL;
 
-	check_not_attached(schema);
+	fflag_check_not_attached(schema);
 	SPI_connect();
 	if (fflag_run(psprintf("SELECT starts_at, CASE WHEN staff_only THEN 'for staff only'"
 						   " WHEN NOT enabled THEN 'disabled' END FROM %s"
