@@ -80,7 +80,7 @@ CREATE TABLE shape AS
 	UNION ALL SELECT kind || ' ' || name, kind, name, NULL, NULL FROM feature_flag, unnest('{requires,excludes,includes}'::text[]) AS kind
 	UNION ALL SELECT kind || ' a variant', kind, 'layer', 'a', NULL FROM unnest('{requires,excludes,includes}'::text[]) AS kind
 	UNION ALL SELECT kind || ' two variants', kind, other, v, NULL FROM unnest('{requires,excludes,includes}'::text[]) AS kind, (VALUES ('pinned', 'a'), ('pinned', 'B')) AS t (other, v)
-	UNION ALL SELECT * FROM (VALUES ('pins', 'includes', 'lists', NULL, 'b'), ('pins', 'includes', 'half', NULL, 'a'), ('pins', 'includes', 'off', NULL, 'B'),
+	UNION ALL SELECT * FROM (VALUES ('pins', 'includes', 'lists', NULL, 'a'), ('pins', 'includes', 'half', NULL, 'b'), ('pins', 'includes', 'off', NULL, 'B'),
 		('pins by variants', 'includes', 'layer', 'a', 'b'), ('pins by variants', 'includes', 'layer', 'b', 'B'), ('pins by variants', 'requires', 'half', NULL, NULL),
 		('each kind', 'requires', 'half', NULL, NULL), ('each kind', 'excludes', 'lists', NULL, NULL), ('each kind', 'includes', 'ramp', NULL, 'a'),
 		('two of each', 'requires', 'half', NULL, NULL), ('two of each', 'requires', 'denies', NULL, NULL), ('two of each', 'excludes', 'staff', NULL, NULL),
