@@ -237,6 +237,8 @@ my %calls = (
 	'fflag_deny[]' => q{SELECT fflag_deny('f', ID)},
 	'fflag_undeny[]' => q{SELECT fflag_undeny('f', ID)},
 	fflag_variants => q{SELECT fflag_variants('f', '{"a": 1, "b": 2}')},
+	'fflag_export[]' => 'SELECT fflag_export(lists => true)',
+	fflag_import => q{SELECT count(*) FROM fflag_import('{"fflag": 1, "flags": [{"name": "f", "metadata": {"n": 1}}, {"name": "g"}]}')},
 	fflag_prune_history => q{SELECT fflag_prune_history(now() OPERATOR(pg_catalog.-) '1 second'::interval)},
 	fflag_attach => q{SELECT fflag_attach('app_flag', 'app_flag_user')},
 	fflag_detach => 'SELECT fflag_detach()');
@@ -247,7 +249,10 @@ my %calls = (
 my %writes = ((map { $_ => ['feature_flag'] } map { "fflag_$_" } qw(register register[] rename enable disable rollout ramp schedule require)),
 	(map { $_ => [ 'feature_flag', 'feature_flag_user' ] } 'fflag_allow[]', 'fflag_disallow[]'),
 	(map { $_ => [ 'feature_flag', 'feature_flag_denied_user' ] } 'fflag_deny[]', 'fflag_undeny[]'),
-	fflag_variants => [ 'feature_flag', 'feature_flag_variant' ]);
+	fflag_variants => [ 'feature_flag', 'feature_flag_variant' ],
+	# a policy runs as who reads
+	fflag_import => [ map { "feature_flag$_" } '', qw(_variant _relation) ],
+	'fflag_export[]' => [ map { "feature_flag$_" } '', qw(_user _denied_user _variant _relation) ]);
 
 # Statements, each with the tables that it writes, foreign keys' included.
 my @lists = map { [ 'feature_flag', $_ ] } qw(feature_flag_user feature_flag_denied_user feature_flag_variant);
