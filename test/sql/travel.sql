@@ -194,3 +194,10 @@ CREATE TABLE flags (id bigint PRIMARY KEY, name text NOT NULL UNIQUE, enabled bo
 CREATE TABLE users (flag_id bigint NOT NULL, user_id text NOT NULL, PRIMARY KEY (flag_id, user_id));
 SELECT fflag_attach('flags', 'users', flag_id => 'flag_id');
 SELECT try('SELECT fflag_export()'), try($$SELECT fflag_import('{"fflag": 1, "flags": []}', true)$$);
+SELECT fflag_detach();
+DROP TABLE flags, users;
+DROP FUNCTION import_both(jsonb), try(text), try_import(text);
+SET client_min_messages = warning;
+DROP SCHEMA hostile CASCADE;
+RESET client_min_messages;
+DROP EXTENSION fflag;
