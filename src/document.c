@@ -28,6 +28,7 @@
 #include "strtab.h"
 
 const fflag_document_key fflag_document_keys[] = {
+	{"seed", FFLAG_JSON_STRING, true, FFLAG_PART_FLAG, "null"},
 	{"enabled", FFLAG_JSON_BOOLEAN, false, FFLAG_PART_FLAG, "false"},
 	{"staff_only", FFLAG_JSON_BOOLEAN, false, FFLAG_PART_FLAG, "false"},
 	{"rollout_percentage", FFLAG_JSON_NUMBER, false, FFLAG_PART_FLAG, "0"},

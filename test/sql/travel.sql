@@ -189,6 +189,15 @@ RESET ROLE;
 DROP OWNED BY regress_fflag_reader;
 DROP ROLE regress_fflag_reader;
 
+-- a flag that has got another name gives the same users the same answers elsewhere
+SELECT fflag_register('before', true, 50), fflag_variants('before', '{"a": 1, "b": 1}'), fflag_rename('before', 'after');
+CREATE TABLE answers AS SELECT n, fflag_variant('after', n) FROM generate_series(1, 200) AS n;
+SELECT fflag_export('{after}') AS document \gset
+DELETE FROM feature_flag WHERE name = 'after';
+SELECT name, action, changes -> 'seed' FROM fflag_import(:'document') WHERE action <> 'not named';
+SELECT count(*), count(fflag_variant) BETWEEN 80 AND 120 AS half, count(*) FILTER (WHERE fflag_variant IS DISTINCT FROM fflag_variant('after', n)) AS wrong FROM answers;
+DROP TABLE answers;
+
 -- other tables are not ours to read or change
 CREATE TABLE flags (id bigint PRIMARY KEY, name text NOT NULL UNIQUE, enabled boolean NOT NULL, staff_only boolean NOT NULL, rollout_percentage numeric NOT NULL);
 CREATE TABLE users (flag_id bigint NOT NULL, user_id text NOT NULL, PRIMARY KEY (flag_id, user_id));
