@@ -523,7 +523,7 @@ to_array(flag_names *names)
 fflag_document
 fflag_check_document(Jsonb *json)
 {
-	fflag_document document = {NULL};
+	fflag_document document = {.has_lists = false};
 	JsonbContainer *flags = get_flags(json);
 	JsonbIterator *it = begin_array(flags);
 	flag_names	names = {.seen = strtab_create(CurrentMemoryContext, 64, NULL)};

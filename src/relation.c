@@ -421,15 +421,23 @@ fflag_check_related(PG_FUNCTION_ARGS)
 	Oid			schema = check_call(fcinfo, "fflag_check_related", false);
 	TriggerData *data = (TriggerData *) fcinfo->context;
 	Relation	rel = data->tg_relation;
-	present_tables p = begin_reading(schema);
-	MemoryContext of_row = AllocSetContextCreate(CurrentMemoryContext, "fflag related",
-												 ALLOCSET_SMALL_SIZES);
-	TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsMinimalTuple);
-	bool		variants = RelationGetRelid(rel) == p.source.tables[FFLAG_VARIANTS].relid;
+	present_tables p;
+	MemoryContext of_row;
+	TupleTableSlot *slot;
+	bool		variants;
 
+	/* mostly there is none, and whoever changes a flag need not wait for more */
+	if (tuplestore_tuple_count(data->tg_oldtable) == 0 ||
+		fflag_count_blocks(fflag_locate_own(schema).tables[FFLAG_RELATIONS].relid) == 0)
+		PG_RETURN_POINTER(NULL);
+
+	p = begin_reading(schema);
+	variants = RelationGetRelid(rel) == p.source.tables[FFLAG_VARIANTS].relid;
+	of_row = AllocSetContextCreate(CurrentMemoryContext, "fflag related",
+								   ALLOCSET_SMALL_SIZES);
+	slot = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsMinimalTuple);
 	tuplestore_rescan(data->tg_oldtable);
-	while (fflag_count_blocks(p.source.tables[FFLAG_RELATIONS].relid) > 0 &&
-		   tuplestore_gettupleslot(data->tg_oldtable, true, false, slot))
+	while (tuplestore_gettupleslot(data->tg_oldtable, true, false, slot))
 	{
 		MemoryContext caller = MemoryContextSwitchTo(of_row);
 		fflag_string id = get_id(slot, rel, variants ? "flag_id" : "id");
