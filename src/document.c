@@ -8,7 +8,7 @@
  * it.
  *
  * A mistake is reported with the flag's name, before anything is read or written.  What
- * depends on what the tables hold is for travel.c to check.
+ * depends on what the tables hold is for import.c to check.
  *
  * Copyright (c) 2026, fflag contributors
  */

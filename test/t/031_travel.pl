@@ -1,6 +1,5 @@
-# Flags travel: from one database to another, whatever their encodings, to a subscriber and by a
-# standby; and many sessions that import, relate, list and delete at once wait for each other and
-# do not deadlock.
+# Flags travel: from one database to another, whatever their encodings, and from a standby; and many
+# sessions that import, relate, list and delete at once wait for each other and do not deadlock.
 use strict;
 use warnings;
 use utf8;
@@ -51,7 +50,7 @@ like(error_of($latin1, sprintf q{SELECT fflag_import('{"fflag": 1, "flags": [{"n
 	qr/no equivalent in encoding "LATIN1"/, 'LATIN1: a name that there is not is refused');
 $latin1->disconnect;
 
-# ---- a standby checks a document, and a subscriber is where it is imported
+# ---- a standby exports, and checks a document
 
 $node->backup('backup');
 my $standby = PostgreSQL::Test::Cluster->new('standby');

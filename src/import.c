@@ -1,15 +1,12 @@
 /*
- * travel.c
- *		The SQL functions that carry flags from one database to another:
- *		fflag_export(), fflag_import().
+ * import.c
+ *		fflag_import(): makes flags what a JSON document says.
  *
- * Both read flags with the same query.  Import compares what it returns with the
- * document, key by key, in the database: the changes that it finds are its result, and
- * what it writes.  So a dry run cannot say anything else than the real one.
+ * Flags are read as export.c reads them, and compared with the document, key by key, in
+ * the database.  The changes that this finds are the function's result, and what it
+ * writes: so a dry run cannot say anything else than the real one.
  *
- * They run plain SQL as the caller, see control.c.  What only reads runs with names and
- * operators of pg_catalog and in the time zone UTC, so that no setting of the session's
- * can be seen in the text.
+ * It runs plain SQL as the caller, see control.c.
  *
  * Copyright (c) 2026, fflag contributors
  */
@@ -24,7 +21,6 @@
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/guc.h"
 #include "utils/jsonb.h"
 #include "utils/lsyscache.h"
 #include "utils/timestamp.h"
@@ -34,174 +30,11 @@
 #include "check.h"
 #include "control.h"
 #include "document.h"
+#include "export.h"
 #include "extension.h"
-#include "id.h"
 #include "relation.h"
 #include "spi.h"
 #include "strtab.h"
-#include "unknown.h"
-
-/* ----------
- * Reading
- * ----------
- */
-
-/* Refuses a null argument of a function. */
-static void
-check_argument(FunctionCallInfo fcinfo, int arg, const char *name, const char *function)
-{
-	if (PG_ARGISNULL(arg))
-		ereport(ERROR,
-				errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				errmsg("argument \"%s\" of %s() must not be null", name, function),
-				errhint("Give a value."));
-}
-
-/* Runs a command that only reads; see the top of this file. */
-static void
-run_reading(fflag_command *command)
-{
-	int			nest_level = NewGUCNestLevel();
-
-	(void) set_config_option("TimeZone", "UTC", PGC_USERSET, PGC_S_SESSION,
-							 GUC_ACTION_SAVE, true, 0, false);
-	fflag_run_kept(command);
-	AtEOXact_GUC(false, nest_level);
-}
-
-/* How flags are selected as elements of a document. */
-typedef struct flag_selection
-{
-	const char *allowlists;		/* a condition: of which flags f; NULL: of
-								 * none */
-	const char *denylists;
-	const char *ids;			/* a query to which AND can be added, if not
-								 * all flags are wanted */
-} flag_selection;
-
-/* An expression: the flag f as an element of a document.  It needs rows_in_sql(). */
-static char *
-flag_in_sql(const flag_selection *selection)
-{
-	StringInfoData sql;
-
-	initStringInfo(&sql);
-	appendStringInfoString(&sql, "jsonb_build_object('name', f.name");
-	for (int i = 0; i < fflag_document_key_count; i++)
-	{
-		const fflag_document_key *key = &fflag_document_keys[i];
-
-		if (key->part == FFLAG_PART_FLAG)
-			appendStringInfo(&sql, key->type == FFLAG_JSON_NUMBER ? ", '%s', trim_scale(f.%s)" : ", '%s', f.%s",
-							 key->name, key->name);
-	}
-	appendStringInfoString(&sql, ", 'variants', coalesce(v.elements, '[]'), 'relations', coalesce(r.elements, '[]'))");
-	if (selection->allowlists != NULL)
-		appendStringInfo(&sql, " || CASE WHEN %s THEN jsonb_build_object('allowlist', coalesce(u.elements, '[]')) ELSE '{}' END",
-						 selection->allowlists);
-	if (selection->denylists != NULL)
-		appendStringInfo(&sql, " || CASE WHEN %s THEN jsonb_build_object('denylist', coalesce(d.elements, '[]')) ELSE '{}' END",
-						 selection->denylists);
-	return sql.data;
-}
-
-/*
- * A join of the flag f with what another table has of it, an array.  The table is read
- * once: by a subquery of each flag it might be scanned for each, if it has lists of few.
- */
-static void
-append_rows(StringInfo sql, const flag_selection *selection, Oid schema, const char *alias,
-			const char *elements, const char *table, const char *join, const char *condition)
-{
-	appendStringInfo(sql, " LEFT JOIN (SELECT %s.flag_id, jsonb_agg(%s) AS elements FROM %s AS %s%s",
-					 alias, elements, fflag_table_in_sql(schema, table), alias, join);
-	if (selection->ids != NULL)
-		appendStringInfo(sql, " WHERE %s.flag_id IN (%s AND %s)", alias, selection->ids, condition);
-	appendStringInfo(sql, " GROUP BY %s.flag_id) AS %s ON %s.flag_id = f.id", alias, alias, alias);
-}
-
-/* Joins of the flag f with all that belongs to it. */
-static char *
-rows_in_sql(const flag_selection *selection, Oid schema)
-{
-	StringInfoData sql;
-
-	initStringInfo(&sql);
-	append_rows(&sql, selection, schema, "v",
-				"jsonb_build_object('name', v.name, 'weight', trim_scale(v.weight)) ||"
-				" CASE WHEN v.payload IS NULL THEN '{}' ELSE jsonb_build_object('payload', v.payload) END ORDER BY v.name",
-				FFLAG_VARIANTS_TABLE, "", "true");
-	append_rows(&sql, selection, schema, "r",
-				"jsonb_strip_nulls(jsonb_build_object('kind', r.kind, 'other', o.name,"
-				" 'other_variant', r.other_variant, 'pin', r.pin)) ORDER BY o.name, r.other_variant NULLS FIRST",
-				FFLAG_RELATIONS_TABLE,
-				psprintf(" JOIN %s AS o ON o.id = r.other_id", fflag_table_in_sql(schema, FFLAG_FLAGS_TABLE)), "true");
-	if (selection->allowlists != NULL)
-		append_rows(&sql, selection, schema, "u", "u.user_id ORDER BY u.user_id", FFLAG_USERS_TABLE, "", selection->allowlists);
-	if (selection->denylists != NULL)
-		append_rows(&sql, selection, schema, "d", "d.user_id ORDER BY d.user_id", FFLAG_DENIED_TABLE, "", selection->denylists);
-	return sql.data;
-}
-
-/* Refuses names of flags that there are not. */
-static void
-check_exported(Oid schema, ArrayType *names)
-{
-	fflag_command command = {.read_only = true};
-	Datum	   *elements;
-	bool	   *nulls;
-	int			count;
-
-	deconstruct_array(names, TEXTOID, -1, false, TYPALIGN_INT, &elements, &nulls, &count);
-	for (int i = 0; i < count; i++)
-		fflag_check_name(nulls[i] ? NULL : TextDatumGetCString(elements[i]));
-	fflag_add_parameter(&command, TEXTARRAYOID, PointerGetDatum(names));
-	command.sql = psprintf("SELECT n.name FROM unnest($1) WITH ORDINALITY AS n (name, i)"
-						   " WHERE NOT EXISTS (SELECT FROM %s AS f WHERE f.name = n.name) ORDER BY n.i LIMIT 1",
-						   fflag_table_in_sql(schema, FFLAG_FLAGS_TABLE));
-	run_reading(&command);
-	if (SPI_processed > 0)
-	{
-		char	   *name = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
-
-		fflag_report_unknown(ERROR, fflag_string_make(name, strlen(name)), NULL);
-	}
-}
-
-/* fflag_export(names, lists) returns jsonb */
-PG_FUNCTION_INFO_V1(fflag_export);
-
-Datum
-fflag_export(PG_FUNCTION_ARGS)
-{
-	Oid			schema = fflag_extension_schema(fcinfo->flinfo->fn_oid);
-	fflag_command command = {.read_only = true};
-	flag_selection selection = {NULL};
-	char	   *flags = fflag_table_in_sql(schema, FFLAG_FLAGS_TABLE);
-	bool		isnull;
-	Datum		result;
-
-	check_argument(fcinfo, 1, "lists", "fflag_export");
-	if (PG_GETARG_BOOL(1))
-		selection.allowlists = selection.denylists = "true";
-	fflag_check_not_attached(schema);
-	SPI_connect();
-	if (!PG_ARGISNULL(0))
-	{
-		check_exported(schema, PG_GETARG_ARRAYTYPE_P(0));
-		fflag_add_parameter(&command, TEXTARRAYOID, PG_GETARG_DATUM(0));
-		selection.ids = psprintf("SELECT n.id FROM %s AS n WHERE n.name = ANY ($1)", flags);
-	}
-	command.sql = psprintf("SELECT jsonb_build_object('fflag', %d, 'flags', coalesce(jsonb_agg(%s ORDER BY f.name), '[]'))"
-						   " FROM %s AS f%s%s", FFLAG_DOCUMENT_VERSION, flag_in_sql(&selection), flags,
-						   rows_in_sql(&selection, schema),
-						   PG_ARGISNULL(0) ? "" : " WHERE f.name = ANY ($1)");
-	run_reading(&command);
-	result = SPI_datumTransfer(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull),
-							   false, -1);
-	SPI_finish();
-	return result;
-}
 
 /* ----------
  * What an import changes
@@ -391,7 +224,7 @@ check_planned_relations(flag_import *import)
 	fflag_add_parameter(&command, JSONBOID, import->json);
 	command.sql = psprintf(found_relations, fflag_table_in_sql(import->schema, FFLAG_VARIANTS_TABLE), flags,
 						   fflag_table_in_sql(import->schema, FFLAG_RELATIONS_TABLE), flags, flags, flags);
-	run_reading(&command);
+	fflag_run_in_utc(&command);
 
 	planned.flags = strtab_create(CurrentMemoryContext, Max(SPI_processed, 1), NULL);
 	for (uint64 i = 0; i < SPI_processed; i++)
@@ -496,7 +329,7 @@ plan_changes(flag_import *import, ReturnSetInfo *result)
 {
 	fflag_command command = {.read_only = false};
 	char	   *flags = fflag_table_in_sql(import->schema, FFLAG_FLAGS_TABLE);
-	flag_selection selection = {NULL};
+	fflag_selection selection = {NULL};
 	const char *nobody = "false";
 	StringInfoData sql;
 
@@ -509,14 +342,14 @@ plan_changes(flag_import *import, ReturnSetInfo *result)
 		selection.denylists = "w.flag ? 'denylist'";
 	}
 	selection.ids = psprintf("SELECT n.id FROM wanted AS w JOIN %s AS n ON n.name = w.name", flags);
-	appendStringInfo(&sql, found_flags, flag_in_sql(&selection), flags, rows_in_sql(&selection, import->schema));
+	appendStringInfo(&sql, found_flags, fflag_flag_in_sql(&selection), flags, fflag_rows_in_sql(&selection, import->schema));
 	appendStringInfo(&sql, found_changes, nobody, flags);
 	command.sql = sql.data;
 	fflag_add_parameter(&command, JSONBOID, import->json);
 	fflag_add_parameter(&command, TEXTARRAYOID, import->created);
 	fflag_add_parameter(&command, TEXTARRAYOID, moments());
 	fflag_add_parameter(&command, JSONBOID, import->unset);
-	run_reading(&command);
+	fflag_run_in_utc(&command);
 
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
@@ -749,8 +582,8 @@ fflag_import(PG_FUNCTION_ARGS)
 	Datum		present;
 
 	InitMaterializedSRF(fcinfo, 0);
-	check_argument(fcinfo, 0, "flags", "fflag_import");
-	check_argument(fcinfo, 1, "dry_run", "fflag_import");
+	fflag_check_argument(fcinfo, 0, "flags", "fflag_import");
+	fflag_check_argument(fcinfo, 1, "dry_run", "fflag_import");
 	dry_run = PG_GETARG_BOOL(1);
 	if (!dry_run)
 	{

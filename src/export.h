@@ -1,0 +1,30 @@
+/*
+ * export.h
+ *		Reading flags as elements of a document.
+ *
+ * Copyright (c) 2026, fflag contributors
+ */
+#ifndef FFLAG_EXPORT_H
+#define FFLAG_EXPORT_H
+
+#include "fmgr.h"
+
+#include "spi.h"
+
+/* How flags are selected as elements of a document. */
+typedef struct fflag_selection
+{
+	const char *allowlists;		/* a condition: of which flags f; NULL: of
+								 * none */
+	const char *denylists;
+	const char *ids;			/* a query to which AND can be added, if not
+								 * all flags are wanted */
+} fflag_selection;
+
+extern void fflag_check_argument(FunctionCallInfo fcinfo, int arg, const char *name,
+								 const char *function);
+extern void fflag_run_in_utc(fflag_command *command);
+extern char *fflag_flag_in_sql(const fflag_selection *selection);
+extern char *fflag_rows_in_sql(const fflag_selection *selection, Oid schema);
+
+#endif							/* FFLAG_EXPORT_H */
