@@ -3,12 +3,13 @@
 -- Flags are decided in rounds: in each, those whose other flags have all been.  "decided" has, by
 -- id, whether the user gets the flag, and which variant.
 
--- the variant of who is not pinned; fflag_bucket() is proved by other tests
+-- the variant of who is not pinned, see plain_variant() in docs/reference.md; fflag_bucket() is
+-- proved by other tests
 CREATE FUNCTION variant_by_hash(flag feature_flag, user_id text) RETURNS text LANGUAGE sql STABLE AS $$
 	SELECT v.name
-	FROM (SELECT name, sum(weight) OVER (ORDER BY name) AS running, sum(weight) OVER () AS total FROM feature_flag_variant WHERE flag_id = flag.id) AS v
-	WHERE v.running * 100000 > fflag_bucket(flag.name || '#variant', user_id) * v.total
-	ORDER BY v.running LIMIT 1 $$;
+	FROM (SELECT name, weight, count(*) OVER () AS candidates FROM feature_flag_variant WHERE flag_id = flag.id AND weight > 0) AS v
+	WHERE candidates = 1 OR user_id IS NOT NULL
+	ORDER BY plain_score(plain_hash(coalesce(flag.seed, flag.name) || ':' || user_id), v.name, v.weight), v.name LIMIT 1 $$;
 
 CREATE FUNCTION percentage(flag feature_flag, now timestamptz) RETURNS numeric LANGUAGE sql IMMUTABLE AS $$
 	SELECT CASE WHEN flag.ramp_to IS NULL OR now < flag.ramp_starts_at THEN flag.rollout_percentage
@@ -34,7 +35,8 @@ BEGIN
 			SELECT flag.*, flag AS whole, percentage(flag, now) AS percent, other.*,
 				EXISTS (SELECT FROM feature_flag_user AS u WHERE u.flag_id = flag.id AND u.user_id = asker) AS allowed,
 				EXISTS (SELECT FROM feature_flag_denied_user AS d WHERE d.flag_id = flag.id AND d.user_id = asker) AS denied,
-				substring(override FROM '"' || flag.name || '"=(on|off)') AS forced
+				substring(override FROM '"' || flag.name || '"=(on|off)') AS forced,
+					(SELECT v.name FROM feature_flag_variant AS v WHERE v.flag_id = flag.id AND v.name = substring(override FROM '"' || flag.name || '"=on:"([^"]*)"')) AS forced_variant
 			FROM feature_flag AS flag, LATERAL (
 				SELECT min(o.name) FILTER (WHERE o.kind = 'requires' AND NOT o.got) AS lacked, min(o.name) FILTER (WHERE o.kind = 'excludes' AND o.got) AS excluded,
 					min(o.name) FILTER (WHERE o.kind = 'includes' AND o.got) AS included, min(o.pin) AS pin
@@ -51,8 +53,8 @@ BEGIN
 				WHEN f.allowed THEN 'allowlist' WHEN f.included IS NOT NULL THEN 'included' WHEN f.percent <= 0 THEN 'no_rollout'
 				WHEN asker IS NULL THEN 'no_user' ELSE 'rollout' END;
 			gets := CASE decides WHEN 'override' THEN f.forced = 'on' WHEN 'staff_only' THEN staff AND asker IS NOT NULL
-				WHEN 'rollout' THEN fflag_bucket(f.name, asker) < f.percent * 1000 ELSE decides IN ('full_rollout', 'allowlist', 'included') END;
-			has := CASE WHEN gets THEN coalesce(f.pin, variant_by_hash(f.whole, asker)) END;
+				WHEN 'rollout' THEN fflag_bucket(coalesce(f.seed, f.name), asker) < f.percent * 1000 ELSE decides IN ('full_rollout', 'allowlist', 'included') END;
+			has := CASE WHEN gets THEN coalesce(f.forced_variant, f.pin, variant_by_hash(f.whole, asker)) END;
 			decided := decided || jsonb_build_object(f.id, jsonb_build_object('gets', gets, 'has', has));
 			left_to_decide := true;
 			name := f.name; internal := f.internal; enabled := gets; rule := decides; variant := has;

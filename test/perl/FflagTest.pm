@@ -284,7 +284,7 @@ sub next_script
 # Creates functions that say in plain SQL who gets which flag, and compare: answers(), result().
 sub second_opinion
 {
-	return slurp_file(dirname(__FILE__) . '/../data/opinions.sql');
+	return plain_variant() . slurp_file(dirname(__FILE__) . '/../data/opinions.sql');
 }
 
 # Everything that belongs to the extension, as text.  A default that differs from one database to

@@ -95,6 +95,9 @@ my @changes = (
 	(sub { sprintf q{UPDATE feature_flag SET enabled = NOT enabled WHERE name = '%s'}, flag() }),
 	(sub { sprintf q{UPDATE feature_flag SET name = CASE name WHEN '%1$s' THEN 'flag 0' ELSE '%1$s' END WHERE name IN ('%1$s', '%2$s')}, flag(), flag() }),
 	(sub { sprintf q{UPDATE feature_flag SET name = '%s' WHERE name = 'flag 0'}, flag() }) x 2,
+	sub { sprintf q{SELECT fflag_rename('%s', 'flag 0')}, flag() },
+	sub { sprintf q{UPDATE feature_flag SET seed = %s WHERE name = '%s'}, one_of('NULL', q{'flag 1'}, q{'flag 2'}), flag() },
+	sub { sprintf q{UPDATE feature_flag_variant SET weight = %s WHERE name = '%s' AND flag_id %% 2 = %d}, one_of(0, 0, 1, 5), variant(), rand 2 },
 	(sub { sprintf q{DELETE FROM feature_flag WHERE name = '%s'}, flag() }),
 	(sub { sprintf q{DELETE FROM feature_flag WHERE name = '%1$s' OR id IN (SELECT flag_id FROM feature_flag_relation WHERE other_id = (SELECT id FROM feature_flag WHERE name = '%1$s'))}, flag() }),
 	(sub { sprintf q{SELECT fflag_register('%s', true, %s)}, flag(), one_of(0, 50, 100) }) x 3,
@@ -191,7 +194,7 @@ while (sum(0) < $wanted && @examples < 10)
 	$primary->wait_for_catchup($standby, 'replay', $primary->lsn('insert'));
 	$primary->wait_for_catchup('flags');
 	my $ids = users($wanted > 500_000 ? 9 : 2);
-	my $override = rand() < 0.3 ? sprintf '"%s"=on, "%s"=off', 'flag ' . (1 + int rand 15), 'flag ' . (16 + int rand 15) : '';
+	my $override = rand() < 0.3 ? sprintf '"%s"=on' . one_of('', ':"a"', ':"B"') . ', "%s"=off', 'flag ' . (1 + int rand 15), 'flag ' . (16 + int rand 15) : '';
 	compare($_, $ids, $override) for sort keys %session;
 	# what is said is said of the moment before the next change
 	$session{primary}->do(sprintf q{INSERT INTO said SELECT statement_timestamp(), %d, o.name, u.id, s.staff, (o.enabled, o.rule, o.variant, o.because)::text

@@ -79,6 +79,7 @@ my @changes = (
 		locked AS MATERIALIZED (SELECT id FROM feature_flag WHERE id IN (TABLE gone) ORDER BY name FOR UPDATE)
 		DELETE FROM feature_flag WHERE id IN (SELECT id FROM locked)}, 1 + rand 40 },
 	sub { my $n = 1 + int rand 40; sprintf q{UPDATE feature_flag SET name = 'old %1$d' WHERE name = 'flag %1$d'}, $n },
+	sub { my $n = 1 + int rand 40; sprintf q{SELECT fflag_rename('flag %1$d', 'old %1$d')}, $n },
 	sub { sprintf q{UPDATE feature_flag SET enabled = NOT enabled WHERE name = '%s'}, flag() },
 	sub { sprintf q{UPDATE feature_flag SET rollout_percentage = %s WHERE name = '%s'}, one_of(0, 50, 100), flag() },
 	(sub { sprintf q{SELECT fflag_variants('%s', '%s')}, flag(), one_of('{"a": 1}', '{"a": 1, "b": 1}', '{"b": 2, "c": 1}', '{"a": 1, "b": 2, "c": 3}') }) x 4,
