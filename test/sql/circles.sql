@@ -19,7 +19,7 @@ END $$;
 CREATE FUNCTION relate(names text[], kind text, others text[]) RETURNS void LANGUAGE sql AS $$
 	INSERT INTO feature_flag_relation (flag_id, other_id, kind)
 	SELECT f.id, o.id, relate.kind FROM unnest(names, others) AS u (name, other)
-		JOIN feature_flag f ON f.name = u.name JOIN feature_flag o ON o.name = other
+		JOIN feature_flag f ON f.name = u.name JOIN feature_flag o ON o.name = other ORDER BY f.id
 $$;
 
 -- any order of creation, and each way round, through relations of each kind
