@@ -41,8 +41,8 @@ typedef struct cache_user
 	Datum		id;
 	const fflag_flag *drawn_under;	/* whose draw this is, NULL if there is
 									 * none yet */
-	fflag_draw	draw;
 	uint64		question;		/* see fflag_standing; 0 until one is asked */
+	fflag_draw	draw;
 } cache_user;
 
 /* all that have been asked of this user, or of others */
@@ -198,18 +198,16 @@ get_bucket(fflag_subject *subject, const fflag_flag *flag)
 	return get_draw((cache_user *) subject, flag).bucket;
 }
 
-static inline cache_user
-make_user(NullableDatum id, user_type type, bool is_staff)
+/* Sets what has to be set: the draw need not be. */
+static pg_attribute_always_inline void
+set_user(cache_user *user, NullableDatum id, user_type type, bool is_staff)
 {
-	cache_user	user;
-
-	user.subject.somebody = !id.isnull;
-	user.subject.is_staff = is_staff;
-	user.type = type;
-	user.id = id.value;
-	user.drawn_under = NULL;
-	user.question = 0;
-	return user;
+	user->subject.somebody = !id.isnull;
+	user->subject.is_staff = is_staff;
+	user->type = type;
+	user->id = id.value;
+	user->drawn_under = NULL;
+	user->question = 0;
 }
 
 /*
@@ -227,8 +225,9 @@ bool
 fflag_evaluate(const fflag_entry *entry, NullableDatum id, user_type type,
 			   bool is_staff)
 {
-	cache_user	user = make_user(id, type, is_staff);
+	cache_user	user;
 
+	set_user(&user, id, type, is_staff);
 	return evaluate_entry(entry, &user, false).enabled;
 }
 
@@ -244,10 +243,10 @@ get_entry(FunctionCallInfo fcinfo)
 }
 
 /* The user of argument 1; argument 2 is is_staff, and NULL is false. */
-static pg_attribute_always_inline cache_user
-get_user(FunctionCallInfo fcinfo, user_type type)
+static pg_attribute_always_inline void
+get_user(FunctionCallInfo fcinfo, user_type type, cache_user *user)
 {
-	return make_user(fcinfo->args[1], type, !PG_ARGISNULL(2) && PG_GETARG_BOOL(2));
+	set_user(user, fcinfo->args[1], type, !PG_ARGISNULL(2) && PG_GETARG_BOOL(2));
 }
 
 /* fflag_enabled(name, user_id, is_staff, default_value) returns boolean */
@@ -255,9 +254,11 @@ static inline Datum
 fflag_enabled(FunctionCallInfo fcinfo, user_type type)
 {
 	const fflag_entry *entry = get_entry(fcinfo);
-	cache_user	user = get_user(fcinfo, type);
-	bool		enabled = evaluate_entry(entry, &user, !PG_ARGISNULL(3) && PG_GETARG_BOOL(3)).enabled;
+	cache_user	user;
+	bool		enabled;
 
+	get_user(fcinfo, type, &user);
+	enabled = evaluate_entry(entry, &user, !PG_ARGISNULL(3) && PG_GETARG_BOOL(3)).enabled;
 	fflag_entry_count(entry, 1, enabled);
 	PG_RETURN_BOOL(enabled);
 }
@@ -338,9 +339,11 @@ variant_name(const fflag_entry *entry, fflag_decision decision, cache_user *user
 static pg_attribute_always_inline int
 evaluate_variant(FunctionCallInfo fcinfo, user_type type, const fflag_entry *entry)
 {
-	cache_user	user = get_user(fcinfo, type);
-	bool		enabled = evaluate_entry(entry, &user, false).enabled;
+	cache_user	user;
+	bool		enabled;
 
+	get_user(fcinfo, type, &user);
+	enabled = evaluate_entry(entry, &user, false).enabled;
 	fflag_entry_count(entry, 1, enabled);
 	return enabled ? choose_variant(entry, &user) : -1;
 }
@@ -458,9 +461,10 @@ static inline Datum
 fflag_explain(FunctionCallInfo fcinfo, user_type type)
 {
 	const fflag_entry *entry = &no_entry;
-	cache_user	user = get_user(fcinfo, type);
+	cache_user	user;
 	fflag_decision decision;
 
+	get_user(fcinfo, type, &user);
 	/* looked up without a report: it explains an unknown name */
 	if (!PG_ARGISNULL(0))
 		entry = fflag_cache_find(fcinfo->flinfo->fn_oid, PG_GETARG_DATUM(0));
@@ -492,7 +496,7 @@ fflag_flags(FunctionCallInfo fcinfo, user_type type)
 	if (type == USER_TEXT && !id.isnull)
 		id.value = PointerGetDatum(DatumGetTextPP(id.value));
 	/* one question: what many flags refer to is decided once */
-	user = make_user(id, type, !PG_ARGISNULL(1) && PG_GETARG_BOOL(1));
+	set_user(&user, id, type, !PG_ARGISNULL(1) && PG_GETARG_BOOL(1));
 
 	per_flag = AllocSetContextCreate(CurrentMemoryContext, "fflag_flags",
 									 ALLOCSET_DEFAULT_SIZES);
