@@ -265,16 +265,19 @@ get_id(TupleTableSlot *slot, Relation rel, const char *column)
 	return isnull ? fflag_string_make("", 0) : fflag_id_to_text(type, id, palloc(FFLAG_ID_ROOM));
 }
 
-/* The extension's schema, if a trigger has called a function of ours as it should. */
+/*
+ * The extension's schema, if a trigger has called a function of ours as it should: with
+ * the rows that it reads, new ones or old ones; or before them, where that may be.
+ */
 static Oid
-check_call(FunctionCallInfo fcinfo, const char *function, bool before)
+check_call(FunctionCallInfo fcinfo, const char *function, bool reads_new, bool before)
 {
 	TriggerData *data = (TriggerData *) fcinfo->context;
 
 	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_FOR_STATEMENT(data->tg_event) ||
 		!fflag_is_own(RelationRelationId, RelationGetRelid(data->tg_relation)) ||
 		(TRIGGER_FIRED_BEFORE(data->tg_event) ? !before :
-		 data->tg_oldtable == NULL && data->tg_newtable == NULL))
+		 (reads_new ? data->tg_newtable : data->tg_oldtable) == NULL))
 		fflag_refuse_call(function, "not called by a trigger of the extension's");
 	return fflag_extension_schema(fcinfo->flinfo->fn_oid);
 }
@@ -285,7 +288,7 @@ PG_FUNCTION_INFO_V1(fflag_check_relation);
 Datum
 fflag_check_relation(PG_FUNCTION_ARGS)
 {
-	Oid			schema = check_call(fcinfo, "fflag_check_relation", true);
+	Oid			schema = check_call(fcinfo, "fflag_check_relation", true, true);
 	TriggerData *data = (TriggerData *) fcinfo->context;
 	MemoryContext caller;
 	MemoryContext checking;
@@ -418,7 +421,7 @@ PG_FUNCTION_INFO_V1(fflag_check_related);
 Datum
 fflag_check_related(PG_FUNCTION_ARGS)
 {
-	Oid			schema = check_call(fcinfo, "fflag_check_related", false);
+	Oid			schema = check_call(fcinfo, "fflag_check_related", false, false);
 	TriggerData *data = (TriggerData *) fcinfo->context;
 	Relation	rel = data->tg_relation;
 	present_tables p;

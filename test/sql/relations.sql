@@ -251,6 +251,8 @@ SELECT E'=> ' || command || E'\n   ' || try(command) FROM (VALUES
 	($$CREATE TEMP TABLE t (n int); CREATE TRIGGER t AFTER DELETE ON t REFERENCING OLD TABLE AS o FOR EACH STATEMENT EXECUTE FUNCTION fflag_check_related(); DELETE FROM t$$),
 	($$CREATE TRIGGER t BEFORE DELETE ON feature_flag FOR EACH STATEMENT EXECUTE FUNCTION fflag_check_related(); DELETE FROM feature_flag$$),
 	($$CREATE TRIGGER t AFTER INSERT ON feature_flag FOR EACH ROW EXECUTE FUNCTION fflag_check_relation(); INSERT INTO feature_flag (name) VALUES ('new')$$),
+	($$CREATE TRIGGER t AFTER DELETE ON feature_flag_relation REFERENCING OLD TABLE AS o FOR EACH STATEMENT EXECUTE FUNCTION fflag_check_relation(); DELETE FROM feature_flag_relation$$),
+	($$CREATE TRIGGER t AFTER INSERT ON feature_flag REFERENCING NEW TABLE AS n FOR EACH STATEMENT EXECUTE FUNCTION fflag_check_related(); INSERT INTO feature_flag (name) VALUES ('new')$$),
 	-- these are no mistakes
 	($$UPDATE feature_flag SET name = 'bb' WHERE name = 'b'$$),
 	($$UPDATE feature_flag_relation SET kind = 'requires'$$),
