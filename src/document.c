@@ -429,6 +429,8 @@ check_value(const fflag_document_key *key, const JsonbValue *v, const char *flag
 				fflag_check_percentage(NumericGetDatum(v->val.numeric), key->name, flag);
 			else if (key->type == FFLAG_JSON_MOMENT)
 				check_moment(copy_string(v), key->name, flag);
+			else if (strcmp(key->name, "seed") == 0)
+				fflag_check_seed(copy_string(v), flag);
 			else if (strcmp(key->name, "internal") == 0)
 				document->has_internal |= v->val.boolean;
 			break;

@@ -111,7 +111,7 @@ SELECT try_import(document) FROM (VALUES ('1'), ('null'), ('[]'), ('{}'), ('{"ff
 SELECT try_import('{"fflag": 1, "flags": [{"name": ' || flag || '}]}') FROM (VALUES ('""'), ('" f"'), ('"f\n"'), ('"' || repeat('f', 151) || '"'),
 	('"f"}, {"name": "f"'), ('"f", "id": 1'), ('"f", "Enabled": true'), ('"f", "enabled": null'), ('"f", "enabled": "true"'), ('"f", "enabled": 1'), ('"f", "enabled": [true]'),
 	('"f", "rollout_percentage": "10"'), ('"f", "rollout_percentage": null'), ('"f", "rollout_percentage": -1'), ('"f", "rollout_percentage": 100.0001'), ('"f", "rollout_percentage": 1e400'), ('"f", "rollout_percentage": {}'),
-	('"f", "description": null'), ('"f", "description": {"a": 1}'), ('"f", "metadata": []'), ('"f", "metadata": null'), ('"f", "metadata": 1'), ('"f", "internal": {}'),
+	('"f", "seed": 1'), ('"f", "seed": ""'), ('"f", "seed": " s"'), ('"f", "seed": "' || repeat('s', 151) || '"'), ('"f", "description": null'), ('"f", "description": {"a": 1}'), ('"f", "metadata": []'), ('"f", "metadata": null'), ('"f", "metadata": 1'), ('"f", "internal": {}'),
 	('"f", "starts_at": 1'), ('"f", "starts_at": "tomorrow"'), ('"f", "starts_at": "2026-01-01"'), ('"f", "starts_at": "2026-01-01T00:00:00"'), ('"f", "starts_at": "01/02/2026 00:00:00Z"'), ('"f", "starts_at": ""'),
 	('"f", "starts_at": "2026-13-01T00:00:00Z"'), ('"f", "starts_at": "2026-01-01T00:00:00.1234567Z"'), ('"f", "starts_at": "2026-01-01T00:00:00+99"'), ('"f", "starts_at": "999999-01-01T00:00:00Z"'), ('"f", "starts_at": "2026-01-01T00:00:00Z "'),
 	('"f", "starts_at": "2026-01-02T00:00:00Z", "ends_at": "2026-01-01T00:00:00Z"'), ('"f", "ramp_to": 5'), ('"f", "ramp_to": 101'), ('"f", "ramp_starts_at": "infinity"'),
