@@ -196,17 +196,17 @@ fflag_check_user_id(size_t len, const char *list, const char *name, const char *
 static int64
 to_parts(Datum number, int64 low, int64 high, int64 parts)
 {
-	Datum		scaled = number;
+	Datum		scaled;
 
-	/* NaN sorts above all numbers */
-	if (!numeric_is_inf(DatumGetNumeric(number)))
-		scaled = DirectFunctionCall2(numeric_mul, number,
-									 NumericGetDatum(int64_to_numeric(parts)));
-	if (!DatumGetBool(DirectFunctionCall2(numeric_ge, scaled,
-										  NumericGetDatum(int64_to_numeric(low * parts)))) ||
-		!DatumGetBool(DirectFunctionCall2(numeric_le, scaled,
-										  NumericGetDatum(int64_to_numeric(high * parts)))) ||
-		!DatumGetBool(DirectFunctionCall2(numeric_eq, scaled,
+	/* first, because what is very large cannot be scaled; NaN sorts above all numbers */
+	if (!DatumGetBool(DirectFunctionCall2(numeric_ge, number,
+										  NumericGetDatum(int64_to_numeric(low)))) ||
+		!DatumGetBool(DirectFunctionCall2(numeric_le, number,
+										  NumericGetDatum(int64_to_numeric(high)))))
+		return -1;
+	scaled = DirectFunctionCall2(numeric_mul, number,
+								 NumericGetDatum(int64_to_numeric(parts)));
+	if (!DatumGetBool(DirectFunctionCall2(numeric_eq, scaled,
 										  DirectFunctionCall2(numeric_trunc, scaled,
 															  Int32GetDatum(0)))))
 		return -1;

@@ -123,6 +123,9 @@ SELECT try_import('{"fflag": 1, "flags": [{"name": "f", "variants": [{"name": "a
 	('[{"other": "testers", "kind": "requires"}, {"other": "testers", "kind": "requires", "other_variant": null}]'), ('[{"other": "nowhere", "kind": "requires"}]'), ('[{"other": "testers", "kind": "requires", "other_variant": "none"}]'), ('[{"other": "testers", "kind": "includes", "pin": "none"}]'),
 	('[{"other": "checkout", "kind": "requires"}, {"other": "checkout", "kind": "excludes", "other_variant": "two"}]')) AS r (relations);
 SELECT try_import('{"fflag": 1, "flags": [{"name": "f", "' || list || '": ' || users || '}]}') FROM (VALUES ('allowlist'), ('denylist')) AS l (list), (VALUES ('null'), ('"a"'), ('[1]'), ('[null]'), ('["a", "b", "a"]'), ('["' || repeat('a', 2049) || '"]')) AS u (users);
+-- as large as numbers get
+SELECT left(try_import(format('{"fflag": 1, "flags": [{"name": "f", %s}]}', flag)), 200)
+FROM unnest('{"\"rollout_percentage\": 1e131071", "\"variants\": [{\"name\": \"a\", \"weight\": -1e131071}]"}'::text[]) AS flag;
 -- what only the tables tell
 SELECT try_import('{"fflag": 1, "flags": [' || flags || ']}') FROM (VALUES
 	('{"name": "checkout", "starts_at": "2031-01-01T00:00:00Z"}'), ('{"name": "checkout", "ramp_to": 5}'),
