@@ -198,7 +198,10 @@ to_parts(Datum number, int64 low, int64 high, int64 parts)
 {
 	Datum		scaled;
 
-	/* first, because what is very large cannot be scaled; NaN sorts above all numbers */
+	/*
+	 * first, because what is very large cannot be scaled; NaN sorts above all
+	 * numbers
+	 */
 	if (!DatumGetBool(DirectFunctionCall2(numeric_ge, number,
 										  NumericGetDatum(int64_to_numeric(low)))) ||
 		!DatumGetBool(DirectFunctionCall2(numeric_le, number,

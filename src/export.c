@@ -3,18 +3,24 @@
  *		fflag_export(): flags as a JSON document; and the query that reads them so, for
  *		import.c too.
  *
- * It runs plain SQL as the caller, see control.c.
+ * The query runs on rows that have been scanned, not on the tables: code that the tables'
+ * owner has put into indexes, policies or statistics would run as the caller, who may be
+ * a superuser.
  *
  * Copyright (c) 2026, fflag contributors
  */
 #include "postgres.h"
 
+#include "access/table.h"
+#include "access/transam.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "lib/stringinfo.h"
+#include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
+#include "utils/rel.h"
 
 #include "catalog.h"
 #include "check.h"
@@ -22,6 +28,7 @@
 #include "document.h"
 #include "export.h"
 #include "extension.h"
+#include "snapshot.h"
 #include "unknown.h"
 
 /* Refuses a null argument of a function. */
@@ -48,6 +55,73 @@ fflag_run_in_utc(fflag_command *command)
 							 GUC_ACTION_SAVE, true, 0, false);
 	fflag_run_kept(command);
 	AtEOXact_GUC(false, nest_level);
+}
+
+/* Refuses a column whose type somebody has made: to turn it into JSON may run their code. */
+static void
+check_column(Relation rel, const char *name)
+{
+	Oid			type = InvalidOid;
+
+	(void) fflag_find_column(rel, name, &type);
+	if (type >= FirstNormalObjectId)
+		ereport(ERROR,
+				errcode(ERRCODE_DATATYPE_MISMATCH),
+				errmsg("column \"%s\" of table \"%s\" has type %s", name,
+					   RelationGetRelationName(rel), format_type_be(type)),
+				errhint("Change it back with ALTER TABLE."));
+}
+
+/*
+ * Reads our own tables, those of lists only if they are wanted, and lets SQL know the
+ * rows by the tables' names, until SPI is finished.  The caller has to be allowed to read
+ * all of them.
+ */
+void
+fflag_scan_tables(fflag_scanned_tables *scanned, Oid schema, bool lists, Snapshot snapshot)
+{
+	static const struct
+	{
+		fflag_table_id which;
+		const char *name;
+	}			tables[] = {
+		{FFLAG_FLAGS, FFLAG_FLAGS_TABLE},
+		{FFLAG_VARIANTS, FFLAG_VARIANTS_TABLE},
+		{FFLAG_RELATIONS, FFLAG_RELATIONS_TABLE},
+		{FFLAG_USERS, FFLAG_USERS_TABLE},
+		{FFLAG_DENIED, FFLAG_DENIED_TABLE}
+	};
+	fflag_source source = fflag_locate_own(schema);
+
+	for (int i = 0; i < (lists ? lengthof(tables) : 3); i++)
+	{
+		Relation	rel = fflag_open_table(&source, tables[i].which);
+		Oid			relid = RelationGetRelid(rel);
+
+		if (!fflag_may_read(relid, GetUserId()))
+			ereport(ERROR,
+					errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+					errmsg("permission denied for table %s", RelationGetRelationName(rel)),
+					errhint("Grant SELECT on it, and let no row-level security hide rows from the role."));
+		for (int k = 0; tables[i].which == FFLAG_FLAGS && k < fflag_document_key_count; k++)
+		{
+			if (fflag_document_keys[k].part == FFLAG_PART_FLAG)
+				check_column(rel, fflag_document_keys[k].name);
+		}
+		table_close(rel, NoLock);
+		scanned->stores[i] = fflag_scan_as(tables[i].name, relid, snapshot);
+	}
+}
+
+/* Called when SQL needs the rows no more. */
+void
+fflag_end_scanned(fflag_scanned_tables *scanned)
+{
+	for (int i = 0; i < FFLAG_TABLES; i++)
+	{
+		if (scanned->stores[i] != NULL)
+			tuplestore_end(scanned->stores[i]);
+	}
 }
 
 /* An expression: the flag f as an element of a document.  It needs fflag_rows_in_sql(). */
@@ -81,11 +155,11 @@ fflag_flag_in_sql(const fflag_selection *selection)
  * once: by a subquery of each flag it might be scanned for each, if it has lists of few.
  */
 static void
-append_rows(StringInfo sql, const fflag_selection *selection, Oid schema, const char *alias,
+append_rows(StringInfo sql, const fflag_selection *selection, const char *alias,
 			const char *elements, const char *table, const char *join, const char *condition)
 {
 	appendStringInfo(sql, " LEFT JOIN (SELECT %s.flag_id, jsonb_agg(%s) AS elements FROM %s AS %s%s",
-					 alias, elements, fflag_table_in_sql(schema, table), alias, join);
+					 alias, elements, table, alias, join);
 	if (selection->ids != NULL)
 		appendStringInfo(sql, " WHERE %s.flag_id IN (%s AND %s)", alias, selection->ids, condition);
 	appendStringInfo(sql, " GROUP BY %s.flag_id) AS %s ON %s.flag_id = f.id", alias, alias, alias);
@@ -93,30 +167,30 @@ append_rows(StringInfo sql, const fflag_selection *selection, Oid schema, const 
 
 /* Joins of the flag f with all that belongs to it. */
 char *
-fflag_rows_in_sql(const fflag_selection *selection, Oid schema)
+fflag_rows_in_sql(const fflag_selection *selection)
 {
 	StringInfoData sql;
 
 	initStringInfo(&sql);
-	append_rows(&sql, selection, schema, "v",
+	append_rows(&sql, selection, "v",
 				"jsonb_build_object('name', v.name, 'weight', trim_scale(v.weight)) ||"
 				" CASE WHEN v.payload IS NULL THEN '{}' ELSE jsonb_build_object('payload', v.payload) END ORDER BY v.name",
 				FFLAG_VARIANTS_TABLE, "", "true");
-	append_rows(&sql, selection, schema, "r",
+	append_rows(&sql, selection, "r",
 				"jsonb_strip_nulls(jsonb_build_object('kind', r.kind, 'other', o.name,"
 				" 'other_variant', r.other_variant, 'pin', r.pin)) ORDER BY o.name, r.other_variant NULLS FIRST",
 				FFLAG_RELATIONS_TABLE,
-				psprintf(" JOIN %s AS o ON o.id = r.other_id", fflag_table_in_sql(schema, FFLAG_FLAGS_TABLE)), "true");
+				" JOIN " FFLAG_FLAGS_TABLE " AS o ON o.id = r.other_id", "true");
 	if (selection->allowlists != NULL)
-		append_rows(&sql, selection, schema, "u", "u.user_id ORDER BY u.user_id", FFLAG_USERS_TABLE, "", selection->allowlists);
+		append_rows(&sql, selection, "u", "u.user_id ORDER BY u.user_id", FFLAG_USERS_TABLE, "", selection->allowlists);
 	if (selection->denylists != NULL)
-		append_rows(&sql, selection, schema, "d", "d.user_id ORDER BY d.user_id", FFLAG_DENIED_TABLE, "", selection->denylists);
+		append_rows(&sql, selection, "d", "d.user_id ORDER BY d.user_id", FFLAG_DENIED_TABLE, "", selection->denylists);
 	return sql.data;
 }
 
 /* Refuses names of flags that there are not. */
 static void
-check_exported(Oid schema, ArrayType *names)
+check_exported(ArrayType *names)
 {
 	fflag_command command = {.read_only = true};
 	Datum	   *elements;
@@ -127,9 +201,8 @@ check_exported(Oid schema, ArrayType *names)
 	for (int i = 0; i < count; i++)
 		fflag_check_name(nulls[i] ? NULL : TextDatumGetCString(elements[i]));
 	fflag_add_parameter(&command, TEXTARRAYOID, PointerGetDatum(names));
-	command.sql = psprintf("SELECT n.name FROM unnest($1) WITH ORDINALITY AS n (name, i)"
-						   " WHERE NOT EXISTS (SELECT FROM %s AS f WHERE f.name = n.name) ORDER BY n.i LIMIT 1",
-						   fflag_table_in_sql(schema, FFLAG_FLAGS_TABLE));
+	command.sql = "SELECT n.name FROM unnest($1) WITH ORDINALITY AS n (name, i)"
+		" WHERE NOT EXISTS (SELECT FROM " FFLAG_FLAGS_TABLE " AS f WHERE f.name = n.name) ORDER BY n.i LIMIT 1";
 	fflag_run_in_utc(&command);
 	if (SPI_processed > 0)
 	{
@@ -148,7 +221,7 @@ fflag_export(PG_FUNCTION_ARGS)
 	Oid			schema = fflag_extension_schema(fcinfo->flinfo->fn_oid);
 	fflag_command command = {.read_only = true};
 	fflag_selection selection = {NULL};
-	char	   *flags = fflag_table_in_sql(schema, FFLAG_FLAGS_TABLE);
+	fflag_scanned_tables scanned = {{NULL}};
 	bool		isnull;
 	Datum		result;
 
@@ -157,19 +230,21 @@ fflag_export(PG_FUNCTION_ARGS)
 		selection.allowlists = selection.denylists = "true";
 	fflag_check_not_attached(schema);
 	SPI_connect();
+	fflag_scan_tables(&scanned, schema, PG_GETARG_BOOL(1), fflag_active_snapshot());
 	if (!PG_ARGISNULL(0))
 	{
-		check_exported(schema, PG_GETARG_ARRAYTYPE_P(0));
+		check_exported(PG_GETARG_ARRAYTYPE_P(0));
 		fflag_add_parameter(&command, TEXTARRAYOID, PG_GETARG_DATUM(0));
-		selection.ids = psprintf("SELECT n.id FROM %s AS n WHERE n.name = ANY ($1)", flags);
+		selection.ids = "SELECT n.id FROM " FFLAG_FLAGS_TABLE " AS n WHERE n.name = ANY ($1)";
 	}
 	command.sql = psprintf("SELECT jsonb_build_object('fflag', %d, 'flags', coalesce(jsonb_agg(%s ORDER BY f.name), '[]'))"
-						   " FROM %s AS f%s%s", FFLAG_DOCUMENT_VERSION, fflag_flag_in_sql(&selection), flags,
-						   fflag_rows_in_sql(&selection, schema),
+						   " FROM " FFLAG_FLAGS_TABLE " AS f%s%s", FFLAG_DOCUMENT_VERSION,
+						   fflag_flag_in_sql(&selection), fflag_rows_in_sql(&selection),
 						   PG_ARGISNULL(0) ? "" : " WHERE f.name = ANY ($1)");
 	fflag_run_in_utc(&command);
 	result = SPI_datumTransfer(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull),
 							   false, -1);
+	fflag_end_scanned(&scanned);
 	SPI_finish();
 	return result;
 }

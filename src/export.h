@@ -8,7 +8,10 @@
 #define FFLAG_EXPORT_H
 
 #include "fmgr.h"
+#include "utils/snapshot.h"
+#include "utils/tuplestore.h"
 
+#include "layout.h"
 #include "spi.h"
 
 /* How flags are selected as elements of a document. */
@@ -21,10 +24,19 @@ typedef struct fflag_selection
 								 * all flags are wanted */
 } fflag_selection;
 
+/* Rows that SQL knows by the names of our own tables; see fflag_scan_tables(). */
+typedef struct fflag_scanned_tables
+{
+	Tuplestorestate *stores[FFLAG_TABLES];
+} fflag_scanned_tables;
+
 extern void fflag_check_argument(FunctionCallInfo fcinfo, int arg, const char *name,
 								 const char *function);
 extern void fflag_run_in_utc(fflag_command *command);
 extern char *fflag_flag_in_sql(const fflag_selection *selection);
-extern char *fflag_rows_in_sql(const fflag_selection *selection, Oid schema);
+extern char *fflag_rows_in_sql(const fflag_selection *selection);
+extern void fflag_scan_tables(fflag_scanned_tables *scanned, Oid schema, bool lists,
+							  Snapshot snapshot);
+extern void fflag_end_scanned(fflag_scanned_tables *scanned);
 
 #endif							/* FFLAG_EXPORT_H */

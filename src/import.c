@@ -6,13 +6,14 @@
  * the database.  The changes that this finds are the function's result, and what it
  * writes: so a dry run cannot say anything else than the real one.
  *
- * It runs plain SQL as the caller, see control.c.
+ * What it writes it writes by plain SQL as the caller, see control.c.
  *
  * Copyright (c) 2026, fflag contributors
  */
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "funcapi.h"
@@ -23,6 +24,7 @@
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 #include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
 
@@ -33,6 +35,7 @@
 #include "export.h"
 #include "extension.h"
 #include "relation.h"
+#include "snapshot.h"
 #include "spi.h"
 #include "strtab.h"
 
@@ -82,7 +85,7 @@ static const char *const found_flags =
 "   FROM jsonb_each(d.flag) AS e WHERE e.key <> 'name') AS flag"
 "  FROM jsonb_array_elements($1 -> 'flags') AS d (flag)),"
 " found AS MATERIALIZED (SELECT w.name, w.flag, f.id, CASE WHEN f.id IS NOT NULL AND w.name <> ALL ($2) THEN %s END AS old"
-"  FROM wanted AS w LEFT JOIN %s AS f ON f.name = w.name%s)";
+"  FROM wanted AS w LEFT JOIN " FFLAG_FLAGS_TABLE " AS f ON f.name = w.name%s)";
 
 static const char *const found_changes =
 " SELECT w.name, CASE WHEN w.old IS NULL THEN 'created' WHEN c.changes IS NULL THEN 'unchanged' ELSE 'changed' END,"
@@ -101,15 +104,15 @@ static const char *const found_changes =
 "  CROSS JOIN LATERAL jsonb_to_record(a.flag) AS m (starts_at timestamptz, ends_at timestamptz,"
 "   ramp_to numeric, ramp_starts_at timestamptz, ramp_ends_at timestamptz,"
 "   internal boolean, staff_only boolean, rollout_percentage numeric)"
-" UNION ALL SELECT f.name, 'not named', NULL, NULL, NULL, NULL, NULL, NULL, NULL, false FROM %s AS f"
+" UNION ALL SELECT f.name, 'not named', NULL, NULL, NULL, NULL, NULL, NULL, NULL, false FROM " FFLAG_FLAGS_TABLE " AS f"
 "  WHERE NOT EXISTS (SELECT FROM wanted AS w WHERE w.name = f.name)"
 " ORDER BY 1";
 
 /* Is it a group, and its list not in the document and not here? */
-static const char *const lists_nobody =
-"m.internal AND NOT m.staff_only AND m.rollout_percentage = 0 AND m.ramp_to IS NULL"
-" AND NOT w.flag ? 'allowlist' AND NOT a.flag -> 'relations' @> '[{\"kind\": \"includes\"}]'"
-" AND NOT EXISTS (SELECT FROM %s AS u WHERE u.flag_id = w.id)";
+#define LISTS_NOBODY \
+	"m.internal AND NOT m.staff_only AND m.rollout_percentage = 0 AND m.ramp_to IS NULL" \
+	" AND NOT w.flag ? 'allowlist' AND NOT a.flag -> 'relations' @> '[{\"kind\": \"includes\"}]'" \
+	" AND NOT EXISTS (SELECT FROM " FFLAG_USERS_TABLE " AS u WHERE u.flag_id = w.id)"
 
 #define PLAN_COLUMNS 10
 
@@ -122,15 +125,15 @@ static const char *const found_relations =
 "  FROM jsonb_array_elements($1 -> 'flags') AS d (flag)),"
 " variant AS MATERIALIZED (SELECT w.name AS flag, (v.variant ->> 'name') COLLATE \"C\" AS name"
 "   FROM wanted AS w, jsonb_array_elements(w.flag -> 'variants') AS v (variant)"
-"  UNION ALL SELECT f.name, v.name FROM %s AS v JOIN %s AS f ON f.id = v.flag_id"
+"  UNION ALL SELECT f.name, v.name FROM " FFLAG_VARIANTS_TABLE " AS v JOIN " FFLAG_FLAGS_TABLE " AS f ON f.id = v.flag_id"
 "   WHERE NOT EXISTS (SELECT FROM wanted AS w WHERE w.name = f.name AND w.flag ? 'variants')),"
 " relation AS MATERIALIZED (SELECT w.name, r.other COLLATE \"C\" AS other, r.kind, r.other_variant, r.pin"
 "   FROM wanted AS w, jsonb_to_recordset(w.flag -> 'relations') AS r (other text, kind text, other_variant text, pin text)"
 "  UNION ALL SELECT f.name, o.name, r.kind, r.other_variant, r.pin"
-"   FROM %s AS r JOIN %s AS f ON f.id = r.flag_id JOIN %s AS o ON o.id = r.other_id"
+"   FROM " FFLAG_RELATIONS_TABLE " AS r JOIN " FFLAG_FLAGS_TABLE " AS f ON f.id = r.flag_id JOIN " FFLAG_FLAGS_TABLE " AS o ON o.id = r.other_id"
 "   WHERE NOT EXISTS (SELECT FROM wanted AS w WHERE w.name = f.name AND w.flag ? 'relations'))"
 " SELECT r.name::text, r.other::text, r.kind::text, r.other_variant::text, r.pin::text,"
-"  EXISTS (SELECT FROM wanted AS w WHERE w.name = r.other) OR EXISTS (SELECT FROM %s AS f WHERE f.name = r.other),"
+"  EXISTS (SELECT FROM wanted AS w WHERE w.name = r.other) OR EXISTS (SELECT FROM " FFLAG_FLAGS_TABLE " AS f WHERE f.name = r.other),"
 "  r.other_variant IS NULL OR EXISTS (SELECT FROM variant AS v WHERE v.flag = r.other AND v.name = r.other_variant),"
 "  r.pin IS NULL OR EXISTS (SELECT FROM variant AS v WHERE v.flag = r.name AND v.name = r.pin)"
 " FROM relation AS r ORDER BY 1, 2, 4";
@@ -218,12 +221,10 @@ check_planned_relations(flag_import *import)
 {
 	planned_relations planned = {.graph = {read_planned, describe_planned}};
 	fflag_command command = {.read_only = false};
-	char	   *flags = fflag_table_in_sql(import->schema, FFLAG_FLAGS_TABLE);
 	fflag_relation_walk *walk;
 
 	fflag_add_parameter(&command, JSONBOID, import->json);
-	command.sql = psprintf(found_relations, fflag_table_in_sql(import->schema, FFLAG_VARIANTS_TABLE), flags,
-						   fflag_table_in_sql(import->schema, FFLAG_RELATIONS_TABLE), flags, flags, flags);
+	command.sql = found_relations;
 	fflag_run_in_utc(&command);
 
 	planned.flags = strtab_create(CurrentMemoryContext, Max(SPI_processed, 1), NULL);
@@ -328,22 +329,18 @@ static void
 plan_changes(flag_import *import, ReturnSetInfo *result)
 {
 	fflag_command command = {.read_only = false};
-	char	   *flags = fflag_table_in_sql(import->schema, FFLAG_FLAGS_TABLE);
 	fflag_selection selection = {NULL};
-	const char *nobody = "false";
 	StringInfoData sql;
 
-	if (import->document.has_internal)
-		nobody = psprintf(lists_nobody, fflag_table_in_sql(import->schema, FFLAG_USERS_TABLE));
 	initStringInfo(&sql);
 	if (import->document.has_lists)
 	{
 		selection.allowlists = "w.flag ? 'allowlist'";
 		selection.denylists = "w.flag ? 'denylist'";
 	}
-	selection.ids = psprintf("SELECT n.id FROM wanted AS w JOIN %s AS n ON n.name = w.name", flags);
-	appendStringInfo(&sql, found_flags, fflag_flag_in_sql(&selection), flags, fflag_rows_in_sql(&selection, import->schema));
-	appendStringInfo(&sql, found_changes, nobody, flags);
+	selection.ids = "SELECT n.id FROM wanted AS w JOIN " FFLAG_FLAGS_TABLE " AS n ON n.name = w.name";
+	appendStringInfo(&sql, found_flags, fflag_flag_in_sql(&selection), fflag_rows_in_sql(&selection));
+	appendStringInfo(&sql, found_changes, import->document.has_internal ? LISTS_NOBODY : "false");
 	command.sql = sql.data;
 	fflag_add_parameter(&command, JSONBOID, import->json);
 	fflag_add_parameter(&command, TEXTARRAYOID, import->created);
@@ -570,6 +567,19 @@ write_all(flag_import *import)
 		write_list(import, FFLAG_DENIED_TABLE, "denylist");
 }
 
+/* A dry run sees what its statement sees, the real one what it has locked, and created. */
+static void
+scan_tables(flag_import *import, fflag_scanned_tables *scanned, bool dry_run)
+{
+	Snapshot	snapshot;
+
+	if (!dry_run)
+		CommandCounterIncrement();
+	snapshot = RegisterSnapshot(dry_run ? fflag_active_snapshot() : GetTransactionSnapshot());
+	fflag_scan_tables(scanned, import->schema, import->document.has_lists || import->document.has_internal, snapshot);
+	UnregisterSnapshot(snapshot);
+}
+
 /* fflag_import(flags, dry_run) returns setof (name, action, changes) */
 PG_FUNCTION_INFO_V1(fflag_import);
 
@@ -578,6 +588,7 @@ fflag_import(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	flag_import import = {.schema = fflag_extension_schema(fcinfo->flinfo->fn_oid)};
+	fflag_scanned_tables scanned = {{NULL}};
 	bool		dry_run;
 	Datum		present;
 
@@ -607,8 +618,10 @@ fflag_import(PG_FUNCTION_ARGS)
 			ArrayGetNItems(ARR_NDIM(import.document.mentioned), ARR_DIMS(import.document.mentioned)))
 			create_flags(&import, present);
 	}
+	scan_tables(&import, &scanned, dry_run);
 	plan_changes(&import, rsinfo);
 	check_planned_relations(&import);
+	fflag_end_scanned(&scanned);
 	if (!dry_run && import.all.count > 0)
 		write_all(&import);
 	SPI_finish();

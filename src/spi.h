@@ -8,6 +8,8 @@
 #define FFLAG_SPI_H
 
 #include "storage/lockdefs.h"
+#include "utils/snapshot.h"
+#include "utils/tuplestore.h"
 
 #define FFLAG_PARAMETERS 12
 
@@ -41,5 +43,6 @@ extern uint64 fflag_run(const char *command, int nargs, Oid *types,
 extern void fflag_add_parameter(fflag_command *command, Oid type, Datum value);
 extern void fflag_add_text(fflag_command *command, const char *text);
 extern uint64 fflag_run_kept(fflag_command *command);
+extern Tuplestorestate *fflag_scan_as(const char *name, Oid relid, Snapshot snapshot);
 
 #endif							/* FFLAG_SPI_H */
