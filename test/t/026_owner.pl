@@ -255,9 +255,9 @@ my %writes = ((map { $_ => ['feature_flag'] } map { "fflag_$_" } qw(register reg
 	(map { $_ => [ 'feature_flag', 'feature_flag_user' ] } 'fflag_allow[]', 'fflag_disallow[]', 'fflag_group[]'),
 	(map { $_ => [ 'feature_flag', 'feature_flag_denied_user' ] } 'fflag_deny[]', 'fflag_undeny[]'),
 	fflag_variants => [ 'feature_flag', 'feature_flag_variant' ],
-	# a policy runs as who reads
-	fflag_import => [ map { "feature_flag$_" } '', qw(_variant _relation) ],
-	'fflag_export[]' => [ map { "feature_flag$_" } '', qw(_user _denied_user _variant _relation) ]);
+	fflag_import => ['feature_flag'],
+	# it writes nothing; but of attached tables it makes no document
+	'fflag_export[]' => []);
 
 # Statements, each with the tables that it writes, foreign keys' included.
 my @lists = map { [ 'feature_flag', $_ ] } qw(feature_flag_user feature_flag_denied_user feature_flag_variant feature_flag_relation);
