@@ -331,6 +331,10 @@ CREATE TRIGGER fflag_check_truncate BEFORE TRUNCATE
 CREATE TRIGGER fflag_check_lock BEFORE INSERT OR UPDATE
 	ON @extschema@.feature_flag_relation
 	FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.fflag_check_relation();
+-- a variant that moves to another flag takes with it the relations that name it
+CREATE TRIGGER fflag_check_lock BEFORE UPDATE OF flag_id
+	ON @extschema@.feature_flag_variant
+	FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.fflag_check_relation();
 CREATE TRIGGER fflag_check_insert AFTER INSERT
 	ON @extschema@.feature_flag_relation REFERENCING NEW TABLE AS fflag_new
 	FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.fflag_check_relation();
