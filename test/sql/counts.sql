@@ -355,4 +355,28 @@ DROP OWNED BY regress_fflag_ops;
 DROP ROLE regress_fflag_ops;
 DROP VIEW usage;
 DROP PROCEDURE evaluate;
+
+-- A change of relations is a change of the flag, also one that takes the last away; and who
+-- asks for a flag asks for those that it depends on, however far, in bulk too.
+DROP EXTENSION fflag;
+CREATE EXTENSION fflag;
+SELECT fflag_register(ARRAY['asked', 'between', 'far', 'apart'], true);
+SELECT fflag_group('group');
+SELECT fflag_require('asked', 'between'), fflag_require('between', 'far'), fflag_include('apart', 'group');
+ALTER TABLE feature_flag DISABLE TRIGGER fflag_check;
+UPDATE feature_flag SET updated_at = now() - interval '365 days';
+ALTER TABLE feature_flag ENABLE TRIGGER fflag_check;
+SELECT fflag_usage_reset();
+SELECT name, reason FROM fflag_stale('1 day') ORDER BY name;
+SELECT fflag_unrelate('asked', 'between'), fflag_unrelate('apart', 'group');
+SELECT name, reason FROM fflag_stale('1 day') ORDER BY name;
+UPDATE feature_flag_change SET at = at - interval '2 days' WHERE NOT begins;
+SELECT name, reason FROM fflag_stale('1 day') ORDER BY name;
+-- from counting's beginning on, only what is asked now has been
+SELECT fflag_require('asked', 'between');
+SELECT fflag_enabled('asked', 1);
+SELECT name FROM fflag_stale('-1 day') WHERE reason ~ 'counting began' ORDER BY name;
+SELECT count(*) FROM fflag_flags(1);
+SELECT name FROM fflag_stale('-1 day') WHERE reason ~ 'counting began' ORDER BY name;
+SELECT name, last_evaluated_at IS NULL AS never, last_bulk_answer_at IS NULL AS never_in_bulk FROM fflag_stale('-1 day') ORDER BY name;
 DROP EXTENSION fflag;
