@@ -212,6 +212,32 @@ check_exported(ArrayType *names)
 	}
 }
 
+/*
+ * Refuses to export relations to a flag that is not there: without them, more users would
+ * get the flag elsewhere.  $1 of the command are names, if not all flags are wanted.
+ */
+static void
+check_others(fflag_command command, bool all)
+{
+	command.sql = psprintf("SELECT f.name, r.kind, r.other_id"
+						   " FROM " FFLAG_RELATIONS_TABLE " AS r JOIN " FFLAG_FLAGS_TABLE " AS f ON f.id = r.flag_id%s"
+						   " WHERE NOT EXISTS (SELECT FROM " FFLAG_FLAGS_TABLE " AS o WHERE o.id = r.other_id) ORDER BY 1, 3 LIMIT 1",
+						   all ? "" : " AND f.name = ANY ($1)");
+	fflag_run_in_utc(&command);
+	if (SPI_processed > 0)
+	{
+		HeapTuple	tuple = SPI_tuptable->vals[0];
+		TupleDesc	desc = SPI_tuptable->tupdesc;
+
+		ereport(ERROR,
+				errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
+				errmsg("flag \"%s\" %s the flag with id %s, which is not there",
+					   SPI_getvalue(tuple, desc, 1), SPI_getvalue(tuple, desc, 2), SPI_getvalue(tuple, desc, 3)),
+				errhint("Export where all flags are, or delete the relation from table \"%s\".",
+						FFLAG_RELATIONS_TABLE));
+	}
+}
+
 /* fflag_export(names, lists) returns jsonb */
 PG_FUNCTION_INFO_V1(fflag_export);
 
@@ -237,6 +263,7 @@ fflag_export(PG_FUNCTION_ARGS)
 		fflag_add_parameter(&command, TEXTARRAYOID, PG_GETARG_DATUM(0));
 		selection.ids = "SELECT n.id FROM " FFLAG_FLAGS_TABLE " AS n WHERE n.name = ANY ($1)";
 	}
+	check_others(command, PG_ARGISNULL(0));
 	command.sql = psprintf("SELECT jsonb_build_object('fflag', %d, 'flags', coalesce(jsonb_agg(%s ORDER BY f.name), '[]'))"
 						   " FROM " FFLAG_FLAGS_TABLE " AS f%s%s", FFLAG_DOCUMENT_VERSION,
 						   fflag_flag_in_sql(&selection), fflag_rows_in_sql(&selection),

@@ -201,6 +201,33 @@ SELECT name, action, changes -> 'seed' FROM fflag_import(:'document') WHERE acti
 SELECT count(*), count(fflag_variant) BETWEEN 80 AND 120 AS half, count(*) FILTER (WHERE fflag_variant IS DISTINCT FROM fflag_variant('after', n)) AS wrong FROM answers;
 DROP TABLE answers;
 
+-- a relation to a flag that is not there is not left out: without it everybody would get the flag
+SELECT fflag_register('f', true), fflag_register('g', true), fflag_register('h', true), fflag_require('f', 'g');
+SET session_replication_role = replica;
+DELETE FROM feature_flag WHERE name = 'g';
+UPDATE feature_flag_relation SET other_id = -1 WHERE flag_id = (SELECT id FROM feature_flag WHERE name = 'f');
+RESET session_replication_role;
+SELECT fflag_enabled('f', 1), try('SELECT fflag_export()'), try($$SELECT fflag_export('{f}')$$), try($$SELECT fflag_export('{h}')$$);
+DELETE FROM feature_flag WHERE name IN ('f', 'h');
+-- nor is there a document of what a policy shows, or of columns whose types somebody has made
+CREATE ROLE regress_fflag_reader;
+GRANT SELECT ON feature_flag, feature_flag_variant, feature_flag_relation TO regress_fflag_reader;
+GRANT EXECUTE ON FUNCTION fflag_export TO regress_fflag_reader;
+ALTER TABLE feature_flag ENABLE ROW LEVEL SECURITY;
+CREATE POLICY seen ON feature_flag TO regress_fflag_reader USING (id > 0);
+SET ROLE regress_fflag_reader;
+SELECT try('SELECT fflag_export()');
+RESET ROLE;
+DROP POLICY seen ON feature_flag;
+ALTER TABLE feature_flag DISABLE ROW LEVEL SECURITY;
+DROP OWNED BY regress_fflag_reader;
+DROP ROLE regress_fflag_reader;
+CREATE TYPE words AS ENUM ('', 'a');
+ALTER TABLE feature_flag ALTER description DROP DEFAULT, ALTER description TYPE words USING '';
+SELECT try('SELECT fflag_export()');
+ALTER TABLE feature_flag ALTER description TYPE text, ALTER description SET DEFAULT '';
+DROP TYPE words;
+
 -- other tables are not ours to read or change
 CREATE TABLE flags (id bigint PRIMARY KEY, name text NOT NULL UNIQUE, enabled boolean NOT NULL, staff_only boolean NOT NULL, rollout_percentage numeric NOT NULL);
 CREATE TABLE users (flag_id bigint NOT NULL, user_id text NOT NULL, PRIMARY KEY (flag_id, user_id));
