@@ -60,6 +60,8 @@ get_pair(FunctionCallInfo fcinfo)
 				errcode(ERRCODE_CHECK_VIOLATION),
 				errmsg("flag \"%s\" cannot depend on itself", pair.name),
 				errhint("Name another flag."));
+	/* before the lock, of which the server says something else there */
+	PreventCommandDuringRecovery(psprintf("%s()", get_func_name(fcinfo->flinfo->fn_oid)));
 	if (pg_class_aclcheck(get_relname_relid(FFLAG_RELATIONS_TABLE, schema), GetUserId(),
 						  ACL_INSERT | ACL_DELETE) == ACLCHECK_OK)
 		fflag_lock_relations();
