@@ -70,7 +70,6 @@ begin_standing(const fflag_entry *other, const cache_user *user)
 	fflag_standing *s = other->standing;
 
 	check_stack_depth();
-	CHECK_FOR_INTERRUPTS();
 	if (s->question == user->question && s->under_way)
 		ereport(ERROR,
 				errcode(ERRCODE_CHECK_VIOLATION),
@@ -113,6 +112,7 @@ gets_other(fflag_subject *subject, const fflag_flag *flag, const fflag_relation 
 	fflag_standing *s = other->standing;
 	int			variant;
 
+	CHECK_FOR_INTERRUPTS();		/* there may be many relations */
 	if (s == NULL)
 		return relation->kind == FFLAG_EXCLUDES;
 	decide_other(other, user);

@@ -7,6 +7,10 @@
  * owner has put into indexes, policies or statistics would run as the caller, who may be
  * a superuser.
  *
+ * What may hold long lists is put together as json, in a time that grows as they do, and
+ * cast to jsonb: the server's aggregates of jsonb look, for each string, for the end of
+ * all that follows.
+ *
  * Copyright (c) 2026, fflag contributors
  */
 #include "postgres.h"
@@ -44,7 +48,8 @@ fflag_check_argument(FunctionCallInfo fcinfo, int arg, const char *name, const c
 
 /*
  * Runs a command that only reads, with names and operators of pg_catalog and in the time
- * zone UTC, so that no setting of the session's can be seen in the text.
+ * zone UTC, so that no setting of the session's can be seen in the text.  Its plan is for
+ * what the document and the tables hold now.
  */
 void
 fflag_run_in_utc(fflag_command *command)
@@ -53,6 +58,7 @@ fflag_run_in_utc(fflag_command *command)
 
 	(void) set_config_option("TimeZone", "UTC", PGC_USERSET, PGC_S_SESSION,
 							 GUC_ACTION_SAVE, true, 0, false);
+	command->once = true;
 	fflag_run_kept(command);
 	AtEOXact_GUC(false, nest_level);
 }
@@ -152,26 +158,29 @@ fflag_flag_in_sql(const fflag_selection *selection)
 
 /*
  * A join of the flag f with what another table has of it, an array.  The table is read
- * once: by a subquery of each flag it might be scanned for each, if it has lists of few.
+ * once: a subquery, joined or not, might be run for each flag, as the planner cannot know
+ * how many a document has.
  */
 static void
-append_rows(StringInfo sql, const fflag_selection *selection, const char *alias,
+append_rows(fflag_rows_sql *sql, const fflag_selection *selection, const char *alias,
 			const char *elements, const char *table, const char *join, const char *condition)
 {
-	appendStringInfo(sql, " LEFT JOIN (SELECT %s.flag_id, jsonb_agg(%s) AS elements FROM %s AS %s%s",
-					 alias, elements, table, alias, join);
+	appendStringInfo(&sql->with, "%s %s AS MATERIALIZED (SELECT %s.flag_id, jsonb_agg(%s) AS elements FROM %s AS %s%s",
+					 sql->with.len == 0 ? "WITH" : ",", alias, alias, elements, table, alias, join);
 	if (selection->ids != NULL)
-		appendStringInfo(sql, " WHERE %s.flag_id IN (%s AND %s)", alias, selection->ids, condition);
-	appendStringInfo(sql, " GROUP BY %s.flag_id) AS %s ON %s.flag_id = f.id", alias, alias, alias);
+		appendStringInfo(&sql->with, " WHERE %s.flag_id IN (%s AND %s)", alias, selection->ids, condition);
+	appendStringInfo(&sql->with, " GROUP BY %s.flag_id)", alias);
+	appendStringInfo(&sql->joins, " LEFT JOIN %s ON %s.flag_id = f.id", alias, alias);
 }
 
 /* Joins of the flag f with all that belongs to it. */
-char *
+fflag_rows_sql
 fflag_rows_in_sql(const fflag_selection *selection)
 {
-	StringInfoData sql;
+	fflag_rows_sql sql;
 
-	initStringInfo(&sql);
+	initStringInfo(&sql.with);
+	initStringInfo(&sql.joins);
 	append_rows(&sql, selection, "v",
 				"jsonb_build_object('name', v.name, 'weight', trim_scale(v.weight)) ||"
 				" CASE WHEN v.payload IS NULL THEN '{}' ELSE jsonb_build_object('payload', v.payload) END ORDER BY v.name",
@@ -185,7 +194,7 @@ fflag_rows_in_sql(const fflag_selection *selection)
 		append_rows(&sql, selection, "u", "u.user_id ORDER BY u.user_id", FFLAG_USERS_TABLE, "", selection->allowlists);
 	if (selection->denylists != NULL)
 		append_rows(&sql, selection, "d", "d.user_id ORDER BY d.user_id", FFLAG_DENIED_TABLE, "", selection->denylists);
-	return sql.data;
+	return sql;
 }
 
 /* Refuses names of flags that there are not. */
@@ -248,6 +257,7 @@ fflag_export(PG_FUNCTION_ARGS)
 	fflag_command command = {.read_only = true};
 	fflag_selection selection = {NULL};
 	fflag_scanned_tables scanned = {{NULL}};
+	fflag_rows_sql rows;
 	bool		isnull;
 	Datum		result;
 
@@ -264,9 +274,10 @@ fflag_export(PG_FUNCTION_ARGS)
 		selection.ids = "SELECT n.id FROM " FFLAG_FLAGS_TABLE " AS n WHERE n.name = ANY ($1)";
 	}
 	check_others(command, PG_ARGISNULL(0));
-	command.sql = psprintf("SELECT jsonb_build_object('fflag', %d, 'flags', coalesce(jsonb_agg(%s ORDER BY f.name), '[]'))"
-						   " FROM " FFLAG_FLAGS_TABLE " AS f%s%s", FFLAG_DOCUMENT_VERSION,
-						   fflag_flag_in_sql(&selection), fflag_rows_in_sql(&selection),
+	rows = fflag_rows_in_sql(&selection);
+	command.sql = psprintf("%s SELECT jsonb_build_object('fflag', %d, 'flags', coalesce(json_agg(%s ORDER BY f.name)::jsonb, '[]'))"
+						   " FROM " FFLAG_FLAGS_TABLE " AS f%s%s", rows.with.data, FFLAG_DOCUMENT_VERSION,
+						   fflag_flag_in_sql(&selection), rows.joins.data,
 						   PG_ARGISNULL(0) ? "" : " WHERE f.name = ANY ($1)");
 	fflag_run_in_utc(&command);
 	result = SPI_datumTransfer(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull),

@@ -8,6 +8,7 @@
 #define FFLAG_EXPORT_H
 
 #include "fmgr.h"
+#include "lib/stringinfo.h"
 #include "utils/snapshot.h"
 #include "utils/tuplestore.h"
 
@@ -24,6 +25,13 @@ typedef struct fflag_selection
 								 * all flags are wanted */
 } fflag_selection;
 
+/* Where flags are selected: CTEs, and joins with them. */
+typedef struct fflag_rows_sql
+{
+	StringInfoData with;
+	StringInfoData joins;
+} fflag_rows_sql;
+
 /* Rows that SQL knows by the names of our own tables; see fflag_scan_tables(). */
 typedef struct fflag_scanned_tables
 {
@@ -34,7 +42,7 @@ extern void fflag_check_argument(FunctionCallInfo fcinfo, int arg, const char *n
 								 const char *function);
 extern void fflag_run_in_utc(fflag_command *command);
 extern char *fflag_flag_in_sql(const fflag_selection *selection);
-extern char *fflag_rows_in_sql(const fflag_selection *selection);
+extern fflag_rows_sql fflag_rows_in_sql(const fflag_selection *selection);
 extern void fflag_scan_tables(fflag_scanned_tables *scanned, Oid schema, bool lists,
 							  Snapshot snapshot);
 extern void fflag_end_scanned(fflag_scanned_tables *scanned);

@@ -79,19 +79,21 @@ typedef struct flag_import
  */
 static const char *const found_flags =
 "WITH wanted AS MATERIALIZED (SELECT (d.flag ->> 'name') COLLATE \"C\" AS name,"
-"  (SELECT coalesce(jsonb_object_agg(e.key, CASE"
+"  (SELECT coalesce(json_object_agg(e.key, CASE"
 "    WHEN e.key = ANY ($3) THEN coalesce(to_jsonb((e.value #>> '{}')::timestamptz), 'null')"
-"    WHEN e.key = 'relations' THEN jsonb_strip_nulls(e.value) ELSE e.value END), '{}')"
-"   FROM jsonb_each(d.flag) AS e WHERE e.key <> 'name') AS flag"
+"    WHEN e.key = 'relations' THEN jsonb_strip_nulls(e.value) ELSE e.value END)::jsonb, '{}')"
+"   FROM jsonb_each(d.flag) AS e WHERE e.key <> 'name') AS flag,"
+"  d.flag ? 'allowlist' AS allowlist, d.flag ? 'denylist' AS denylist"
 "  FROM jsonb_array_elements($1 -> 'flags') AS d (flag)),"
-" found AS MATERIALIZED (SELECT w.name, w.flag, f.id, CASE WHEN f.id IS NOT NULL AND w.name <> ALL ($2) THEN %s END AS old"
+" known AS MATERIALIZED (SELECT f.id, w.allowlist, w.denylist FROM wanted AS w JOIN " FFLAG_FLAGS_TABLE " AS f ON f.name = w.name),"
+" found AS MATERIALIZED (%s SELECT w.name, w.flag, f.id, CASE WHEN f.id IS NOT NULL AND w.name <> ALL ($2) THEN %s END AS old"
 "  FROM wanted AS w LEFT JOIN " FFLAG_FLAGS_TABLE " AS f ON f.name = w.name%s)";
 
 static const char *const found_changes =
 " SELECT w.name, CASE WHEN w.old IS NULL THEN 'created' WHEN c.changes IS NULL THEN 'unchanged' ELSE 'changed' END,"
 "  c.changes, w.id::bigint, m.starts_at, m.ends_at, m.ramp_to, m.ramp_starts_at, m.ramp_ends_at, %s"
 " FROM found AS w"
-"  CROSS JOIN LATERAL (SELECT jsonb_object_agg(n.key, d.difference) AS changes FROM jsonb_each(w.flag) AS n"
+"  CROSS JOIN LATERAL (SELECT json_object_agg(n.key, d.difference)::jsonb AS changes FROM jsonb_each(w.flag) AS n"
 "   CROSS JOIN LATERAL (SELECT CASE WHEN w.old IS NULL THEN jsonb_build_object('new', n.value)"
 "    WHEN n.value = w.old -> n.key THEN NULL"
 "    WHEN jsonb_typeof(n.value) = 'array'"
@@ -121,17 +123,18 @@ static const char *const found_changes =
  * flag, its variant, the pinned variant.
  */
 static const char *const found_relations =
-"WITH wanted AS MATERIALIZED (SELECT (d.flag ->> 'name') COLLATE \"C\" AS name, d.flag"
+"WITH wanted AS MATERIALIZED (SELECT (d.flag ->> 'name') COLLATE \"C\" AS name,"
+"   d.flag -> 'variants' AS variants, d.flag -> 'relations' AS relations"
 "  FROM jsonb_array_elements($1 -> 'flags') AS d (flag)),"
 " variant AS MATERIALIZED (SELECT w.name AS flag, (v.variant ->> 'name') COLLATE \"C\" AS name"
-"   FROM wanted AS w, jsonb_array_elements(w.flag -> 'variants') AS v (variant)"
+"   FROM wanted AS w, jsonb_array_elements(w.variants) AS v (variant)"
 "  UNION ALL SELECT f.name, v.name FROM " FFLAG_VARIANTS_TABLE " AS v JOIN " FFLAG_FLAGS_TABLE " AS f ON f.id = v.flag_id"
-"   WHERE NOT EXISTS (SELECT FROM wanted AS w WHERE w.name = f.name AND w.flag ? 'variants')),"
+"   WHERE NOT EXISTS (SELECT FROM wanted AS w WHERE w.name = f.name AND w.variants IS NOT NULL)),"
 " relation AS MATERIALIZED (SELECT w.name, r.other COLLATE \"C\" AS other, r.kind, r.other_variant, r.pin"
-"   FROM wanted AS w, jsonb_to_recordset(w.flag -> 'relations') AS r (other text, kind text, other_variant text, pin text)"
+"   FROM wanted AS w, jsonb_to_recordset(w.relations) AS r (other text, kind text, other_variant text, pin text)"
 "  UNION ALL SELECT f.name, o.name, r.kind, r.other_variant, r.pin"
 "   FROM " FFLAG_RELATIONS_TABLE " AS r JOIN " FFLAG_FLAGS_TABLE " AS f ON f.id = r.flag_id JOIN " FFLAG_FLAGS_TABLE " AS o ON o.id = r.other_id"
-"   WHERE NOT EXISTS (SELECT FROM wanted AS w WHERE w.name = f.name AND w.flag ? 'relations'))"
+"   WHERE NOT EXISTS (SELECT FROM wanted AS w WHERE w.name = f.name AND w.relations IS NOT NULL))"
 " SELECT r.name::text, r.other::text, r.kind::text, r.other_variant::text, r.pin::text,"
 "  EXISTS (SELECT FROM wanted AS w WHERE w.name = r.other) OR EXISTS (SELECT FROM " FFLAG_FLAGS_TABLE " AS f WHERE f.name = r.other),"
 "  r.other_variant IS NULL OR EXISTS (SELECT FROM variant AS v WHERE v.flag = r.other AND v.name = r.other_variant),"
@@ -330,16 +333,18 @@ plan_changes(flag_import *import, ReturnSetInfo *result)
 {
 	fflag_command command = {.read_only = false};
 	fflag_selection selection = {NULL};
+	fflag_rows_sql rows;
 	StringInfoData sql;
 
 	initStringInfo(&sql);
 	if (import->document.has_lists)
 	{
-		selection.allowlists = "w.flag ? 'allowlist'";
-		selection.denylists = "w.flag ? 'denylist'";
+		selection.allowlists = "w.allowlist";
+		selection.denylists = "w.denylist";
 	}
-	selection.ids = "SELECT n.id FROM wanted AS w JOIN " FFLAG_FLAGS_TABLE " AS n ON n.name = w.name";
-	appendStringInfo(&sql, found_flags, fflag_flag_in_sql(&selection), fflag_rows_in_sql(&selection));
+	selection.ids = "SELECT w.id FROM known AS w WHERE true";
+	rows = fflag_rows_in_sql(&selection);
+	appendStringInfo(&sql, found_flags, rows.with.data, fflag_flag_in_sql(&selection), rows.joins.data);
 	appendStringInfo(&sql, found_changes, import->document.has_internal ? LISTS_NOBODY : "false");
 	command.sql = sql.data;
 	fflag_add_parameter(&command, JSONBOID, import->json);

@@ -112,7 +112,7 @@ get_plan(fflag_command *command)
 								  strlen(command->sql));
 	SPIPlanPtr	plan;
 
-	for (int i = 0; i < n_kept; i++)
+	for (int i = 0; i < n_kept && !command->once; i++)
 	{
 		if (kept[i].hash == hash && kept[i].relid == command->relid &&
 			strcmp(kept[i].sql, command->sql) == 0)
@@ -120,10 +120,10 @@ get_plan(fflag_command *command)
 	}
 	/* planning costs more than running: one plan for all parameters */
 	plan = SPI_prepare_cursor(command->sql, command->nargs, command->types,
-							  CURSOR_OPT_GENERIC_PLAN);
+							  command->once ? CURSOR_OPT_CUSTOM_PLAN : CURSOR_OPT_GENERIC_PLAN);
 	if (plan == NULL)
 		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
-	if (n_kept < KEPT_PLANS)
+	if (n_kept < KEPT_PLANS && !command->once)
 	{
 		char	   *sql = MemoryContextStrdup(TopMemoryContext, command->sql);
 

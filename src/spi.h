@@ -13,7 +13,7 @@
 
 #define FFLAG_PARAMETERS 12
 
-/* A command whose plan is kept for the session; see fflag_run_kept(). */
+/* A command, whose plan is mostly kept for the session; see fflag_run_kept(). */
 typedef struct fflag_command
 {
 	const char *sql;
@@ -22,6 +22,8 @@ typedef struct fflag_command
 	Oid			tables[2];		/* which it uses as the user, or 0 */
 	LOCKMODE	lock;			/* of these tables */
 	bool		read_only;		/* under the active snapshot */
+	bool		once;			/* plan it for its parameters, and forget the
+								 * plan */
 	int			nargs;
 	Oid			types[FFLAG_PARAMETERS];
 	Datum		values[FFLAG_PARAMETERS];

@@ -149,6 +149,24 @@ is( ask($session, q{
 $exported = $session->quote(ask($session, 'SELECT fflag_export(lists => true)'));
 is(ask($session, "SELECT string_agg(DISTINCT action, ',') FROM fflag_import($exported)"), 'unchanged', 'what is exported is what there is');
 
+# ---- many flags, and a long list: the time grows as they do, whatever the planner knew of the tables when they were small
+
+my %large = (
+	'2,000 flags' => q{SELECT jsonb_agg(jsonb_build_object('name', 'many ' || n, 'allowlist', jsonb_build_array(n::text, 'x'), 'denylist', '["y"]'::jsonb, 'variants', '[{"name": "a", "weight": 1}]'::jsonb,
+		'relations', CASE WHEN n > 1 THEN jsonb_build_array(jsonb_build_object('kind', 'requires', 'other', 'many ' || n - 1)) ELSE '[]' END)) FROM generate_series(1, 2000) AS n},
+	'60,000 users' => q{SELECT jsonb_build_array(jsonb_build_object('name', 'long', 'allowlist', jsonb_agg(md5(n::text) || repeat('x', 60)))) FROM generate_series(1, 60000) AS n});
+for my $what (sort keys %large)
+{
+	my $importing = session($node);
+	$importing->do($_) for 'DELETE FROM feature_flag', 'ANALYZE', "SET statement_timeout = '20s'", "CREATE TEMP TABLE document AS SELECT jsonb_build_object('fflag', 1, 'flags', ($large{$what})) AS flags",
+		# plans are made, and kept
+		q{SELECT fflag_import('{"fflag": 1, "flags": [{"name": "small", "allowlist": ["a"], "denylist": []}]}')}, 'SELECT fflag_export(lists => true)', q{DELETE FROM feature_flag};
+	is(eval { ask($importing, q{SELECT string_agg(DISTINCT action, ',') FROM document, fflag_import(flags)}) }, $_, "$what: $_") for 'created', 'unchanged';
+	is(eval { ask($importing, q{SELECT count(*) FROM jsonb_array_elements(fflag_export(lists => true) -> 'flags') AS f, jsonb_array_elements(f -> 'allowlist')}) },
+		$what =~ /users/ ? 60000 : 4000, "$what: exported");
+	$importing->disconnect;
+}
+
 # ---- names that another session is creating: an import waits, and finds them
 
 $session->do('DELETE FROM feature_flag');
