@@ -90,16 +90,19 @@ run "SELECT fflag_register('beta_search', true, 0),
   fflag_allow('beta_search', 42, 4711);"
 run "SELECT id, name FROM users WHERE fflag_enabled('beta_search', id);"
 
-title 'A flag that requires another one, and a denylist'
+title 'Flags made of flags: a group of testers, and a flag that requires another'
+run "SELECT fflag_rollout('new_checkout', 50);"
+run "SELECT fflag_group('testers', 42, 43, 44),
+  fflag_include('beta_search', 'testers');"
+run "SELECT id, name FROM users WHERE fflag_enabled('beta_search', id);"
 run "SELECT fflag_register('express', enabled => true),
   fflag_require('express', 'new_checkout'),
   fflag_deny('express', 43, 44);"
-run "SELECT fflag_rollout('new_checkout', 50);"
 run "SELECT count(*) FROM users WHERE fflag_enabled('express', id);"
 
 title 'Why?'
 run "SELECT u.id, flag, e.enabled, e.rule, e.bucket,
-    e.rollout_percentage AS percent, e.variant
+    e.rollout_percentage AS percent, e.variant, e.because
   FROM (VALUES (42), (43)) AS u (id),
     unnest('{new_checkout,express,beta_search,cost_prices,typo}'::text[]) AS flag,
     fflag_explain(flag, u.id) AS e;"

@@ -218,18 +218,18 @@ $db->do($_) for (
 	q{SELECT fflag_register('third', true, 30), fflag_register('second', true, 60), fflag_register('first', true, 90)},
 	q{SELECT fflag_register('requires second', true, 60), fflag_register('requires first', true, 90)},
 	q{SELECT fflag_require('requires second', 'third'), fflag_require('requires first', 'requires second')},
-	q{SELECT fflag_register('divided', true, 99), fflag_variants('divided', '{"blue": 2, "green": 0.5, "red": 1}')});
+	q{SELECT fflag_register('divided', true, 99), fflag_variants('divided', '{"blue": 2, "green": 0.5, "red": 1}')},
+	q{SELECT fflag_register('in two', true, 99), fflag_variants('in two', '{"blue": 2, "green": 1}')},
+	q{SELECT fflag_register('in ten', true, 99), fflag_variants('in ten', (SELECT jsonb_object_agg('variant ' || n, n) FROM generate_series(1, 10) AS n))});
 case('chain of three requirements', scan(q{fflag_enabled('requires first', id)}), 'three calls, AND',
 	scan(q{fflag_enabled('first', id) AND fflag_enabled('second', id) AND fflag_enabled('third', id)}), 1.10, 1, $per_row);
 
-# limits as the rules have them: 2 / 3.5 and 2.5 / 3.5 of the buckets, rounded up
+# by hand, buckets are divided at limits: the same shares, other users
 my $variant = q{SELECT count(fflag_variant('divided', id)) FROM users};
 my $by_hand = q{CASE WHEN fflag_enabled('divided', id) THEN CASE WHEN fflag_bucket('divided#variant', id) < 57143 THEN 'blue'
 	WHEN fflag_bucket('divided#variant', id) < 71429 THEN 'green' ELSE 'red' END END};
-($wrong) = $db->selectrow_array(scan("fflag_variant('divided', id) IS DISTINCT FROM $by_hand"));
-die "the variants differ: $wrong users\n" if $wrong;
-case('variant of 99%', $variant, '10%, bigint', $ten, 2.2, 1, $per_row);
-case('variant of 99%', $variant, 'CASE over fflag_bucket by hand', "SELECT count($by_hand) FROM users", 1.10, 1, $per_row);
+case('variant of 99%', $variant, '10%, bigint', $ten, 1.5, 1, $per_row);
+case('variant of 99%', $variant, 'CASE over fflag_bucket by hand', "SELECT count($by_hand) FROM users", 0.75, 1, $per_row);
 
 # ---- names from a column, all flags of a user, batches
 

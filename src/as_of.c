@@ -1,8 +1,8 @@
 /*
  * as_of.c
- *		What flags, lists and variants were at some moment.
+ *		What flags, lists, variants and relations were at some moment, or will be.
  *
- * What a flag, an entry of a list, or a variant was at that moment is the old
+ * What a flag, an entry of a list, a variant or a relation was at that moment is the old
  * image of the first change after it, or today's row if there is none; both are
  * read under the snapshot of the statement that asks.
  *
@@ -14,6 +14,10 @@
  * fflag_is_restored().
  *
  * Where the history does not tell, this is an error, never a guess.
+ *
+ * At a moment that is to come, everything is what it is today, but for the time,
+ * by which flags start, end and ramp.  The history is not asked then: a change of
+ * one's own that is not committed counts, as it does for evaluation.
  *
  * SPI is connected in all of this, and results are in the current memory context.
  *
@@ -70,11 +74,6 @@ check_moment(fflag_as_of *q)
 	bool		isnull;
 	TimestampTz begin;
 
-	if (q->at > GetCurrentTimestamp())
-		ereport(ERROR,
-				errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				errmsg("%s is still to come", time_to_text(q->at)),
-				errhint("Ask what a user got at a moment that is past."));
 	fflag_add_parameter(&command, UUIDOID, fflag_own_origin(q->h.schema));
 	command.sql = psprintf("SELECT coalesce(pg_catalog.min(at) FILTER (WHERE origin OPERATOR(pg_catalog.<>) $1 OR restored_in IS NOT NULL), pg_catalog.min(at))::pg_catalog.timestamptz,"
 						   " EXISTS (SELECT FROM ONLY %s WHERE restored_in IS NOT NULL),"
@@ -302,20 +301,40 @@ find_tables(fflag_as_of *q)
 	}
 	else if (q->still_read)
 		q->source = fflag_locate(q->h.schema, q->snapshot);
-	for (int i = FFLAG_FLAGS; q->still_read && i <= (q->attached ? FFLAG_USERS : FFLAG_VARIANTS); i++)
+	for (int i = FFLAG_FLAGS; q->still_read && i <= (q->attached ? FFLAG_USERS : FFLAG_RELATIONS); i++)
 		check_recorded(q, q->source.tables[i].relid);
 }
 
+/* Begins to ask what will be; at infinity, nothing has an answer. */
+static void
+begin_to_come(fflag_as_of *q)
+{
+	if (TIMESTAMP_IS_NOEND(q->at))
+		ereport(ERROR,
+				errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				errmsg("flags cannot be explained at infinity"),
+				errhint("Give a finite moment."));
+	q->source = fflag_locate(q->h.schema, q->snapshot);
+	q->attached = q->source.attached;
+	q->still_read = true;
+}
+
 /*
- * Begins to ask what was at q->at, given q->h.schema as well.  All that is asked is
- * read under the active snapshot, as the history's owner.  Throws if that moment is
- * to come, or if the history does not tell.
+ * Begins to ask what was at q->at, or will be if nobody changes anything, given
+ * q->h.schema as well.  All that is asked is read under the active snapshot; the
+ * history as its owner.  Throws if the history does not tell.
  */
 void
 fflag_begin_as_of(fflag_as_of *q)
 {
-	q->h = fflag_locate_history(q->h.schema);
 	q->snapshot = fflag_active_snapshot();
+	q->to_come = q->at > GetCurrentTimestamp();
+	if (q->to_come)
+	{
+		begin_to_come(q);
+		return;
+	}
+	q->h = fflag_locate_history(q->h.schema);
 	check_moment(q);
 	find_tables(q);
 }
@@ -367,20 +386,186 @@ add_text(fflag_command *command, fflag_string s)
 	" AND pg_catalog.\"left\"(h.flag_id, 100) " EQUAL " pg_catalog.\"left\"($5, 100)" \
 	" AND pg_catalog.\"left\"(h.user_id, 100) IS NULL AND h.flag_id " EQUAL " $5"
 
+/* The key of flags by name. */
+#define OF_NAME \
+	"h.kind " EQUAL " '" FFLAG_KIND_FLAG "' AND h.attached " EQUAL " $4" \
+	" AND pg_catalog.\"left\"(h.name, 100) " EQUAL " pg_catalog.\"left\"($5, 100)" \
+	" AND h.name " EQUAL " $5"
+
 /*
- * The flag of this name, or id, as it was; one that is not known if there was none.
- * Changes are recorded by name, and a flag that is renamed changes two.  Both have
- * its id; the one with the old row comes first.
+ * Of the row h, by which a name came into use: the name that the same flag had
+ * before; null if the flag is new.  A rename has a row for each of the two names.
  */
-void
-fflag_flag_at(fflag_as_of *q, bool by_id, fflag_string key, fflag_row *row)
+#define FORMER_NAME \
+	"CASE WHEN h.operation " EQUAL " 'update' THEN" \
+	" (SELECT p.name FROM ONLY %s AS p WHERE p.kind " EQUAL " h.kind AND p.attached " EQUAL " h.attached" \
+	" AND pg_catalog.\"left\"(p.flag_id, 100) " EQUAL " pg_catalog.\"left\"(h.flag_id, 100)" \
+	" AND pg_catalog.\"left\"(p.user_id, 100) IS NULL AND p.flag_id " EQUAL " h.flag_id" \
+	" AND p.change " EQUAL " h.change AND p.sequence " EQUAL " h.sequence" \
+	" AND p.operation " EQUAL " 'update' AND p.new_row IS NULL LIMIT 1) END::pg_catalog.text"
+
+/*
+ * What the flag of this name, which has come into use since, was called at the moment;
+ * an empty string if the flag is younger.  Follows renames back, each time to an
+ * earlier one.
+ */
+static fflag_string
+former_name(fflag_as_of *q, fflag_string name)
+{
+	TimestampTz until_at = DT_NOEND;
+	int64		until_sequence = PG_INT64_MAX;
+	bool		isnull;
+
+	for (;;)
+	{
+		fflag_command command = fflag_history_command(&q->h);
+		Datum		former;
+
+		add_period(q, &command);
+		fflag_add_parameter(&command, BOOLOID, BoolGetDatum(q->attached));
+		add_text(&command, name);
+		fflag_add_parameter(&command, TIMESTAMPTZOID, TimestampTzGetDatum(until_at));
+		fflag_add_parameter(&command, INT8OID, Int64GetDatum(until_sequence));
+		command.sql = psprintf("SELECT former, at, sequence, undated FROM (%s) AS e (is_new, at, sequence, former, undated)"
+							   " WHERE undated OR is_new AND ROW(at, sequence) OPERATOR(pg_catalog.<) ROW($6, $7)"
+							   " ORDER BY undated DESC, at DESC, sequence DESC LIMIT 1",
+							   changes(q, psprintf("h.old_row IS NULL, hc.at, h.sequence::bigint, "
+												   FORMER_NAME, q->h.history), OF_NAME, false));
+		if (run_changes(&command) == 0)
+			return name;
+		former = result(1, &isnull);
+		if (isnull)
+			return fflag_string_make("", 0);
+		name = fflag_string_of_text(DatumGetTextPP(former));
+		until_at = DatumGetTimestampTz(result(2, &isnull));
+		until_sequence = DatumGetInt64(result(3, &isnull));
+	}
+}
+
+/* Which variants or relations of a flag have changed since, by their names in the history. */
+typedef struct changed_things
+{
+	fflag_source image;			/* of what the query has returned */
+	fflag_string *names;
+	int			count;
+} changed_things;
+
+/*
+ * Asks for the variants or relations of a flag that have changed since.  SPI has a
+ * row for each, as it was.
+ */
+static changed_things
+find_changed(fflag_as_of *q, fflag_table_id which, fflag_string flag_id)
+{
+	fflag_command command = fflag_history_command(&q->h);
+	changed_things changed = {.count = 0};
+	StringInfoData columns;
+	uint64		count;
+
+	if (q->to_come)
+		return changed;
+	initStringInfo(&columns);
+	appendStringInfoString(&columns, "h.old_row IS NULL");
+	changed.image = select_image(q, which, &columns);
+	appendStringInfoString(&columns, ", h.name::pg_catalog.text");
+	add_period(q, &command);
+	fflag_add_parameter(&command, BOOLOID, BoolGetDatum(q->attached));
+	add_text(&command, flag_id);
+	fflag_add_text(&command, which == FFLAG_VARIANTS ? FFLAG_KIND_VARIANT : FFLAG_KIND_RELATION);
+	command.sql = changes(q, columns.data, "h.kind " EQUAL " $6" OF_FLAG, true);
+	count = run_changes(&command);
+
+	changed.names = palloc_array(fflag_string, count);
+	for (uint64 i = 0; i < count; i++)
+	{
+		TupleDesc	desc = SPI_tuptable->tupdesc;
+		bool		isnull;
+		Datum		name = SPI_getbinval(SPI_tuptable->vals[i], desc, desc->natts - 1, &isnull);
+
+		/* the owner may have edited it */
+		changed.names[changed.count++] = isnull ? fflag_string_make("", 0) :
+			fflag_string_of_text(DatumGetTextPP(name));
+	}
+	return changed;
+}
+
+/* Number i of them, or NULL if it was not there. */
+static HeapTuple
+thing_then(const changed_things *changed, int i)
+{
+	HeapTuple	tuple = SPI_tuptable->vals[i];
+	bool		isnull;
+
+	if (changed->names[i].len == 0 ||
+		DatumGetBool(SPI_getbinval(tuple, SPI_tuptable->tupdesc, 1, &isnull)))
+		return NULL;
+	return tuple;
+}
+
+static bool
+has_changed(const changed_things *changed, fflag_string name)
+{
+	for (int i = 0; i < changed->count; i++)
+	{
+		if (fflag_string_equal(changed->names[i], name))
+			return true;
+	}
+	return false;
+}
+
+/* What set_relations() collects. */
+typedef struct relations_then
+{
+	fflag_relation_rows rows;
+	changed_things changed;
+} relations_then;
+
+/* A fflag_relation_sink: of today's relations, those that were there then. */
+static bool
+collect_unchanged_relation(const fflag_relation_row *row, void *arg)
+{
+	relations_then *then = arg;
+
+	return has_changed(&then->changed, row->id) || fflag_collect_relation(row, &then->rows);
+}
+
+/* Gives a flag of our own its relations of then. */
+static void
+set_relations(fflag_as_of *q, fflag_row *row)
+{
+	relations_then then = {.rows = {0}};
+
+	then.changed = find_changed(q, FFLAG_RELATIONS, row->id);
+	for (int i = 0; i < then.changed.count; i++)
+	{
+		HeapTuple	tuple = thing_then(&then.changed, i);
+		fflag_relation_row relation;
+
+		if (tuple == NULL)
+			continue;
+		fflag_parse_relation(&then.changed.image, SPI_tuptable->tupdesc, tuple, &relation);
+		fflag_collect_relation(&relation, &then.rows);
+	}
+	fflag_read_relations(&q->source, false, row->id, q->snapshot,
+						 collect_unchanged_relation, &then);
+	fflag_set_relations(&row->flag, then.rows.relations, then.rows.count);
+	/* whoever is denied today says nothing of then */
+	row->flag.restricted = true;
+}
+
+/*
+ * Looks for a change of a flag after the moment.  If there is one, *row is set to
+ * what the flag was before.  Changes are recorded by name, and a flag that is
+ * renamed changes two.  Both have its id; the one with the old row comes first.
+ */
+static bool
+find_changed_flag(fflag_as_of *q, bool by_id, fflag_string key, fflag_row *row)
 {
 	fflag_command command = fflag_history_command(&q->h);
 	fflag_source image;
 	StringInfoData columns;
 	bool		isnull;
 
-	memset(row, 0, sizeof(*row));
 	initStringInfo(&columns);
 	appendStringInfoString(&columns, "h.old_row IS NULL");
 	image = select_image(q, FFLAG_FLAGS, &columns);
@@ -389,24 +574,46 @@ fflag_flag_at(fflag_as_of *q, bool by_id, fflag_string key, fflag_row *row)
 	add_text(&command, key);
 	command.sql = psprintf("%s LIMIT 1",
 						   changes(q, columns.data, by_id ?
-								   "h.kind " EQUAL " '" FFLAG_KIND_FLAG "'" OF_FLAG :
-								   "h.kind " EQUAL " '" FFLAG_KIND_FLAG "' AND h.attached " EQUAL " $4"
-								   " AND pg_catalog.\"left\"(h.name, 100) " EQUAL " pg_catalog.\"left\"($5, 100)"
-								   " AND h.name " EQUAL " $5", false));
-	if (run_changes(&command) > 0)
-	{
-		if (!DatumGetBool(result(1, &isnull)))
-			fflag_parse_row(&image, SPI_tuptable->tupdesc, SPI_tuptable->vals[0], row);
-	}
-	else if (q->still_read && by_id)
-		fflag_read_flag_by_id(&q->source, key, q->snapshot, row);
-	else if (q->still_read)
-		fflag_read_flag(&q->source, key, q->snapshot, row);
+								   "h.kind " EQUAL " '" FFLAG_KIND_FLAG "'" OF_FLAG : OF_NAME,
+								   false));
+	if (run_changes(&command) == 0)
+		return false;
+	if (!DatumGetBool(result(1, &isnull)))
+		fflag_parse_row(&image, SPI_tuptable->tupdesc, SPI_tuptable->vals[0], row);
+	return true;
+}
 
-	/* whoever is denied today says nothing of then */
-	row->flag.restricted = !q->attached;
+/*
+ * The flag of this name, or id, as it was, or will be; one that is not known if there
+ * is none.  If no flag had the name then, it is the flag that has it today, by the name
+ * that this one had then.
+ */
+void
+fflag_flag_at(fflag_as_of *q, bool by_id, fflag_string key, fflag_row *row)
+{
+	fflag_row	today;
+
+	memset(row, 0, sizeof(*row));
+	if (q->to_come || !find_changed_flag(q, by_id, key, row))
+	{
+		if (q->still_read && by_id)
+			fflag_read_flag_by_id(&q->source, key, q->snapshot, row);
+		else if (q->still_read)
+			fflag_read_flag(&q->source, key, q->snapshot, row);
+	}
+	else if (!row->flag.known && !by_id && q->still_read &&
+			 fflag_read_flag(&q->source, key, q->snapshot, &today))
+	{
+		key = former_name(q, key);
+		if (key.len > 0)
+			fflag_flag_at(q, false, key, row);
+		return;
+	}
+
 	if (row->has_terms)
 		fflag_set_time(&row->flag, &row->terms, q->at);
+	if (row->flag.known && !q->attached)
+		set_relations(q, row);
 }
 
 /* Refuses if a table may have two rows of the same key. */
@@ -438,6 +645,8 @@ fflag_listed_at(fflag_as_of *q, fflag_table_id which, fflag_string flag_id, ffla
 	fflag_command command = fflag_history_command(&q->h);
 	bool		isnull;
 
+	if (q->to_come)
+		return fflag_read_listed(&q->source, which, flag_id, user, q->snapshot);
 	check_unique(q, which);
 	add_period(q, &command);
 	fflag_add_parameter(&command, BOOLOID, BoolGetDatum(q->attached));
@@ -461,63 +670,37 @@ fflag_listed_at(fflag_as_of *q, fflag_table_id which, fflag_string flag_id, ffla
 typedef struct variants_then
 {
 	fflag_variant_rows rows;
-	fflag_string *changed;		/* names that have changed since */
-	int			n_changed;
+	changed_things changed;
 } variants_then;
 
 /* A fflag_variant_sink: of today's variants, those that were there then. */
 static bool
-collect_unchanged(const fflag_variant_row *row, void *arg)
+collect_unchanged_variant(const fflag_variant_row *row, void *arg)
 {
 	variants_then *then = arg;
 
-	for (int i = 0; i < then->n_changed; i++)
-	{
-		if (fflag_string_equal(then->changed[i], row->name))
-			return true;
-	}
-	return fflag_collect_variant(row, &then->rows);
+	return has_changed(&then->changed, row->name) || fflag_collect_variant(row, &then->rows);
 }
 
-/* The variants that a flag of our own had. */
+/* The variants that a flag of our own had, or will have. */
 fflag_variant_set *
 fflag_variants_at(fflag_as_of *q, const fflag_row *flag)
 {
-	fflag_command command = fflag_history_command(&q->h);
-	fflag_source image;
-	variants_then then = {0};
-	StringInfoData columns;
-	uint64		count;
-	bool		isnull;
+	variants_then then = {.rows = {0}};
 
-	check_unique(q, FFLAG_VARIANTS);
-	initStringInfo(&columns);
-	appendStringInfoString(&columns, "h.old_row IS NULL");
-	image = select_image(q, FFLAG_VARIANTS, &columns);
-	appendStringInfoString(&columns, ", h.name::pg_catalog.text");
-	add_period(q, &command);
-	fflag_add_parameter(&command, BOOLOID, BoolGetDatum(q->attached));
-	add_text(&command, flag->id);
-	command.sql = changes(q, columns.data, "h.kind " EQUAL " '" FFLAG_KIND_VARIANT "'" OF_FLAG, true);
-	count = run_changes(&command);
-
-	then.changed = palloc_array(fflag_string, count);
-	for (uint64 i = 0; i < count; i++)
+	if (!q->to_come)
+		check_unique(q, FFLAG_VARIANTS);
+	then.changed = find_changed(q, FFLAG_VARIANTS, flag->id);
+	for (int i = 0; i < then.changed.count; i++)
 	{
-		HeapTuple	tuple = SPI_tuptable->vals[i];
-		TupleDesc	desc = SPI_tuptable->tupdesc;
-		Datum		name = SPI_getbinval(tuple, desc, desc->natts - 1, &isnull);
+		HeapTuple	tuple = thing_then(&then.changed, i);
 		fflag_variant_row row;
 
-		/* the owner may have edited it */
-		if (isnull)
+		if (tuple == NULL)
 			continue;
-		then.changed[then.n_changed++] = fflag_string_of_text(DatumGetTextPP(name));
-		if (DatumGetBool(SPI_getbinval(tuple, desc, 1, &isnull)))
-			continue;
-		fflag_parse_variant(&image, desc, tuple, flag->id, &row);
+		fflag_parse_variant(&then.changed.image, SPI_tuptable->tupdesc, tuple, flag->id, &row);
 		fflag_collect_variant(&row, &then.rows);
 	}
-	fflag_read_variants(&q->source, flag->id, q->snapshot, collect_unchanged, &then);
-	return fflag_make_variants(&then.rows, flag->flag.utf8_name, CurrentMemoryContext);
+	fflag_read_variants(&q->source, flag->id, q->snapshot, collect_unchanged_variant, &then);
+	return fflag_make_variants(&then.rows, CurrentMemoryContext);
 }

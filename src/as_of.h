@@ -1,6 +1,6 @@
 /*
  * as_of.h
- *		What flags, lists and variants were at some moment.
+ *		What flags, lists, variants and relations were at some moment, or will be.
  *
  * Copyright (c) 2026, fflag contributors
  */
@@ -24,6 +24,7 @@ typedef struct fflag_as_of
 	TimestampTz at;
 
 	Snapshot	snapshot;
+	bool		to_come;		/* is the moment? */
 	bool		restored;		/* has another database's history come here? */
 
 	bool		attached;		/* then */

@@ -4,7 +4,7 @@
  *
  * The rules are evaluated once for each kind of user that they can tell apart
  * without an id.  Buckets are computed for many users together, unless the flag
- * requires another or has a denylist.  Otherwise each answer is found as in
+ * is related to another or has a denylist.  Otherwise each answer is found as in
  * evaluate.c.
  *
  * Copyright (c) 2026, fflag contributors
@@ -99,7 +99,7 @@ decide_for_kinds(const fflag_flag *flag)
 	return k;
 }
 
-/* What the rules say of somebody under a flag that is not restricted. */
+/* What the rules say of somebody under a flag without relations or a denylist. */
 static inline bool
 decide_with_id(const fflag_entry *entry, bool is_staff, bool listed, int bucket)
 {
@@ -153,7 +153,7 @@ evaluate_chunk(const fflag_entry *entry, const kinds *k,
 		if (answer.decided)
 			continue;
 
-		if (entry->flag.restricted)
+		if (entry->flag.restricted || entry->flag.includes)
 		{
 			NullableDatum user_id = {id, nobody};
 
@@ -184,7 +184,7 @@ evaluate_chunk(const fflag_entry *entry, const kinds *k,
 
 	/* without a rollout nobody asks for them */
 	if (entry->flag.rollout > 0)
-		fflag_buckets_of(entry->flag.utf8_name, utf8, undecided, buckets);
+		fflag_buckets_of(entry->flag.utf8_seed, utf8, undecided, buckets);
 
 	for (int k = 0; k < undecided; k++)
 	{

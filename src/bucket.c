@@ -1,11 +1,11 @@
 /*
  * bucket.c
- *		From a flag's name and a user id to the user's bucket.
+ *		From a flag's name and a user id to the user's bucket and hash.
  *
  * The bucket decides who is in a partial rollout.  It must be the one that
  * the Python package feature-flag-infra computes, bit for bit, refined to
  * three decimals in a way that never moves a user when a whole percentage
- * becomes a fractional one.
+ * becomes a fractional one.  The hash divides users among variants.
  *
  * Plain C without PostgreSQL headers: test/unit runs this file alone.
  *
@@ -37,14 +37,17 @@ bucket_of_digest(uint32_t a, uint32_t b, uint32_t c, uint32_t d)
 }
 
 /*
- * The bucket, 0 to 99999, of a user: both strings are UTF-8, any length, the
- * user id in its canonical text form.
+ * What a user draws under a flag: both strings are UTF-8, any length, the user id
+ * in its canonical text form.
  */
-int
-fflag_bucket_of(fflag_string utf8_name, fflag_string utf8_user)
+fflag_draw
+fflag_draw_of(fflag_string utf8_name, fflag_string utf8_user)
 {
 	uint32_t	digest[4];
+	fflag_draw	draw;
 
 	fflag_md5_pair(utf8_name, utf8_user, digest);
-	return bucket_of_digest(digest[0], digest[1], digest[2], digest[3]);
+	draw.bucket = bucket_of_digest(digest[0], digest[1], digest[2], digest[3]);
+	draw.hash = fflag_first_half(digest);
+	return draw;
 }

@@ -71,7 +71,7 @@
 /*
  * The content has parts, which are dropped apart from each other.  The part
  * FFLAG_ATTACHMENT is "source"; dropping it drops the others, which entry.c keeps.
- * The part FFLAG_FLAGS is the flags with their variants.  Then come
+ * The part FFLAG_FLAGS is the flags with their variants and relations.  Then come
  * FFLAG_LIST_PARTS for the allowlists, and as many for the denylists.  Dropping
  * one of the latter drops the flags, for a flag knows whether anybody is denied.
  */
@@ -156,7 +156,7 @@ mark_table(fflag_table_id which)
 			parts[list_part(which, i)].dirty = true;
 	}
 	else
-		parts[which == FFLAG_VARIANTS ? FFLAG_FLAGS : which].dirty = true;
+		parts[which == FFLAG_ATTACHMENT ? which : FFLAG_FLAGS].dirty = true;
 	any_dirty = true;
 }
 
@@ -623,9 +623,7 @@ get_by_name(FmgrInfo *flinfo, Datum name_datum)
 	}
 
 	site->entry = find_or_load(name, snapshot);
-	if (!site->entry->usage.listed)
-		fflag_usage_list(&unconstify(fflag_entry *, site->entry)->usage,
-						 site->entry->name, site->entry->flag.known);
+	fflag_entry_list_usage(site->entry, false);
 	site->generation = parts[FFLAG_FLAGS].generation;
 	if (unlikely(site->entry->terms != NULL))
 		site->generation = 0;	/* the time may be another at the next call */
@@ -728,7 +726,7 @@ use_list(const fflag_entry *entry, fflag_table_id which, fflag_entry_list *list)
 
 /*
  * The list in table FFLAG_USERS or FFLAG_DENIED of a flag that one of the functions
- * above has just returned, or fflag_required_flag(); NULL if it is known to be
+ * above has just returned, or fflag_other_flag(); NULL if it is known to be
  * empty.  What allowlist.c says of it is true under the same snapshot, until the
  * next call of those functions by anybody.
  */

@@ -220,6 +220,7 @@ locate_own_tables(fflag_source *source, Oid schema)
 	source->tables[FFLAG_USERS].relid = locate_table(schema, FFLAG_USERS_TABLE);
 	source->tables[FFLAG_DENIED].relid = locate_table(schema, FFLAG_DENIED_TABLE);
 	source->tables[FFLAG_VARIANTS].relid = locate_table(schema, FFLAG_VARIANTS_TABLE);
+	source->tables[FFLAG_RELATIONS].relid = locate_table(schema, FFLAG_RELATIONS_TABLE);
 }
 
 /* Our own tables, whatever is attached, for those who read them uncached. */

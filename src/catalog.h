@@ -16,6 +16,7 @@
 #define FFLAG_ATTACHMENT_TABLE "feature_flag_attachment"
 #define FFLAG_DENIED_TABLE "feature_flag_denied_user"
 #define FFLAG_VARIANTS_TABLE "feature_flag_variant"
+#define FFLAG_RELATIONS_TABLE "feature_flag_relation"
 
 extern char *fflag_attached_name(Oid schema, Snapshot snapshot);
 extern Oid	fflag_find_marker(Oid relid, Oid function, const char *argument);

@@ -1,7 +1,6 @@
 /*
  * check.c
- *		What a flag may be called, how far and when it may be rolled out, what it
- *		may require, who may be on its lists, and which variants it may have.
+ *		What a flag may be called, how far and when it may be rolled out, who may be on its lists, and which variants it may have.
  *
  * Code that changes flags calls these checks first, to report a mistake with
  * the flag's name.  Code that reads flags calls them again, because the
@@ -55,9 +54,27 @@ is_in(pg_wchar c, const char_range *ranges, int count)
 	return false;
 }
 
-/* Refuses a name, in UTF-8 too, that looks like another one.  "what" has it. */
+/* A text that check_text() looks at: what it is, of what, and of which flag. */
+typedef struct checked_text
+{
+	const char *of;				/* "flag" or "variant" */
+	const char *what;			/* "name" or "seed" */
+	const char *text;
+	const char *flag;			/* NULL: it says so itself */
+} checked_text;
+
+/* What errors call it. */
+static char *
+describe(const checked_text *t)
+{
+	return t->flag != NULL ?
+		psprintf("%s \"%s\" of flag \"%s\"", t->what, t->text, t->flag) :
+		psprintf("%s %s \"%s\"", t->of, t->what, t->text);
+}
+
+/* Refuses a text, in UTF-8 too, that looks like another one. */
 static void
-check_visible(const char *what, const char *name, fflag_string utf8)
+check_visible(const checked_text *t, fflag_string utf8)
 {
 	int			position = 0;
 	int			len;
@@ -89,39 +106,39 @@ check_visible(const char *what, const char *name, fflag_string utf8)
 		if (fault != NULL)
 			ereport(ERROR,
 					errcode(ERRCODE_CHECK_VIOLATION),
-					errmsg("%s name \"%s\" has %s", what, name, fault),
+					errmsg("%s has %s", describe(t), fault),
 					errdetail("Character %d is U+%04X.", position, c),
-					errhint("Give the %s a name without white space at its ends, and without control characters.",
-							what));
+					errhint("Give the %s a %s without white space at its ends, and without control characters.",
+							t->of, t->what));
 	}
 }
 
-/* Refuses what cannot be the name of a flag or variant, which "what" says. */
+/* Refuses what cannot be the name of a flag or variant, or a seed. */
 static void
-check_name(const char *what, const char *name)
+check_text(const checked_text *t)
 {
-	if (name == NULL)
+	if (t->text == NULL)
 		ereport(ERROR,
 				errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				errmsg("%s name must not be null", what),
-				errhint("Give the %s a name of 1 to %d characters.",
-						what, FFLAG_NAME_LENGTH));
-	if (name[0] == '\0')
+				errmsg("%s %s must not be null", t->of, t->what),
+				errhint("Give the %s a %s of 1 to %d characters.",
+						t->of, t->what, FFLAG_NAME_LENGTH));
+	if (t->text[0] == '\0')
 		ereport(ERROR,
 				errcode(ERRCODE_CHECK_VIOLATION),
-				errmsg("%s name \"\" is empty", what),
-				errhint("Give the %s a name of 1 to %d characters.",
-						what, FFLAG_NAME_LENGTH));
-	if (pg_mbstrlen(name) > FFLAG_NAME_LENGTH)
+				errmsg("%s is empty", describe(t)),
+				errhint("Give the %s a %s of 1 to %d characters.",
+						t->of, t->what, FFLAG_NAME_LENGTH));
+	if (pg_mbstrlen(t->text) > FFLAG_NAME_LENGTH)
 		ereport(ERROR,
 				errcode(ERRCODE_STRING_DATA_RIGHT_TRUNCATION),
-				errmsg("%s name \"%s\" is too long", what, name),
-				errdetail("It has %d characters.", pg_mbstrlen(name)),
-				errhint("Give the %s a name of 1 to %d characters.",
-						what, FFLAG_NAME_LENGTH));
+				errmsg("%s is too long", describe(t)),
+				errdetail("It has %d characters.", pg_mbstrlen(t->text)),
+				errhint("Give the %s a %s of 1 to %d characters.",
+						t->of, t->what, FFLAG_NAME_LENGTH));
 
-	/* this also refuses a name that cannot be converted to UTF-8 and hashed */
-	check_visible(what, name, fflag_to_utf8(fflag_string_make(name, strlen(name))));
+	/* this also refuses a text that cannot be converted to UTF-8 and hashed */
+	check_visible(t, fflag_to_utf8(fflag_string_make(t->text, strlen(t->text))));
 }
 
 /*
@@ -130,14 +147,27 @@ check_name(const char *what, const char *name)
 void
 fflag_check_name(const char *name)
 {
-	check_name("flag", name);
+	checked_text t = {"flag", "name", name, NULL};
+
+	check_text(&t);
+}
+
+/* Refuses what cannot be a flag's seed, as fflag_check_name(). */
+void
+fflag_check_seed(const char *seed, const char *flag)
+{
+	checked_text t = {"flag", "seed", seed, flag};
+
+	check_text(&t);
 }
 
 /* Refuses what cannot be a variant's name, as fflag_check_name(). */
 void
 fflag_check_variant_name(const char *name)
 {
-	check_name("variant", name);
+	checked_text t = {"variant", "name", name, NULL};
+
+	check_text(&t);
 }
 
 /*
@@ -166,17 +196,20 @@ fflag_check_user_id(size_t len, const char *list, const char *name, const char *
 static int64
 to_parts(Datum number, int64 low, int64 high, int64 parts)
 {
-	Datum		scaled = number;
+	Datum		scaled;
 
-	/* NaN sorts above all numbers */
-	if (!numeric_is_inf(DatumGetNumeric(number)))
-		scaled = DirectFunctionCall2(numeric_mul, number,
-									 NumericGetDatum(int64_to_numeric(parts)));
-	if (!DatumGetBool(DirectFunctionCall2(numeric_ge, scaled,
-										  NumericGetDatum(int64_to_numeric(low * parts)))) ||
-		!DatumGetBool(DirectFunctionCall2(numeric_le, scaled,
-										  NumericGetDatum(int64_to_numeric(high * parts)))) ||
-		!DatumGetBool(DirectFunctionCall2(numeric_eq, scaled,
+	/*
+	 * first, because what is very large cannot be scaled; NaN sorts above all
+	 * numbers
+	 */
+	if (!DatumGetBool(DirectFunctionCall2(numeric_ge, number,
+										  NumericGetDatum(int64_to_numeric(low)))) ||
+		!DatumGetBool(DirectFunctionCall2(numeric_le, number,
+										  NumericGetDatum(int64_to_numeric(high)))))
+		return -1;
+	scaled = DirectFunctionCall2(numeric_mul, number,
+								 NumericGetDatum(int64_to_numeric(parts)));
+	if (!DatumGetBool(DirectFunctionCall2(numeric_eq, scaled,
 										  DirectFunctionCall2(numeric_trunc, scaled,
 															  Int32GetDatum(0)))))
 		return -1;
@@ -217,7 +250,7 @@ fflag_check_weight(Datum weight, const char *variant, const char *name, const ch
 {
 	int64		parts = to_parts(weight, 0, FFLAG_MOST_WEIGHT, FFLAG_WEIGHT_PARTS);
 
-	if (parts <= 0)
+	if (parts < 0)
 		ereport(ERROR,
 				errcode(ERRCODE_CHECK_VIOLATION),
 				name != NULL ?
@@ -225,22 +258,9 @@ fflag_check_weight(Datum weight, const char *variant, const char *name, const ch
 					   number_to_text(weight), variant, name) :
 				errmsg("invalid weight %s for variant \"%s\" of the flag with id %s",
 					   number_to_text(weight), variant, id),
-				errhint("A weight is a number above 0, up to %d, with at most six decimals.",
+				errhint("A weight is a number from 0 to %d with at most six decimals.",
 						FFLAG_MOST_WEIGHT));
 	return parts;
-}
-
-/* Refuses that a flag requires one that does not have a smaller id. */
-void
-fflag_check_requires(int64 id, int64 requires, const char *flag)
-{
-	if (requires >= id)
-		ereport(ERROR,
-				errcode(ERRCODE_CHECK_VIOLATION),
-				errmsg("flag \"%s\" cannot require the flag with id " INT64_FORMAT,
-					   flag, requires),
-				errdetail("Its own id is " INT64_FORMAT ".", id),
-				errhint("Let it require a flag with a smaller id, one that was created before it."));
 }
 
 /* Refuses a flag that would not start before it ends. */
@@ -252,6 +272,17 @@ fflag_check_schedule(TimestampTz starts_at, TimestampTz ends_at, const char *fla
 				errcode(ERRCODE_CHECK_VIOLATION),
 				errmsg("flag \"%s\" would end before it starts", flag),
 				errhint("Let ends_at be later than starts_at."));
+}
+
+/* Refuses a ramp of which only some of the three columns are set. */
+void
+fflag_check_ramp_complete(int set, const char *flag)
+{
+	if (set != 0 && set != 3)
+		ereport(ERROR,
+				errcode(ERRCODE_CHECK_VIOLATION),
+				errmsg("ramp of flag \"%s\" is incomplete", flag),
+				errhint("Set ramp_to, ramp_starts_at and ramp_ends_at, or none of them; fflag_ramp() does so."));
 }
 
 /* Refuses a ramp that takes no time, or has no beginning or no end. */

@@ -1,7 +1,6 @@
 /*
  * check.h
- *		What a flag may be called, how far and when it may be rolled out, what it
- *		may require, who may be on its lists, and which variants it may have.
+ *		What a flag may be called, how far and when it may be rolled out, who may be on its lists, and which variants it may have.
  *
  * Copyright (c) 2026, fflag contributors
  */
@@ -10,7 +9,7 @@
 
 #include "datatype/timestamp.h"
 
-/* characters, as declared for feature_flag.name */
+/* characters, as declared for feature_flag.name and seed */
 #define FFLAG_NAME_LENGTH 150
 
 /* bytes, as in the constraint of feature_flag_user.user_id, which says why */
@@ -21,16 +20,17 @@
 #define FFLAG_WEIGHT_PARTS 1000000
 
 extern void fflag_check_name(const char *name);
+extern void fflag_check_seed(const char *seed, const char *flag);
 extern void fflag_check_variant_name(const char *name);
 extern void fflag_check_user_id(size_t len, const char *list, const char *name,
 								const char *id);
 extern int64 fflag_check_weight(Datum weight, const char *variant,
 								const char *name, const char *id);
-extern void fflag_check_requires(int64 id, int64 requires, const char *flag);
 extern int	fflag_check_percentage(Datum percentage, const char *column,
 								   const char *flag);
 extern void fflag_check_schedule(TimestampTz starts_at, TimestampTz ends_at,
 								 const char *flag);
+extern void fflag_check_ramp_complete(int set, const char *flag);
 extern void fflag_check_ramp(TimestampTz starts_at, TimestampTz ends_at,
 							 const char *flag);
 

@@ -1,7 +1,7 @@
 /*
  * control.c
  *		The SQL functions that change flags; those for lists and variants are in
- *		targeting.c.
+ *		targeting.c, those for relations in relate.c.
  *
  * They run plain SQL on the tables as the caller: a caller without a privilege
  * on the tables gets the server's error.  They are written in C, because SQL
@@ -17,8 +17,11 @@
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
@@ -28,6 +31,7 @@
 #include "compat.h"
 #include "control.h"
 #include "extension.h"
+#include "relation.h"
 #include "snapshot.h"
 #include "spi.h"
 #include "unknown.h"
@@ -35,8 +39,8 @@
 #define MAX_ARGS 5
 
 /* Flags that are kept in attached tables are not ours to change. */
-static void
-check_not_attached(Oid schema)
+void
+fflag_check_not_attached(Oid schema)
 {
 	fflag_source source = fflag_locate(schema, fflag_active_snapshot());
 	Oid			flags = source.tables[FFLAG_FLAGS].named_relid;
@@ -62,7 +66,7 @@ fflag_run_on_table(FunctionCallInfo fcinfo, const char *command, const char *tab
 	char	   *sql = psprintf(command, fflag_table_in_sql(schema, table));
 	uint64		processed;
 
-	check_not_attached(schema);
+	fflag_check_not_attached(schema);
 	SPI_connect();
 	processed = fflag_run(sql, nargs, types, values);
 	if (result != NULL && processed > 0)
@@ -114,7 +118,7 @@ fflag_check_not_null(bool isnull, const char *what, const char *name)
 
 #define SELECT_ID "SELECT id FROM %s WHERE name OPERATOR(pg_catalog.=) $1"
 
-/* The id of a flag, by SELECT_ID; an error if there is none of this name. */
+/* The id of a flag, by a command; an error if there is none of this name. */
 static Datum
 get_id(FunctionCallInfo fcinfo, Datum name, const char *command)
 {
@@ -134,20 +138,101 @@ fflag_get_id(FunctionCallInfo fcinfo, Datum name)
 }
 
 /*
- * Updates the flag of argument 0.  $1 of the command, the first of nargs values,
- * is its name, which this function fills in.
+ * The same; nobody else deletes the flag until the transaction ends, or gives it
+ * another id.  Where the caller has no privilege to lock it, a foreign key may find it
+ * gone.
  */
+Datum
+fflag_lock_id(FunctionCallInfo fcinfo, Datum name)
+{
+	Oid			schema = fflag_extension_schema(fcinfo->flinfo->fn_oid);
+	bool		may_lock = pg_class_aclcheck(get_relname_relid(FFLAG_FLAGS_TABLE, schema),
+											 GetUserId(), ACL_UPDATE) == ACLCHECK_OK;
+
+	return get_id(fcinfo, name, may_lock ? SELECT_ID " FOR KEY SHARE" : SELECT_ID);
+}
+
+/*
+ * Updates the flag of argument 0, if it is there and the command's other conditions
+ * hold.  $1 of the command, the first of nargs values, is its name, which this
+ * function fills in.
+ */
+static bool
+update_flag_if(FunctionCallInfo fcinfo, const char *command, int nargs, Oid *types,
+			   Datum *values)
+{
+	(void) fflag_name_argument(fcinfo);
+	types[0] = TEXTOID;
+	values[0] = PG_GETARG_DATUM(0);
+	return fflag_run_on_table(fcinfo, command, FFLAG_FLAGS_TABLE, nargs, types, values,
+							  NULL) > 0;
+}
+
+/* The same, where the flag's name is the only condition. */
 static void
 update_flag(FunctionCallInfo fcinfo, const char *command, int nargs, Oid *types,
 			Datum *values)
 {
-	char	   *name = fflag_name_argument(fcinfo);
+	if (!update_flag_if(fcinfo, command, nargs, types, values))
+		complain_unknown(fflag_name_argument(fcinfo));
+}
 
-	types[0] = TEXTOID;
-	values[0] = PG_GETARG_DATUM(0);
-	if (fflag_run_on_table(fcinfo, command, FFLAG_FLAGS_TABLE, nargs, types, values,
-						   NULL) == 0)
-		complain_unknown(name);
+/*
+ * Gives the flag of argument 0 another name, and a seed so that no user moves.  Of a
+ * name that is taken, the index knows first: another session may be creating it.
+ */
+static void
+set_name(FunctionCallInfo fcinfo, const char *new_name)
+{
+	MemoryContext context = CurrentMemoryContext;
+	Oid			types[] = {InvalidOid, TEXTOID};
+	Datum		values[] = {0, PG_GETARG_DATUM(1)};
+
+	PG_TRY();
+	{
+		update_flag(fcinfo,
+					"UPDATE %s SET name = $2, seed = CASE"
+					" WHEN coalesce(seed, name) OPERATOR(pg_catalog.<>) $2 THEN coalesce(seed, name) END"
+					" WHERE name OPERATOR(pg_catalog.=) $1",
+					2, types, values);
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		if (geterrcode() != ERRCODE_UNIQUE_VIOLATION)
+			PG_RE_THROW();
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		/* the owner may have other constraints */
+		if (error->constraint_name == NULL ||
+			strcmp(error->constraint_name, "feature_flag_name_key") != 0)
+			PG_RE_THROW();
+		FlushErrorState();
+		ereport(ERROR,
+				errcode(ERRCODE_UNIQUE_VIOLATION),
+				errmsg("flag \"%s\" already exists", new_name),
+				errhint("Give another name, or rename or delete that flag first."));
+	}
+	PG_END_TRY();
+}
+
+/* fflag_rename(name, new_name) returns void */
+PG_FUNCTION_INFO_V1(fflag_rename);
+
+Datum
+fflag_rename(PG_FUNCTION_ARGS)
+{
+	char	   *new_name = NULL;
+
+	fflag_name_argument(fcinfo);
+	if (!PG_ARGISNULL(1))
+		new_name = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	fflag_check_name(new_name);
+	PreventCommandDuringRecovery("fflag_rename()");
+	fflag_lock_relations();
+	set_name(fcinfo, new_name);
+	PG_RETURN_VOID();
 }
 
 static void
@@ -202,6 +287,44 @@ fflag_rollout(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
+/*
+ * If the flag of argument 0 has a start that is to come, returns it as a text, and
+ * in *held what else holds the flag back, NULL if nothing does; locks the row.
+ * Otherwise the result is NULL.
+ */
+static char *
+get_start_to_come(FunctionCallInfo fcinfo, char **held)
+{
+	Oid			schema = fflag_extension_schema(fcinfo->flinfo->fn_oid);
+	Oid			types[] = {TEXTOID, TIMESTAMPTZOID};
+	Datum		values[] = {
+		PG_GETARG_DATUM(0),
+		TimestampTzGetDatum(GetCurrentStatementStartTimestamp())
+	};
+	MemoryContext caller = CurrentMemoryContext;
+	char	   *start = NULL;
+
+	fflag_check_not_attached(schema);
+	SPI_connect();
+	if (fflag_run(psprintf("SELECT starts_at, CASE WHEN staff_only THEN 'for staff only'"
+						   " WHEN NOT enabled THEN 'disabled' END FROM %s"
+						   " WHERE name OPERATOR(pg_catalog.=) $1"
+						   " AND starts_at OPERATOR(pg_catalog.>) $2 FOR NO KEY UPDATE",
+						   fflag_table_in_sql(schema, FFLAG_FLAGS_TABLE)),
+				  2, types, values) > 0)
+	{
+		HeapTuple	tuple = SPI_tuptable->vals[0];
+		TupleDesc	desc = SPI_tuptable->tupdesc;
+
+		*held = SPI_getvalue(tuple, desc, 2);
+		if (*held != NULL)
+			*held = MemoryContextStrdup(caller, *held);
+		start = MemoryContextStrdup(caller, SPI_getvalue(tuple, desc, 1));
+	}
+	SPI_finish();
+	return start;
+}
+
 /* fflag_schedule(name, starts_at, ends_at) returns void */
 PG_FUNCTION_INFO_V1(fflag_schedule);
 
@@ -210,16 +333,31 @@ fflag_schedule(PG_FUNCTION_ARGS)
 {
 	Oid			types[] = {InvalidOid, TIMESTAMPTZOID, TIMESTAMPTZOID};
 	Datum		values[] = {0, PG_GETARG_DATUM(1), PG_GETARG_DATUM(2)};
+	char	   *name = fflag_name_argument(fcinfo);
+	char	   *start = NULL;
+	char	   *held = NULL;
 
 	if (!PG_ARGISNULL(1) && !PG_ARGISNULL(2))
 		fflag_check_schedule(DatumGetTimestampTz(values[1]),
-							 DatumGetTimestampTz(values[2]), fflag_name_argument(fcinfo));
+							 DatumGetTimestampTz(values[2]), name);
+	if (PG_ARGISNULL(1))
+		start = get_start_to_come(fcinfo, &held);
 	update_flag(fcinfo,
 				psprintf("UPDATE %%s SET starts_at = %s, ends_at = %s"
 						 " WHERE name OPERATOR(pg_catalog.=) $1",
 						 PG_ARGISNULL(1) ? "NULL" : "$2",
 						 PG_ARGISNULL(2) ? "NULL" : "$3"),
 				3, types, values);
+	if (start != NULL)
+	{
+		if (held == NULL && !PG_ARGISNULL(2) &&
+			DatumGetTimestampTz(values[2]) <= GetCurrentStatementStartTimestamp())
+			held = "over";
+		ereport(NOTICE,
+				errmsg("flag \"%s\" no longer starts at %s", name, start),
+				errdetail("It is %s.", held == NULL ? "on now" : held),
+				errhint("To change the end alone, repeat the start."));
+	}
 	PG_RETURN_VOID();
 }
 
@@ -267,6 +405,20 @@ end_of_ramp(Datum starts_at, Datum duration, const char *name)
 	return ends_at;
 }
 
+/*
+ * A ramp to where the flag is already is a mistake: whoever registers a flag, which
+ * has 100% by default, and lets it ramp to 100%, would give it to everybody at once.
+ */
+static void
+complain_of_level_ramp(Datum percentage, const char *name)
+{
+	ereport(ERROR,
+			errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			errmsg("ramp of flag \"%s\" would begin at %s%%, where it ends", name,
+				   DatumGetCString(DirectFunctionCall1(numeric_out, percentage))),
+			errhint("Call fflag_rollout() before, with the percentage at which it is to begin."));
+}
+
 /* fflag_ramp(name, percentage, duration, starting) returns void */
 PG_FUNCTION_INFO_V1(fflag_ramp);
 
@@ -293,49 +445,17 @@ fflag_ramp(PG_FUNCTION_ARGS)
 	values[3] = end_of_ramp(PG_GETARG_DATUM(3), PG_GETARG_DATUM(2), name);
 	fflag_check_ramp(DatumGetTimestampTz(values[1]), DatumGetTimestampTz(values[3]),
 					 name);
-	update_flag(fcinfo,
-				"UPDATE %s SET rollout_percentage = " PERCENTAGE_AT ","
-				" ramp_to = $3, ramp_starts_at = $2,"
-				" ramp_ends_at = $4"
-				" WHERE name OPERATOR(pg_catalog.=) $1",
-				4, types, values);
-	PG_RETURN_VOID();
-}
-
-/* fflag_require(name, required) returns void */
-PG_FUNCTION_INFO_V1(fflag_require);
-
-Datum
-fflag_require(PG_FUNCTION_ARGS)
-{
-	char	   *name = fflag_name_argument(fcinfo);
-	Oid			types[] = {InvalidOid, INT8OID};
-	Datum		values[2];
-
-	if (PG_ARGISNULL(1))
+	if (!update_flag_if(fcinfo,
+						"UPDATE %s SET rollout_percentage = " PERCENTAGE_AT ","
+						" ramp_to = $3, ramp_starts_at = $2,"
+						" ramp_ends_at = $4"
+						" WHERE name OPERATOR(pg_catalog.=) $1"
+						" AND (" PERCENTAGE_AT ") OPERATOR(pg_catalog.<>) $3",
+						4, types, values))
 	{
-		update_flag(fcinfo,
-					"UPDATE %s SET requires = NULL WHERE name OPERATOR(pg_catalog.=) $1",
-					1, types, values);
-		PG_RETURN_VOID();
+		(void) fflag_get_id(fcinfo, PG_GETARG_DATUM(0));	/* or it is unknown */
+		complain_of_level_ramp(PG_GETARG_DATUM(1), name);
 	}
-	fflag_check_name(text_to_cstring(PG_GETARG_TEXT_PP(1)));
-
-	/*
-	 * Another session may be deleting it.  Wait for that here, or the foreign
-	 * key does, which knows no names.
-	 */
-	values[1] = get_id(fcinfo, PG_GETARG_DATUM(1), SELECT_ID " FOR KEY SHARE");
-	if (DatumGetInt64(fflag_get_id(fcinfo, PG_GETARG_DATUM(0))) <= DatumGetInt64(values[1]))
-		ereport(ERROR,
-				errcode(ERRCODE_CHECK_VIOLATION),
-				errmsg("flag \"%s\" cannot require flag \"%s\", which was not created before it",
-					   name, text_to_cstring(PG_GETARG_TEXT_PP(1))),
-				errdetail("A flag requires one with a smaller id, so that none can come to require itself."),
-				errhint("Create the flag that is to require the other one after it."));
-	update_flag(fcinfo,
-				"UPDATE %s SET requires = $2 WHERE name OPERATOR(pg_catalog.=) $1",
-				2, types, values);
 	PG_RETURN_VOID();
 }
 

@@ -104,18 +104,43 @@ copy_string(fflag_string s, char **place)
 	return fflag_string_make(copy, s.len);
 }
 
+/* Makes the relations of a new entry its own. */
+static void
+copy_relations(fflag_entry *entry, MemoryContext cxt)
+{
+	int			count = entry->flag.n_relations;
+	const fflag_relation *from = entry->flag.relations;
+	fflag_relation *to = MemoryContextAlloc(cxt, count * sizeof(fflag_relation));
+
+	for (int i = 0; i < count; i++)
+	{
+		char	   *place = MemoryContextAlloc(cxt, from[i].other_id.len +
+											   from[i].other_variant.len + from[i].pin.len);
+
+		to[i].kind = from[i].kind;
+		to[i].other_id = copy_string(from[i].other_id, &place);
+		to[i].other_variant = copy_string(from[i].other_variant, &place);
+		to[i].pin = copy_string(from[i].pin, &place);
+	}
+	entry->flag.relations = to;
+	entry->others = MemoryContextAllocZero(cxt, count * sizeof(fflag_entry *));
+}
+
 /* Adds an entry with its strings; row is NULL if no flag has the name. */
 static const fflag_entry *
 add(struct strtab_hash *tab, MemoryContext cxt, fflag_string name,
 	const fflag_row *row)
 {
+	const fflag_override *override = fflag_find_override(name);
 	size_t		len = name.len;
 	fflag_entry *entry;
 	char	   *place;
 	bool		found;
 
 	if (row != NULL)
-		len += row->id.len + row->requires.len + row->flag.utf8_name.len;
+		len += row->id.len + row->flag.utf8_seed.len;
+	if (override != NULL)
+		len += override->variant.len;
 	entry = MemoryContextAllocZero(cxt, offsetof(fflag_entry, bytes) + len);
 	place = entry->bytes;
 	entry->name = copy_string(name, &place);
@@ -123,16 +148,22 @@ add(struct strtab_hash *tab, MemoryContext cxt, fflag_string name,
 	{
 		entry->id = copy_string(row->id, &place);
 		entry->list_part = fflag_list_part(entry->id);
-		entry->requires = copy_string(row->requires, &place);
 		entry->flag = row->flag;
-		entry->flag.utf8_name = copy_string(row->flag.utf8_name, &place);
+		entry->flag.utf8_seed = copy_string(row->flag.utf8_seed, &place);
 		if (row->has_terms)
 		{
 			entry->terms = MemoryContextAlloc(cxt, sizeof(fflag_terms));
 			*entry->terms = row->terms;
 		}
 	}
-	entry->flag.overridden = fflag_find_override(name, &entry->flag.forced);
+	if (row != NULL && row->flag.n_relations > 0)
+		copy_relations(entry, cxt);
+	if (override != NULL)
+	{
+		entry->flag.overridden = true;
+		entry->flag.forced = override->enabled;
+		entry->forced_variant = copy_string(override->variant, &place);
+	}
 	strtab_insert(tab, entry->name, &found)->value = entry;
 	return entry;
 }
@@ -160,11 +191,11 @@ get_unremembered(fflag_string name)
 	static fflag_entry on = {
 		.name = {"", SIZE_MAX},.flag.overridden = true,.flag.forced = true
 	};
-	bool		forced;
+	const fflag_override *override = fflag_find_override(name);
 
-	if (!fflag_find_override(name, &forced))
+	if (override == NULL)
 		return &plain;
-	return forced ? &on : &off;
+	return override->enabled ? &on : &off;
 }
 
 /*
@@ -266,9 +297,9 @@ fflag_entries_list(const fflag_entry *entry, fflag_table_id which,
 
 /* The variants of a flag, whose rows have been read; as long as the entry. */
 fflag_variant_set *
-fflag_entries_variants(const fflag_entry *entry, const fflag_variant_rows *rows)
+fflag_entries_variants(const fflag_variant_rows *rows)
 {
-	return fflag_make_variants(rows, entry->flag.utf8_name, flags_cxt);
+	return fflag_make_variants(rows, flags_cxt);
 }
 
 /* A copy of a payload, which is kept as long. */
@@ -279,6 +310,13 @@ fflag_entries_payload(Datum payload)
 
 	return memcpy(MemoryContextAllocHuge(flags_cxt, VARSIZE(value)), value,
 				  VARSIZE(value));
+}
+
+/* A new one, which is kept as long. */
+fflag_standing *
+fflag_entries_standing(void)
+{
+	return MemoryContextAllocZero(flags_cxt, sizeof(fflag_standing));
 }
 
 /* How much there is, valid or not. */

@@ -25,6 +25,23 @@ typedef struct fflag_entry_list
 	uint64		generation;
 } fflag_entry_list;
 
+/*
+ * How one user fares under a flag to which relations lead, and what has been found
+ * out of it otherwise.  So it is looked at once, however many ways lead there.
+ */
+typedef struct fflag_standing
+{
+	uint64		question;		/* of evaluate.c: the others are about this */
+	bool		under_way;		/* it is being answered */
+	bool		enabled;
+	int			variant;		/* by number, -1 if none, -2 if not known yet */
+
+	uint64		visit;			/* see fflag_begin_visit(): the rest is of it */
+	double		share;			/* of users who get the flag, for support.c */
+	int64		asked;			/* when a flag that leads here was, for
+								 * usage_sql.c */
+} fflag_standing;
+
 /* A flag, or the knowledge that there is none of this name. */
 typedef struct fflag_entry
 {
@@ -37,9 +54,10 @@ typedef struct fflag_entry
 	/* what cache.c and related.c look up on demand */
 	int			list_part;		/* of its lists, see fflag_list_part() */
 	fflag_entry_list lists[FFLAG_LISTS];	/* FFLAG_USERS is the first */
-	fflag_string requires;		/* the id of another flag, or empty */
-	const struct fflag_entry *required; /* that flag */
+	fflag_standing *standing;	/* NULL: no relation has led here yet */
+	struct fflag_entry **others;	/* the flags of its relations, or NULL */
 	fflag_variant_set *variants;
+	fflag_string forced_variant;	/* by fflag.override, or empty */
 
 	char		bytes[FLEXIBLE_ARRAY_MEMBER];	/* of the strings above */
 } fflag_entry;
@@ -54,6 +72,19 @@ typedef struct fflag_entry_counts
 } fflag_entry_counts;
 
 /*
+ * From now on, what is counted of an entry that the cache has just returned counts,
+ * see fflag_usage_list().
+ */
+static inline void
+fflag_entry_list_usage(const fflag_entry *entry, bool bulk)
+{
+	fflag_usage_count *usage = &unconstify(fflag_entry *, entry)->usage;
+
+	if (!usage->listed || (usage->bulk_in_rest && !bulk))
+		fflag_usage_list(usage, entry->name, entry->flag.known, bulk);
+}
+
+/*
  * Counts evaluations of an entry that fflag_cache_get() has just returned, and how
  * many of the answers were true.
  */
@@ -64,6 +95,14 @@ fflag_entry_count(const fflag_entry *entry, uint64 evaluations, uint64 enabled)
 
 	usage->evaluations += evaluations;
 	usage->enabled += enabled;
+}
+
+/* Counts one answer of an entry that fflag_cache_get_all() has just returned. */
+static inline void
+fflag_entry_count_bulk(const fflag_entry *entry)
+{
+	fflag_entry_list_usage(entry, true);
+	unconstify(fflag_entry *, entry)->usage.bulk++;
 }
 
 /*
@@ -91,9 +130,9 @@ extern const fflag_entry *const *fflag_entries_all(int *count);
 extern struct fflag_allowlist *fflag_entries_list(const fflag_entry *entry,
 												  fflag_table_id which,
 												  fflag_source *source);
-extern fflag_variant_set *fflag_entries_variants(const fflag_entry *entry,
-												 const fflag_variant_rows *rows);
+extern fflag_variant_set *fflag_entries_variants(const fflag_variant_rows *rows);
 extern struct varlena *fflag_entries_payload(Datum payload);
+extern fflag_standing *fflag_entries_standing(void);
 extern fflag_entry_counts fflag_entries_count(void);
 
 #endif							/* FFLAG_ENTRY_H */

@@ -39,8 +39,14 @@ typedef struct cache_user
 	fflag_subject subject;
 	user_type	type;
 	Datum		id;
-	int			bucket;			/* set by is_listed(): -1 if not known yet */
+	const fflag_flag *drawn_under;	/* whose draw this is, NULL if there is
+									 * none yet */
+	uint64		question;		/* see fflag_standing; 0 until one is asked */
+	fflag_draw	draw;
 } cache_user;
+
+/* all that have been asked of this user, or of others */
+static uint64 questions = 0;
 
 static inline const fflag_entry *
 entry_of(const fflag_flag *flag)
@@ -49,18 +55,79 @@ entry_of(const fflag_flag *flag)
 	return (const fflag_entry *) flag;
 }
 
-static const fflag_flag *
-get_required(fflag_subject *subject, const fflag_flag *flag)
+static bool gets_other(fflag_subject *subject, const fflag_flag *flag,
+					   const fflag_relation *relation);
+static bool is_denied(fflag_subject *subject, const fflag_flag *flag);
+static bool is_listed(fflag_subject *subject, const fflag_flag *flag);
+static int	get_bucket(fflag_subject *subject, const fflag_flag *flag);
+
+static const fflag_lookups look = {gets_other, is_denied, is_listed, get_bucket};
+
+/* Begins to answer what has not been answered: an error if that needs the answer. */
+static void
+begin_standing(const fflag_entry *other, const cache_user *user)
+{
+	fflag_standing *s = other->standing;
+
+	check_stack_depth();
+	if (s->question == user->question && s->under_way)
+		ereport(ERROR,
+				errcode(ERRCODE_CHECK_VIOLATION),
+				errmsg("flag \"%s\" depends on itself",
+					   pnstrdup(other->name.data, other->name.len)),
+				errdetail("Relations between flags lead round in a circle."),
+				errhint("Take one of them away with fflag_unrelate(), or delete it from table \"feature_flag_relation\"."));
+	s->question = user->question;
+	s->under_way = true;
+}
+
+/* Sets "enabled" of the standing of a flag to which a relation leads. */
+static void
+decide_other(const fflag_entry *other, cache_user *user)
+{
+	fflag_standing *s = other->standing;
+
+	if (user->question == 0)
+	{
+		user->question = ++questions;
+		/* once, not for each flag along the way: it may be large */
+		if (user->type == USER_TEXT && user->subject.somebody)
+			user->id = PointerGetDatum(DatumGetTextPP(user->id));
+	}
+	if (s->question == user->question && !s->under_way)
+		return;
+	begin_standing(other, user);
+	s->enabled = fflag_decide(&other->flag, &user->subject, &look, false).enabled;
+	s->variant = -2;
+	s->under_way = false;
+}
+
+static int	choose_variant(const fflag_entry *entry, cache_user *user);
+
+static bool
+gets_other(fflag_subject *subject, const fflag_flag *flag, const fflag_relation *relation)
 {
 	cache_user *user = (cache_user *) subject;
-	const fflag_entry *required;
+	const fflag_entry *other = fflag_other_flag(entry_of(flag), relation);
+	fflag_standing *s = other->standing;
+	int			variant;
 
-	CHECK_FOR_INTERRUPTS();
-	/* once, not for each flag along the way: it may be large */
-	if (user->type == USER_TEXT && subject->somebody)
-		user->id = PointerGetDatum(DatumGetTextPP(user->id));
-	required = fflag_required_flag(entry_of(flag));
-	return required == NULL ? NULL : &required->flag;
+	CHECK_FOR_INTERRUPTS();		/* there may be many relations */
+	if (s == NULL)
+		return relation->kind == FFLAG_EXCLUDES;
+	decide_other(other, user);
+	if (!s->enabled || relation->other_variant.len == 0)
+		return s->enabled;
+	variant = fflag_find_variant(fflag_variants_of(other), relation->other_variant);
+	if (variant < 0)
+		return relation->kind == FFLAG_EXCLUDES;
+	if (s->variant == -2)
+	{
+		begin_standing(other, user);
+		s->variant = choose_variant(other, user);
+		s->under_way = false;
+	}
+	return s->variant == variant;
 }
 
 static bool
@@ -79,11 +146,23 @@ is_denied(fflag_subject *subject, const fflag_flag *flag)
 	return fflag_allowlist_has(list, id_text, fflag_allowlist_hash(list, id_text));
 }
 
-static inline int
-compute_bucket(const cache_user *user, const fflag_flag *flag, fflag_string id_text)
+static inline void
+draw(cache_user *user, const fflag_flag *flag, fflag_string id_text)
 {
-	return fflag_bucket_of(flag->utf8_name,
-						   user->type == USER_TEXT ? fflag_to_utf8(id_text) : id_text);
+	user->draw = fflag_draw_of(flag->utf8_seed,
+							   user->type == USER_TEXT ? fflag_to_utf8(id_text) : id_text);
+	user->drawn_under = flag;
+}
+
+/* What the user draws under this flag; the last draw may be that of another one. */
+static inline fflag_draw
+get_draw(cache_user *user, const fflag_flag *flag)
+{
+	char		room[FFLAG_ID_ROOM];
+
+	if (user->drawn_under != flag)
+		draw(user, flag, user_to_text(user->id, user->type, room));
+	return user->draw;
 }
 
 /* For a list that is asked by the id's text. */
@@ -96,7 +175,7 @@ is_text_listed(cache_user *user, const fflag_flag *flag, fflag_allowlist *list)
 
 	/* first, because the list is still being fetched from memory */
 	if (flag->rollout > 0)
-		user->bucket = compute_bucket(user, flag, id_text);
+		draw(user, flag, id_text);
 	return fflag_allowlist_has(list, id_text, hash);
 }
 
@@ -106,7 +185,6 @@ is_listed(fflag_subject *subject, const fflag_flag *flag)
 	cache_user *user = (cache_user *) subject;
 	fflag_allowlist *list = fflag_cache_list(entry_of(flag), FFLAG_USERS);
 
-	user->bucket = -1;
 	if (list == NULL)
 		return false;
 	if (user->type == USER_BIGINT && list->integers != NULL)
@@ -117,12 +195,19 @@ is_listed(fflag_subject *subject, const fflag_flag *flag)
 static int
 get_bucket(fflag_subject *subject, const fflag_flag *flag)
 {
-	cache_user *user = (cache_user *) subject;
-	char		room[FFLAG_ID_ROOM];
+	return get_draw((cache_user *) subject, flag).bucket;
+}
 
-	if (user->bucket >= 0)
-		return user->bucket;
-	return compute_bucket(user, flag, user_to_text(user->id, user->type, room));
+/* Sets what has to be set: the draw need not be. */
+static pg_attribute_always_inline void
+set_user(cache_user *user, NullableDatum id, user_type type, bool is_staff)
+{
+	user->subject.somebody = !id.isnull;
+	user->subject.is_staff = is_staff;
+	user->type = type;
+	user->id = id.value;
+	user->drawn_under = NULL;
+	user->question = 0;
 }
 
 /*
@@ -130,17 +215,9 @@ get_bucket(fflag_subject *subject, const fflag_flag *flag)
  * snapshot.  The user id is looked at only if it matters.
  */
 static inline fflag_decision
-evaluate_entry(const fflag_entry *entry, NullableDatum id, user_type type,
-			   bool is_staff, bool default_value)
+evaluate_entry(const fflag_entry *entry, cache_user *user, bool default_value)
 {
-	static const fflag_lookups look = {get_required, is_denied, is_listed, get_bucket};
-	cache_user	user;
-
-	user.subject.somebody = !id.isnull;
-	user.subject.is_staff = is_staff;
-	user.type = type;
-	user.id = id.value;
-	return fflag_decide(&entry->flag, &user.subject, &look, default_value);
+	return fflag_decide(&entry->flag, &user->subject, &look, default_value);
 }
 
 /* Does the user get the feature?  For batch.c, which knows the entry. */
@@ -148,7 +225,10 @@ bool
 fflag_evaluate(const fflag_entry *entry, NullableDatum id, user_type type,
 			   bool is_staff)
 {
-	return evaluate_entry(entry, id, type, is_staff, false).enabled;
+	cache_user	user;
+
+	set_user(&user, id, type, is_staff);
+	return evaluate_entry(entry, &user, false).enabled;
 }
 
 /* A NULL name is one that no flag has; what is counted here is never looked at. */
@@ -162,16 +242,11 @@ get_entry(FunctionCallInfo fcinfo)
 		fflag_cache_get(fcinfo->flinfo, PG_GETARG_DATUM(0));
 }
 
-/*
- * Evaluates the flag named by argument 0 for the user of argument 1; the other
- * two are is_staff and default_value.  For each of them NULL is false.
- */
-static pg_attribute_always_inline fflag_decision
-evaluate(FunctionCallInfo fcinfo, user_type type, const fflag_entry *entry)
+/* The user of argument 1; argument 2 is is_staff, and NULL is false. */
+static pg_attribute_always_inline void
+get_user(FunctionCallInfo fcinfo, user_type type, cache_user *user)
 {
-	return evaluate_entry(entry, fcinfo->args[1], type,
-						  !PG_ARGISNULL(2) && PG_GETARG_BOOL(2),
-						  !PG_ARGISNULL(3) && PG_GETARG_BOOL(3));
+	set_user(user, fcinfo->args[1], type, !PG_ARGISNULL(2) && PG_GETARG_BOOL(2));
 }
 
 /* fflag_enabled(name, user_id, is_staff, default_value) returns boolean */
@@ -179,8 +254,11 @@ static inline Datum
 fflag_enabled(FunctionCallInfo fcinfo, user_type type)
 {
 	const fflag_entry *entry = get_entry(fcinfo);
-	bool		enabled = evaluate(fcinfo, type, entry).enabled;
+	cache_user	user;
+	bool		enabled;
 
+	get_user(fcinfo, type, &user);
+	enabled = evaluate_entry(entry, &user, !PG_ARGISNULL(3) && PG_GETARG_BOOL(3)).enabled;
 	fflag_entry_count(entry, 1, enabled);
 	PG_RETURN_BOOL(enabled);
 }
@@ -189,68 +267,69 @@ OVERLOADS(fflag_enabled,
 		  fflag_enabled_bigint, fflag_enabled_uuid, fflag_enabled_text);
 
 static int
-bucket_of_name(Datum name_datum, Datum id, user_type type)
+bucket_of_seed(fflag_string utf8_seed, Datum id, user_type type)
 {
-	text	   *name = DatumGetTextPP(name_datum);
 	char		room[FFLAG_ID_ROOM];
 	fflag_string user = user_to_text(id, type, room);
 
-	return fflag_bucket_of(fflag_to_utf8(fflag_string_of_text(name)),
-						   fflag_to_utf8(user));
+	return fflag_bucket_of(utf8_seed, fflag_to_utf8(user));
+}
+
+static fflag_string
+utf8_name(Datum name)
+{
+	return fflag_to_utf8(fflag_string_of_text(DatumGetTextPP(name)));
 }
 
 /* fflag_bucket(name, user_id) returns integer; strict */
 static inline Datum
 fflag_bucket(FunctionCallInfo fcinfo, user_type type)
 {
-	PG_RETURN_INT32(bucket_of_name(PG_GETARG_DATUM(0), PG_GETARG_DATUM(1), type));
+	PG_RETURN_INT32(bucket_of_seed(utf8_name(PG_GETARG_DATUM(0)), PG_GETARG_DATUM(1), type));
 }
 
 OVERLOADS(fflag_bucket,
 		  fflag_bucket_bigint, fflag_bucket_uuid, fflag_bucket_text);
 
-/* The variant of a user who is somebody, by number; -1 if the flag has none. */
+/*
+ * The variant of a user who gets a flag that the cache has returned: its number, -1
+ * if none.
+ */
 static int
-variant_of(const fflag_variant_set *variants, Datum id, user_type type)
+choose_variant(const fflag_entry *entry, cache_user *user)
 {
-	char		room[FFLAG_ID_ROOM];
+	const fflag_variant_set *variants = fflag_variants_of(entry);
+	uint64		hash = 0;
+	int			variant;
 
-	if (variants->count == 0)
-		return -1;
-	return fflag_variant_of(variants, fflag_to_utf8(user_to_text(id, type, room)));
+	if (unlikely(entry->forced_variant.len > 0))
+	{
+		/* if the flag has it: a slip in a setting must not end a query */
+		variant = fflag_find_variant(variants, entry->forced_variant);
+		if (variant >= 0)
+			return variant;
+	}
+	variant = fflag_pinned_variant(variants, &entry->flag, &user->subject, &look);
+	if (variant >= 0)
+		return variant;
+	if (variants->weighty > 1 && user->subject.somebody)
+		hash = get_draw(user, &entry->flag).hash;
+	return fflag_variant_of(variants, user->subject.somebody, hash);
 }
 
-/*
- * The name of the variant that goes with a decision, a text; null if the user does
- * not get the flag, or is nobody, or the flag has no variants.
- */
-NullableDatum
-fflag_variant_name(const fflag_variant_set *variants, fflag_decision decision,
-				   NullableDatum id, user_type type)
+/* The name of the variant that goes with a decision, a text, or null. */
+static NullableDatum
+variant_name(const fflag_entry *entry, fflag_decision decision, cache_user *user)
 {
 	NullableDatum result = {.isnull = true};
-	int			variant = -1;
+	int			variant = decision.enabled ? choose_variant(entry, user) : -1;
 
-	if (decision.enabled && !id.isnull)
-		variant = variant_of(variants, id.value, type);
 	if (variant >= 0)
 	{
-		result.value = fflag_string_to_text(variants->names[variant]);
+		result.value = fflag_string_to_text(entry->variants->names[variant]);
 		result.isnull = false;
 	}
 	return result;
-}
-
-/* The variant of a flag of the cache, whose variants are looked up only if it matters. */
-static NullableDatum
-variant_name(const fflag_entry *entry, fflag_decision decision, NullableDatum id,
-			 user_type type)
-{
-	static const fflag_variant_set unasked = {0};
-	bool		matters = decision.enabled && !id.isnull;
-
-	return fflag_variant_name(matters ? fflag_variants_of(entry) : &unasked,
-							  decision, id, type);
 }
 
 /*
@@ -260,13 +339,13 @@ variant_name(const fflag_entry *entry, fflag_decision decision, NullableDatum id
 static pg_attribute_always_inline int
 evaluate_variant(FunctionCallInfo fcinfo, user_type type, const fflag_entry *entry)
 {
-	bool		enabled = fflag_evaluate(entry, fcinfo->args[1], type,
-										 !PG_ARGISNULL(2) && PG_GETARG_BOOL(2));
+	cache_user	user;
+	bool		enabled;
 
+	get_user(fcinfo, type, &user);
+	enabled = evaluate_entry(entry, &user, false).enabled;
 	fflag_entry_count(entry, 1, enabled);
-	if (!enabled || PG_ARGISNULL(1))
-		return -1;
-	return variant_of(fflag_variants_of(entry), PG_GETARG_DATUM(1), type);
+	return enabled ? choose_variant(entry, &user) : -1;
 }
 
 /* fflag_variant(name, user_id, is_staff, default_variant) returns text */
@@ -311,16 +390,17 @@ OVERLOADS(fflag_variant_payload,
 
 /*
  * The result of fflag_explain() and fflag_explain_at(): what has been decided
- * for the flag of this name and for this user, why, and the variant's name.
+ * for the flag of this name and for this user, why, the variant's name, and because
+ * of which other flag.
  */
 Datum
 fflag_explanation(FunctionCallInfo fcinfo, NullableDatum name,
 				  NullableDatum id, user_type type, const fflag_flag *flag,
-				  fflag_decision decision, NullableDatum variant)
+				  fflag_decision decision, NullableDatum variant, NullableDatum because)
 {
 	TupleDesc	desc;
-	Datum		values[6];
-	bool		nulls[6] = {false};
+	Datum		values[7];
+	bool		nulls[7] = {false};
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
@@ -330,7 +410,9 @@ fflag_explanation(FunctionCallInfo fcinfo, NullableDatum name,
 	values[2] = CStringGetTextDatum(fflag_rule_reason(decision.rule));
 
 	nulls[3] = name.isnull || id.isnull;
-	values[3] = nulls[3] ? 0 : Int32GetDatum(bucket_of_name(name.value, id.value, type));
+	values[3] = nulls[3] ? 0 :
+		Int32GetDatum(bucket_of_seed(flag->known ? flag->utf8_seed : utf8_name(name.value),
+									 id.value, type));
 
 	/* exactly what the table says, less trailing zeros */
 	nulls[4] = !flag->known;
@@ -341,27 +423,55 @@ fflag_explanation(FunctionCallInfo fcinfo, NullableDatum name,
 	nulls[5] = variant.isnull;
 	values[5] = variant.value;
 
+	nulls[6] = because.isnull;
+	values[6] = because.value;
+
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc),
 													  values, nulls)));
 }
 
+/* The other flag that has decided, by its name: the first of them; null if none has. */
+static NullableDatum
+find_because(const fflag_entry *entry, fflag_decision decision, cache_user *user)
+{
+	NullableDatum result = {.isnull = true};
+	const fflag_relation *r = NULL;
+	fflag_string first = {NULL, 0};
+
+	while ((r = fflag_find_because(&entry->flag, &user->subject, &look, decision.rule, r)) != NULL)
+	{
+		const fflag_entry *other = fflag_other_flag(entry, r);
+
+		if (other->flag.known && (result.isnull || fflag_string_compare(other->name, first) < 0))
+		{
+			first = other->name;
+			result.isnull = false;
+		}
+	}
+	if (!result.isnull)
+		result.value = fflag_string_to_text(first);
+	return result;
+}
+
 /*
  * fflag_explain(name, user_id, is_staff, default_value)
- * returns (enabled, rule, reason, bucket, rollout_percentage, variant)
+ * returns (enabled, rule, reason, bucket, rollout_percentage, variant, because)
  */
 static inline Datum
 fflag_explain(FunctionCallInfo fcinfo, user_type type)
 {
 	const fflag_entry *entry = &no_entry;
+	cache_user	user;
 	fflag_decision decision;
 
+	get_user(fcinfo, type, &user);
 	/* looked up without a report: it explains an unknown name */
 	if (!PG_ARGISNULL(0))
 		entry = fflag_cache_find(fcinfo->flinfo->fn_oid, PG_GETARG_DATUM(0));
-	decision = evaluate(fcinfo, type, entry);
+	decision = evaluate_entry(entry, &user, !PG_ARGISNULL(3) && PG_GETARG_BOOL(3));
 	return fflag_explanation(fcinfo, fcinfo->args[0], fcinfo->args[1], type,
-							 &entry->flag, decision,
-							 variant_name(entry, decision, fcinfo->args[1], type));
+							 &entry->flag, decision, variant_name(entry, decision, &user),
+							 find_because(entry, decision, &user));
 }
 
 OVERLOADS(fflag_explain,
@@ -372,16 +482,21 @@ static inline Datum
 fflag_flags(FunctionCallInfo fcinfo, user_type type)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	NullableDatum user = fcinfo->args[0];
+	NullableDatum id = fcinfo->args[0];
+	cache_user	user;
 	const fflag_entry *const *entries;
 	int			count;
 	MemoryContext caller;
 	MemoryContext per_flag;
 
 	InitMaterializedSRF(fcinfo, 0);
+	if (fflag_usage_is_due())
+		fflag_cache_flush_usage();
 	entries = fflag_cache_get_all(fcinfo->flinfo->fn_oid, &count);
-	if (type == USER_TEXT && !user.isnull)
-		user.value = PointerGetDatum(DatumGetTextPP(user.value));
+	if (type == USER_TEXT && !id.isnull)
+		id.value = PointerGetDatum(DatumGetTextPP(id.value));
+	/* one question: what many flags refer to is decided once */
+	set_user(&user, id, type, !PG_ARGISNULL(1) && PG_GETARG_BOOL(1));
 
 	per_flag = AllocSetContextCreate(CurrentMemoryContext, "fflag_flags",
 									 ALLOCSET_DEFAULT_SIZES);
@@ -394,11 +509,13 @@ fflag_flags(FunctionCallInfo fcinfo, user_type type)
 		NullableDatum variant;
 
 		CHECK_FOR_INTERRUPTS();
+		if (entries[i]->flag.internal)
+			continue;
+		fflag_entry_count_bulk(entries[i]);
 		values[0] = fflag_string_to_text(entries[i]->name);
-		decision = evaluate_entry(entries[i], user, type,
-								  !PG_ARGISNULL(1) && PG_GETARG_BOOL(1), false);
+		decision = evaluate_entry(entries[i], &user, false);
 		values[1] = BoolGetDatum(decision.enabled);
-		variant = variant_name(entries[i], decision, user, type);
+		variant = variant_name(entries[i], decision, &user);
 		values[2] = variant.value;
 		nulls[2] = variant.isnull;
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);

@@ -16,10 +16,7 @@
 extern Datum fflag_explanation(FunctionCallInfo fcinfo, NullableDatum name,
 							   NullableDatum id, user_type type,
 							   const fflag_flag *flag, fflag_decision decision,
-							   NullableDatum variant);
-extern NullableDatum fflag_variant_name(const fflag_variant_set *variants,
-										fflag_decision decision,
-										NullableDatum id, user_type type);
+							   NullableDatum variant, NullableDatum because);
 extern bool fflag_evaluate(const fflag_entry *entry, NullableDatum id,
 						   user_type type, bool is_staff);
 

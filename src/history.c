@@ -23,9 +23,7 @@
  */
 #include "postgres.h"
 
-#include "access/genam.h"
 #include "access/table.h"
-#include "access/tableam.h"
 #include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
@@ -44,7 +42,7 @@
 
 const char *const fflag_kind_names[] = {
 	"", FFLAG_KIND_FLAG, FFLAG_KIND_USER, FFLAG_KIND_DENIED, FFLAG_KIND_VARIANT,
-	FFLAG_KIND_TABLES, FFLAG_KIND_GAP
+	FFLAG_KIND_RELATION, FFLAG_KIND_TABLES, FFLAG_KIND_GAP
 };
 
 /* Do triggers record whatever is changed in a table? */
@@ -141,45 +139,6 @@ sequence(void)
 	return ActiveSnapshotSet() ? GetActiveSnapshot()->curcid : 0;
 }
 
-/*
- * All rows of a table, under the latest snapshot: they may have been committed after this
- * transaction's.  They are read by a scan, which runs no code of the table's owner.
- */
-static Tuplestorestate *
-read_table(Oid relid)
-{
-	Tuplestorestate *store = tuplestore_begin_heap(false, false, work_mem);
-	Relation	rel = fflag_open_relation(relid);
-	Snapshot	latest = RegisterSnapshot(GetLatestSnapshot());
-	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, latest, 0, NULL);
-	HeapTuple	tuple;
-
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
-	{
-		CHECK_FOR_INTERRUPTS();
-		tuplestore_puttuple(store, tuple);
-	}
-	systable_endscan(scan);
-	UnregisterSnapshot(latest);
-	table_close(rel, AccessShareLock);
-	return store;
-}
-
-/* Lets SQL know these rows by a name, as it knows transition tables. */
-static void
-register_rows(const char *name, Oid relid, Tuplestorestate *store)
-{
-	EphemeralNamedRelation enr = palloc0(sizeof(EphemeralNamedRelationData));
-
-	enr->md.name = pstrdup(name);
-	enr->md.reliddesc = relid;
-	enr->md.enrtype = ENR_NAMED_TUPLESTORE;
-	enr->md.enrtuples = tuplestore_tuple_count(store);
-	enr->reldata = store;
-	if (SPI_register_relation(enr) != SPI_OK_REL_REGISTER)
-		elog(ERROR, "SPI_register_relation failed");
-}
-
 /* Inserts what a query returns, the table's last columns, into the history. */
 static void
 add_rows(const fflag_recording *r, const char *columns, const char *rows, Oid transition)
@@ -211,8 +170,11 @@ fflag_record_changes(const fflag_recording *r)
 	SPI_connect();
 	if (r->trigger == NULL)
 	{
-		store = read_table(r->relid);
-		register_rows(r->old, r->relid, store);
+		/* rows may have been committed after this transaction's snapshot */
+		Snapshot	latest = RegisterSnapshot(GetLatestSnapshot());
+
+		store = fflag_scan_as(r->old, r->relid, latest);
+		UnregisterSnapshot(latest);
 	}
 	else if (SPI_register_trigger_data(r->trigger) != SPI_OK_TD_REGISTER)
 		elog(ERROR, "SPI_register_trigger_data failed");

@@ -17,6 +17,7 @@
 #define FFLAG_KIND_USER "user"
 #define FFLAG_KIND_DENIED "denied"
 #define FFLAG_KIND_VARIANT "variant"
+#define FFLAG_KIND_RELATION "relation"
 #define FFLAG_KIND_TABLES "tables"
 #define FFLAG_KIND_GAP "gap"
 
@@ -29,6 +30,7 @@ typedef enum fflag_record_kind
 	FFLAG_RECORD_USER,
 	FFLAG_RECORD_DENIED,
 	FFLAG_RECORD_VARIANT,
+	FFLAG_RECORD_RELATION,
 	FFLAG_RECORD_TABLES,
 	FFLAG_RECORD_GAP			/* no table: something may be missing */
 } fflag_record_kind;

@@ -36,8 +36,14 @@
  * that have come twice.
  *
  * What one UPDATE has taken from one name and given to another, with the same
- * id, is a flag renamed.
+ * id, is a flag renamed.  A flag that has the name asked for, or had it when it was
+ * deleted, is listed from its beginning, under the names that it had.  "life" tells
+ * it from others that had its id before.
  */
+/* A relation's values for people, whose other flag has a name. */
+#define RELATION(row, other) \
+	"jsonb_strip_nulls(" row " || jsonb_build_object('id', NULL, 'flag_id', NULL, 'other_id', NULL, 'created_at', NULL, 'other', " other "))"
+
 static const char *const listing =
 "WITH today AS (SELECT attached, id, name COLLATE \"C\" AS name FROM unnest($3, $4, $5) AS t (attached, id, name)),"
 " c AS (SELECT c.*, coalesce(c.at, 'infinity') AS moment FROM ONLY %2$s AS c WHERE NOT c.begins),"
@@ -56,7 +62,12 @@ static const char *const listing =
 "  name AS old_name, CASE WHEN renames THEN coalesce(new_name, name) ELSE name END AS name,"
 "  old_row, CASE WHEN renames THEN coalesce(renamed_row, new_row) ELSE new_row END AS new_row"
 "  FROM paired WHERE NOT (renames AND other_name IS NOT NULL)),"
-/* what knows a flag's id only: users on its lists, and its variants */
+/* what flags are called now, or were last */
+" called AS (SELECT DISTINCT ON (id) id, name FROM (SELECT id, name, 'infinity'::timestamptz AS moment, 0 AS sequence FROM today WHERE NOT attached"
+"   UNION ALL SELECT flag_id, name, moment, sequence FROM flag WHERE NOT attached) AS u ORDER BY id, moment DESC, sequence DESC),"
+" lived AS (SELECT *, count(*) FILTER (WHERE what = 'flag created') OVER (PARTITION BY attached, flag_id"
+"  ORDER BY moment, sequence, old_row IS NULL) AS life FROM flag),"
+/* what knows a flag's id only: users on its lists, its variants, its relations */
 " listed AS (SELECT change, sequence, moment, attached, flag_id, CASE kind WHEN 'user'"
 "   THEN CASE WHEN old_row IS NULL THEN 'user listed' WHEN new_row IS NULL THEN 'user unlisted' ELSE 'user updated' END"
 "   ELSE CASE WHEN old_row IS NULL THEN 'user denied' WHEN new_row IS NULL THEN 'user undenied' ELSE 'denied user updated' END END AS what,"
@@ -65,37 +76,45 @@ static const char *const listing =
 "  GROUP BY change, sequence, moment, attached, flag_id, what, CASE WHEN $2 THEN user_id END"
 " UNION ALL SELECT change, sequence, moment, attached, flag_id,"
 "  CASE WHEN old_row IS NULL THEN 'variant created' WHEN new_row IS NULL THEN 'variant deleted' ELSE 'variant updated' END,"
-"  NULL, NULL, old_row, new_row FROM h WHERE kind = 'variant'),"
+"  NULL, NULL, old_row, new_row FROM h WHERE kind = 'variant'"
+" UNION ALL SELECT change, sequence, moment, attached, flag_id,"
+"  CASE WHEN old_row IS NULL THEN 'relation created' WHEN new_row IS NULL THEN 'relation deleted' ELSE 'relation updated' END,"
+"  NULL, NULL, " RELATION("old_row", "o.name") ", " RELATION("new_row", "n.name")
+"  FROM h LEFT JOIN called AS o ON o.id = old_row ->> 'other_id' LEFT JOIN called AS n ON n.id = new_row ->> 'other_id' WHERE kind = 'relation'),"
 /* what a flag was called before the first change of it, and after each */
-" event AS (SELECT sequence, moment, attached, flag_id,"
+" event AS (SELECT sequence, moment, attached, flag_id, life, old_row,"
 "  CASE WHEN row_number() OVER same = 1 AND old_row IS NOT NULL THEN old_name END AS first_name,"
 "  coalesce(lead(CASE WHEN old_row IS NOT NULL THEN old_name END) OVER same,"
 "   CASE WHEN new_row IS NOT NULL THEN name ELSE old_name END) AS name"
-"  FROM flag WINDOW same AS (PARTITION BY attached, flag_id ORDER BY moment, sequence, old_row IS NULL)),"
-" counted AS (SELECT *, count(*) FILTER (WHERE what IS NULL)"
-"  OVER (PARTITION BY attached, flag_id ORDER BY moment, sequence, what IS NOT NULL) AS n"
-"  FROM (SELECT *, NULL AS first_name, NULL AS name FROM listed"
-"   UNION ALL SELECT NULL, sequence, moment, attached, flag_id, NULL, NULL, NULL, NULL, NULL, first_name, name FROM event) AS u),"
-" named AS (SELECT change, sequence, moment, attached, flag_id, what, user_id, users, old_row, new_row,"
+"  FROM lived WINDOW same AS (PARTITION BY attached, flag_id ORDER BY moment, sequence, old_row IS NULL)),"
+" asked AS (SELECT attached, flag_id, life FROM (SELECT DISTINCT ON (attached, flag_id, life) attached, flag_id, life, name"
+"  FROM event ORDER BY attached, flag_id, life, moment DESC, sequence DESC, old_row IS NULL DESC) AS l WHERE name = $1),"
+" counted AS (SELECT *, count(*) FILTER (WHERE what IS NULL) OVER same AS n, coalesce(max(its_life) OVER same, 0) AS life"
+"  FROM (SELECT *, NULL AS first_name, NULL AS name, NULL AS its_life FROM listed"
+"   UNION ALL SELECT NULL, sequence, moment, attached, flag_id, NULL, NULL, NULL, NULL, NULL, first_name, name, life FROM event) AS u"
+"  WINDOW same AS (PARTITION BY attached, flag_id ORDER BY moment, sequence, what IS NOT NULL)),"
+" named AS (SELECT change, sequence, moment, attached, flag_id, life, what, user_id, users, old_row, new_row,"
 "  CASE WHEN n = 0 THEN max(first_name) OVER (PARTITION BY attached, flag_id)"
 "   ELSE max(name) OVER (PARTITION BY attached, flag_id, n) END AS name FROM counted),"
 " line AS (SELECT change, sequence, moment, what, name, NULL::text AS user_id, NULL::bigint AS users, old_row, new_row"
-"  FROM flag WHERE $1 IS NULL OR $1 IN (old_name, name)"
+"  FROM lived WHERE $1 IS NULL OR $1 IN (old_name, name) OR (attached, flag_id, life) IN (TABLE asked)"
 " UNION ALL SELECT l.change, l.sequence, l.moment, l.what, coalesce(l.name, today.name), l.user_id, l.users, l.old_row, l.new_row"
 "  FROM named AS l LEFT JOIN today ON today.id = l.flag_id AND today.attached = l.attached"
-"  WHERE l.what IS NOT NULL AND ($1 IS NULL OR coalesce(l.name, today.name) = $1)"
+"  WHERE l.what IS NOT NULL AND ($1 IS NULL OR coalesce(l.name, today.name) = $1"
+"   OR (l.attached, l.flag_id, l.life) IN (TABLE asked))"
 " UNION ALL SELECT change, sequence, moment, CASE WHEN kind = 'gap' THEN 'history interrupted'"
 "   WHEN old_row IS NULL THEN 'tables attached' WHEN new_row IS NULL THEN 'tables detached' ELSE 'attachment updated' END,"
 "  NULL, NULL, NULL, old_row, new_row FROM h WHERE kind IN ('tables', 'gap') AND $1 IS NULL)"
-/* the owner may have given columns other types; a variant's values have its name */
+/* the owner may have given columns other types; some values are told if they are as before, too */
 " SELECT c.at::timestamptz, c.session_role::text, c.role::text, c.application_name::text, nullif(c.actor::text, ''),"
 "  l.what::text, l.name::text, l.user_id::text, l.users::bigint,"
 "  (SELECT jsonb_object_agg(e.key, e.value) FROM jsonb_each(l.old_row) AS e"
-"   WHERE e.key <> 'updated_at' AND coalesce(l.new_row -> e.key, 'null') <> e.value OR l.what ^@ 'variant' AND e.key = 'name'),"
+"   WHERE e.key <> 'updated_at' AND coalesce(l.new_row -> e.key, 'null') <> e.value OR l.what ^@ 'variant' AND e.key = 'name' OR l.what ^@ 'relation' AND e.key IN ('kind', 'other', 'other_variant') AND e.value <> 'null'),"
 "  (SELECT jsonb_object_agg(e.key, e.value) FROM jsonb_each(l.new_row) AS e"
-"   WHERE e.key <> 'updated_at' AND coalesce(l.old_row -> e.key, 'null') <> e.value OR l.what ^@ 'variant' AND e.key = 'name')"
-" FROM line AS l LEFT JOIN c ON c.id = l.change"
-" ORDER BY l.moment DESC, l.sequence DESC, l.name, l.what, l.user_id, coalesce(l.new_row, l.old_row) ->> 'name' COLLATE \"C\"";
+"   WHERE e.key <> 'updated_at' AND coalesce(l.old_row -> e.key, 'null') <> e.value OR l.what ^@ 'variant' AND e.key = 'name' OR l.what ^@ 'relation' AND e.key IN ('kind', 'other', 'other_variant') AND e.value <> 'null')"
+" FROM line AS l LEFT JOIN c ON c.id = l.change, coalesce(l.new_row, l.old_row) AS r"
+" ORDER BY l.moment DESC, l.sequence DESC, l.name, l.what, l.user_id,"
+"  r ->> 'name' COLLATE \"C\", r ->> 'other' COLLATE \"C\", r ->> 'other_variant' COLLATE \"C\"";
 
 #define HISTORY_COLUMNS 11
 

@@ -55,18 +55,25 @@ static const struct
 	[FFLAG_COLUMN_ROLLOUT] = {"rollout_percentage", FFLAG_FLAGS, NUMERICOID, rollout_types},
 	[FFLAG_COLUMN_FLAG_ID] = {"flag_id", FFLAG_USERS, INT8OID, id_types},
 	[FFLAG_COLUMN_USER_ID] = {"user_id", FFLAG_USERS, TEXTOID, id_types},
+	[FFLAG_COLUMN_SEED] = {"seed", FFLAG_FLAGS, TEXTOID, NULL},
 	[FFLAG_COLUMN_STARTS_AT] = {"starts_at", FFLAG_FLAGS, TIMESTAMPTZOID, NULL},
 	[FFLAG_COLUMN_ENDS_AT] = {"ends_at", FFLAG_FLAGS, TIMESTAMPTZOID, NULL},
 	[FFLAG_COLUMN_RAMP_TO] = {"ramp_to", FFLAG_FLAGS, NUMERICOID, NULL},
 	[FFLAG_COLUMN_RAMP_STARTS_AT] = {"ramp_starts_at", FFLAG_FLAGS, TIMESTAMPTZOID, NULL},
 	[FFLAG_COLUMN_RAMP_ENDS_AT] = {"ramp_ends_at", FFLAG_FLAGS, TIMESTAMPTZOID, NULL},
-	[FFLAG_COLUMN_REQUIRES] = {"requires", FFLAG_FLAGS, INT8OID, NULL},
+	[FFLAG_COLUMN_INTERNAL] = {"internal", FFLAG_FLAGS, BOOLOID, NULL},
 	[FFLAG_COLUMN_DENIED_FLAG_ID] = {"flag_id", FFLAG_DENIED, INT8OID, NULL},
 	[FFLAG_COLUMN_DENIED_USER_ID] = {"user_id", FFLAG_DENIED, TEXTOID, NULL},
 	[FFLAG_COLUMN_VARIANT_FLAG_ID] = {"flag_id", FFLAG_VARIANTS, INT8OID, NULL},
 	[FFLAG_COLUMN_VARIANT_NAME] = {"name", FFLAG_VARIANTS, TEXTOID, NULL},
 	[FFLAG_COLUMN_VARIANT_WEIGHT] = {"weight", FFLAG_VARIANTS, NUMERICOID, NULL},
-	[FFLAG_COLUMN_VARIANT_PAYLOAD] = {"payload", FFLAG_VARIANTS, JSONBOID, NULL}
+	[FFLAG_COLUMN_VARIANT_PAYLOAD] = {"payload", FFLAG_VARIANTS, JSONBOID, NULL},
+	[FFLAG_COLUMN_RELATION_FLAG_ID] = {"flag_id", FFLAG_RELATIONS, INT8OID, NULL},
+	[FFLAG_COLUMN_RELATION_OTHER_ID] = {"other_id", FFLAG_RELATIONS, INT8OID, NULL},
+	[FFLAG_COLUMN_RELATION_ID] = {"id", FFLAG_RELATIONS, INT8OID, NULL},
+	[FFLAG_COLUMN_RELATION_KIND] = {"kind", FFLAG_RELATIONS, TEXTOID, NULL},
+	[FFLAG_COLUMN_RELATION_OTHER_VARIANT] = {"other_variant", FFLAG_RELATIONS, TEXTOID, NULL},
+	[FFLAG_COLUMN_RELATION_PIN] = {"pin", FFLAG_RELATIONS, TEXTOID, NULL}
 };
 
 /* What a column of our own tables is called; and an argument of fflag_attach(). */
@@ -94,10 +101,11 @@ fflag_source
 fflag_new_source(void)
 {
 	fflag_source source = {
-		.tables[FFLAG_FLAGS] = {.key = FFLAG_COLUMN_NAME,.nkeys = 1},
+		.tables[FFLAG_FLAGS] = {.key = FFLAG_COLUMN_NAME,.nkeys = 1,.other_key = FFLAG_COLUMN_ID},
 		.tables[FFLAG_USERS] = {.key = FFLAG_COLUMN_FLAG_ID,.nkeys = 2},
 		.tables[FFLAG_DENIED] = {.key = FFLAG_COLUMN_DENIED_FLAG_ID,.nkeys = 2},
-		.tables[FFLAG_VARIANTS] = {.key = FFLAG_COLUMN_VARIANT_FLAG_ID,.nkeys = 2}
+		.tables[FFLAG_VARIANTS] = {.key = FFLAG_COLUMN_VARIANT_FLAG_ID,.nkeys = 2},
+		.tables[FFLAG_RELATIONS] = {.key = FFLAG_COLUMN_RELATION_FLAG_ID,.nkeys = 1,.other_key = FFLAG_COLUMN_RELATION_OTHER_ID}
 	};
 
 	for (int i = 0; i < FFLAG_TABLES; i++)
@@ -348,9 +356,9 @@ fflag_open_table(fflag_source *source, fflag_table_id which)
 		table->indexes[n - 1] =
 			fflag_find_index(rel, n, &source->attnums[table->key],
 							 &source->types[table->key], false, &too_young);
-	if (which == FFLAG_FLAGS)
-		table->id_index = fflag_find_index(rel, 1, &source->attnums[FFLAG_COLUMN_ID],
-										   &source->types[FFLAG_COLUMN_ID], false, &too_young);
+	if (which == FFLAG_FLAGS || which == FFLAG_RELATIONS)
+		table->other_index = fflag_find_index(rel, 1, &source->attnums[table->other_key],
+											  &source->types[table->other_key], false, &too_young);
 	/* an index that is too young for this transaction may do for the next */
 	table->described = too_young ? 0 : changes;
 	return rel;

@@ -19,10 +19,11 @@ typedef enum fflag_table_id
 
 	/* only our own */
 	FFLAG_DENIED,				/* denylists */
-	FFLAG_VARIANTS
+	FFLAG_VARIANTS,
+	FFLAG_RELATIONS
 } fflag_table_id;
 
-#define FFLAG_TABLES 5
+#define FFLAG_TABLES 6
 
 /* The columns that evaluation needs, and those that only our own tables have. */
 typedef enum fflag_column
@@ -34,22 +35,29 @@ typedef enum fflag_column
 	FFLAG_COLUMN_ROLLOUT,
 	FFLAG_COLUMN_FLAG_ID,
 	FFLAG_COLUMN_USER_ID,
+	FFLAG_COLUMN_SEED,
 	FFLAG_COLUMN_STARTS_AT,
 	FFLAG_COLUMN_ENDS_AT,
 	FFLAG_COLUMN_RAMP_TO,
 	FFLAG_COLUMN_RAMP_STARTS_AT,
 	FFLAG_COLUMN_RAMP_ENDS_AT,
-	FFLAG_COLUMN_REQUIRES,
+	FFLAG_COLUMN_INTERNAL,
 	FFLAG_COLUMN_DENIED_FLAG_ID,
 	FFLAG_COLUMN_DENIED_USER_ID,
 	FFLAG_COLUMN_VARIANT_FLAG_ID,
 	FFLAG_COLUMN_VARIANT_NAME,
 	FFLAG_COLUMN_VARIANT_WEIGHT,
-	FFLAG_COLUMN_VARIANT_PAYLOAD
+	FFLAG_COLUMN_VARIANT_PAYLOAD,
+	FFLAG_COLUMN_RELATION_FLAG_ID,
+	FFLAG_COLUMN_RELATION_OTHER_ID,
+	FFLAG_COLUMN_RELATION_ID,
+	FFLAG_COLUMN_RELATION_KIND,
+	FFLAG_COLUMN_RELATION_OTHER_VARIANT,
+	FFLAG_COLUMN_RELATION_PIN
 } fflag_column;
 
 #define FFLAG_COLUMNS 7			/* of attached tables, which come first */
-#define FFLAG_OWN_COLUMNS (FFLAG_COLUMN_VARIANT_PAYLOAD + 1)
+#define FFLAG_OWN_COLUMNS (FFLAG_COLUMN_RELATION_PIN + 1)
 
 #define FFLAG_KEYS 2			/* columns of the longest key */
 
@@ -66,12 +74,14 @@ typedef struct fflag_table
 								 * writer.c; InvalidOid if there are none */
 	fflag_column key;			/* rows are looked up by this column */
 	int			nkeys;			/* and those behind it, so many together */
+	fflag_column other_key;		/* and by this one alone, where other_index is
+								 * used */
 
 	/* layout.c's own, but for indexes, which fflag_open_table() sets */
 	uint64		changes;		/* how often it has been outdated */
 	uint64		described;		/* changes at the last description */
 	Oid			indexes[FFLAG_KEYS];	/* with 1, 2 columns of the key */
-	Oid			id_index;		/* of FFLAG_FLAGS: by the flag's id */
+	Oid			other_index;	/* of FFLAG_FLAGS and FFLAG_RELATIONS */
 } fflag_table;
 
 /*

@@ -69,10 +69,37 @@ feed(uint32_t state[4], unsigned char *block, size_t fill,
 	return fill;
 }
 
+/* The last of a message of len bytes: fill bytes of a block, which are followed by zeros. */
+static inline void
+finish(uint32_t state[4], unsigned char *block, size_t fill, size_t len)
+{
+	block[fill] = 0x80;
+	if (fill >= FFLAG_MD5_ROOM)
+	{
+		hash_block(state, block);
+		memset(block, 0, FFLAG_MD5_BLOCK);
+	}
+	store_bit_length(block, len);
+	hash_block(state, block);
+}
+
 /*
- * MD5 of name || ':' || user, any lengths.  The digest is returned as the
- * four state words: the digest's bytes are theirs, each in little-endian order.
+ * MD5 of a string, any length.  The digest is returned as the four state words: the
+ * digest's bytes are theirs, each in little-endian order.
  */
+void
+fflag_md5(fflag_string s, uint32_t digest[4])
+{
+	unsigned char block[FFLAG_MD5_BLOCK];
+	size_t		fill;
+
+	memcpy(digest, initial_state, sizeof(initial_state));
+	fill = feed(digest, block, 0, s);
+	memset(block + fill, 0, FFLAG_MD5_BLOCK - fill);
+	finish(digest, block, fill, s.len);
+}
+
+/* The same of name || ':' || user. */
 void
 fflag_md5_pair(fflag_string name, fflag_string user, uint32_t digest[4])
 {
@@ -96,13 +123,5 @@ fflag_md5_pair(fflag_string name, fflag_string user, uint32_t digest[4])
 		fill = feed(digest, block, fill, user);
 		memset(block + fill, 0, FFLAG_MD5_BLOCK - fill);
 	}
-
-	block[fill] = 0x80;
-	if (fill >= FFLAG_MD5_ROOM)
-	{
-		hash_block(digest, block);
-		memset(block, 0, FFLAG_MD5_BLOCK);
-	}
-	store_bit_length(block, len);
-	hash_block(digest, block);
+	finish(digest, block, fill, len);
 }

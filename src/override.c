@@ -4,7 +4,7 @@
  *
  * Its value is a list such as
  *
- *		new_checkout=on, "a name, with a comma"=off
+ *		new_checkout=on, button=on:blue, "a name, with a comma"=off
  *
  * The check hook makes a sorted array of it, in one chunk, which the server
  * keeps and frees with the value.  The assign hook, in cache.c, only takes the
@@ -31,16 +31,11 @@
 /* As many bytes of the value as a message repeats in one place. */
 #define MAX_SHOWN 100
 
-typedef struct override_item
-{
-	fflag_string name;
-	bool		enabled;
-} override_item;
-
 typedef struct override_list
 {
 	int			count;
-	override_item items[FLEXIBLE_ARRAY_MEMBER]; /* by name, before their bytes */
+	fflag_override items[FLEXIBLE_ARRAY_MEMBER];	/* by name, before their
+													 * bytes */
 } override_list;
 
 char	   *fflag_override_setting;
@@ -50,8 +45,8 @@ static const override_list *overrides;	/* NULL: none */
 static int
 compare_overrides(const void *a, const void *b)
 {
-	return fflag_string_compare(((const override_item *) a)->name,
-								((const override_item *) b)->name);
+	return fflag_string_compare(((const fflag_override *) a)->name,
+								((const fflag_override *) b)->name);
 }
 
 /* How many bytes a message shows.  The last character may be incomplete. */
@@ -70,11 +65,12 @@ skip_blanks(const char *p)
 }
 
 /*
- * Copies the name that begins at p to *place, which moves on behind it.
- * Returns where the name ends, or NULL after a complaint.
+ * Copies the name that begins at p, of a flag or a variant, which "what" says, to
+ * *place, which moves on behind it.  Returns where the name ends, or NULL after a
+ * complaint.
  */
 static const char *
-parse_name(const char *p, char **place, fflag_string *name)
+parse_name(const char *p, const char *what, char **place, fflag_string *name)
 {
 	char	   *start = *place;
 
@@ -108,7 +104,7 @@ parse_name(const char *p, char **place, fflag_string *name)
 	*name = fflag_string_make(start, *place - start);
 	if (name->len == 0)
 	{
-		GUC_check_errdetail("A flag name is missing or empty.");
+		GUC_check_errdetail("A %s name is missing or empty.", what);
 		return NULL;
 	}
 	return p;
@@ -116,11 +112,11 @@ parse_name(const char *p, char **place, fflag_string *name)
 
 /* Parses a flag's name and what it is to be; returns as parse_name(). */
 static const char *
-parse_item(const char *p, char **place, override_item *item)
+parse_item(const char *p, char **place, fflag_override *item)
 {
 	fflag_string value;
 
-	p = parse_name(p, place, &item->name);
+	p = parse_name(p, "flag", place, &item->name);
 	if (p == NULL)
 		return NULL;
 
@@ -134,7 +130,7 @@ parse_item(const char *p, char **place, override_item *item)
 
 	p = skip_blanks(p + 1);
 	value = fflag_string_make(p, 0);
-	while (*p != '\0' && *p != ',' && !scanner_isspace(*p))
+	while (*p != '\0' && strchr(",:", *p) == NULL && !scanner_isspace(*p))
 		p++;
 	value.len = p - value.data;
 	if (!parse_bool_with_len(value.data, value.len, &item->enabled))
@@ -146,6 +142,20 @@ parse_item(const char *p, char **place, override_item *item)
 	}
 
 	p = skip_blanks(p);
+	item->variant = fflag_string_make("", 0);
+	if (*p == ':')
+	{
+		if (!item->enabled)
+		{
+			GUC_check_errdetail("Flag \"%.*s\" is off, and so has no variant.",
+								shown(item->name), item->name.data);
+			return NULL;
+		}
+		p = parse_name(skip_blanks(p + 1), "variant", place, &item->variant);
+		if (p == NULL)
+			return NULL;
+		p = skip_blanks(p);
+	}
 	if (*p != ',' && *p != '\0')
 	{
 		GUC_check_errdetail("Flag \"%.*s\" and its value are not followed by a comma.",
@@ -170,7 +180,7 @@ parse_list(const char *p, char *place, override_list *list)
 			break;
 	}
 
-	qsort(list->items, list->count, sizeof(override_item), compare_overrides);
+	qsort(list->items, list->count, sizeof(fflag_override), compare_overrides);
 	for (int i = 1; i < list->count; i++)
 	{
 		fflag_string name = list->items[i].name;
@@ -215,7 +225,7 @@ fflag_check_override(char **newval, void **extra, GucSource source)
 	items = Min(items, len / 4 + 1);
 
 	list = guc_malloc(LOG, offsetof(override_list, items) +
-					  (items + 1) * sizeof(override_item) + len);
+					  (items + 1) * sizeof(fflag_override) + len);
 	if (list == NULL)
 	{
 		GUC_check_errcode(ERRCODE_OUT_OF_MEMORY);
@@ -226,7 +236,7 @@ fflag_check_override(char **newval, void **extra, GucSource source)
 	{
 		guc_free(list);
 		GUC_check_errmsg("invalid value for parameter \"%s\"", "fflag.override");
-		GUC_check_errhint("Write \"new_checkout=on, beta_search=off\", with each flag once. Put double quotes around a name that has a blank, a comma, an equals sign or a double quote, and double the last.");
+		GUC_check_errhint("Write \"new_checkout=on, beta_search=off, button=on:blue\", with each flag once. Put double quotes around a name that has a blank, a comma, an equals sign or a double quote, and double the last.");
 		return false;
 	}
 	*extra = list;
@@ -240,16 +250,14 @@ fflag_use_overrides(void *extra)
 	overrides = extra;
 }
 
-/* Is this name overridden, and if so, to what? */
-bool
-fflag_find_override(fflag_string name, bool *forced)
+/* To what a name is overridden, NULL if it is not; until the setting changes. */
+const fflag_override *
+fflag_find_override(fflag_string name)
 {
-	override_item key = {.name = name};
-	const override_item *found = NULL;
+	fflag_override key = {.name = name};
 
-	if (overrides != NULL)
-		found = bsearch(&key, overrides->items, overrides->count,
-						sizeof(override_item), compare_overrides);
-	*forced = found != NULL && found->enabled;
-	return found != NULL;
+	if (overrides == NULL)
+		return NULL;
+	return bsearch(&key, overrides->items, overrides->count,
+				   sizeof(fflag_override), compare_overrides);
 }

@@ -1,6 +1,6 @@
 /*
  * read.c
- *		Reading flags, their lists and their variants.
+ *		Reading flags, their lists, variants and relations.
  *
  * Rows are read with the server's own scan routines and under the snapshot
  * that the caller names.  No SQL is run: nothing depends on a search_path.  Ids
@@ -235,29 +235,24 @@ read_terms(const fflag_source *source, TupleDesc desc, HeapTuple tuple,
 		terms->ramp_starts_at != PG_INT64_MAX;
 }
 
-/*
- * The id of the flag that a row requires, which is smaller than its own, so that
- * no chain goes round in circles; empty if there is none.
- */
+/* What a flag's buckets are computed from: its seed, or else its name. */
 static fflag_string
-read_requires(const fflag_source *source, TupleDesc desc, HeapTuple tuple,
-			  const char *flag)
+read_seed(const fflag_source *source, TupleDesc desc, HeapTuple tuple,
+		  fflag_string name)
 {
-	int64		id;
-	int64		requires;
+	bool		isnull = true;
+	Datum		seed = (Datum) 0;
 
-	if (source->attnums[FFLAG_COLUMN_REQUIRES] == InvalidAttrNumber ||
-		is_null(source, desc, tuple, FFLAG_COLUMN_REQUIRES))
-		return fflag_string_make("", 0);
-	requires = DatumGetInt64(get_column(source, desc, tuple, FFLAG_COLUMN_REQUIRES, flag));
-	id = DatumGetInt64(get_column(source, desc, tuple, FFLAG_COLUMN_ID, flag));
-	fflag_check_requires(id, requires, flag);
-	return fflag_id_to_text(INT8OID, Int64GetDatum(requires), palloc(FFLAG_ID_ROOM));
+	if (source->attnums[FFLAG_COLUMN_SEED] != InvalidAttrNumber)
+		seed = heap_getattr(tuple, source->attnums[FFLAG_COLUMN_SEED], desc,
+							&isnull);
+	return isnull ? name : fflag_string_of_text(DatumGetTextPP(seed));
 }
 
 /*
  * What a row says, of the flags' table or of one with the same columns, whose
- * numbers and types the source has.  A text id in the result points into the tuple.
+ * numbers and types the source has.  A text id in the result points into the tuple,
+ * and so may the seed.
  */
 void
 fflag_parse_row(const fflag_source *source, TupleDesc desc, HeapTuple tuple,
@@ -276,10 +271,11 @@ fflag_parse_row(const fflag_source *source, TupleDesc desc, HeapTuple tuple,
 		FFLAG_PHASE_ON : FFLAG_PHASE_DISABLED;
 	row->flag.staff_only = get_boolean(source, desc, tuple, FFLAG_COLUMN_STAFF_ONLY, name);
 	row->flag.rollout = get_rollout(source, desc, tuple, name);
-	row->flag.utf8_name = fflag_to_utf8(row->name);
+	row->flag.utf8_seed = fflag_to_utf8(read_seed(source, desc, tuple, row->name));
 	row->has_terms = read_terms(source, desc, tuple, name, row->flag.rollout,
 								&row->terms);
-	row->requires = read_requires(source, desc, tuple, name);
+	row->flag.internal = source->attnums[FFLAG_COLUMN_INTERNAL] != InvalidAttrNumber &&
+		get_boolean(source, desc, tuple, FFLAG_COLUMN_INTERNAL, name);
 }
 
 /* Opens a table that there may not be, or that mostly is empty; NULL if so. */
@@ -314,12 +310,16 @@ is_anybody_denied(fflag_source *source, fflag_string flag_id, Snapshot snapshot)
 	return found;
 }
 
-/* Sets restricted, which depends on the denylist too and so is not in the flag's row. */
+/* Sets what of a flag is not in its row. */
 static void
-load_restricted(fflag_source *source, Snapshot snapshot, fflag_row *row)
+load_restrictions(fflag_source *source, Snapshot snapshot, fflag_row *row)
 {
-	row->flag.restricted = row->requires.len > 0 ||
-		is_anybody_denied(source, row->id, snapshot);
+	fflag_relation_rows rows = {0};
+
+	fflag_read_relations(source, false, row->id, snapshot, fflag_collect_relation, &rows);
+	fflag_set_relations(&row->flag, rows.relations, rows.count);
+	if (!row->flag.restricted)
+		row->flag.restricted = is_anybody_denied(source, row->id, snapshot);
 }
 
 /* Reads the flag that a search finds, and ends it. */
@@ -329,13 +329,13 @@ read_found(search *s, Snapshot snapshot, fflag_row *row)
 	HeapTuple	tuple = get_next(s);
 	bool		found = HeapTupleIsValid(tuple);
 
-	/* copied, because a text id in row points into the tuple */
+	/* copied, because a text id and the seed in row point into the tuple */
 	if (found)
 		fflag_parse_row(s->source, RelationGetDescr(s->rel), heap_copytuple(tuple), row);
 	end_search(s);
 	table_close(s->rel, AccessShareLock);
 	if (found)
-		load_restricted(s->source, snapshot, row);
+		load_restrictions(s->source, snapshot, row);
 	return found;
 }
 
@@ -356,7 +356,7 @@ fflag_read_flag_by_id(fflag_source *source, fflag_string id, Snapshot snapshot,
 					  fflag_row *row)
 {
 	Relation	rel = fflag_open_table(source, FFLAG_FLAGS);
-	search		s = search_by(source, rel, source->tables[FFLAG_FLAGS].id_index,
+	search		s = search_by(source, rel, source->tables[FFLAG_FLAGS].other_index,
 							  FFLAG_COLUMN_ID, 1, &id, snapshot);
 
 	return read_found(&s, snapshot, row);
@@ -381,7 +381,7 @@ fflag_read_flags(fflag_source *source, Snapshot snapshot,
 		if (source->attached && is_null(source, RelationGetDescr(rel), tuple, FFLAG_COLUMN_NAME))
 			continue;
 		fflag_parse_row(source, RelationGetDescr(rel), tuple, &row);
-		load_restricted(source, snapshot, &row);
+		load_restrictions(source, snapshot, &row);
 		if (!sink(&row, arg))
 			break;
 	}
@@ -490,6 +490,94 @@ fflag_read_variants(fflag_source *source, fflag_string flag_id,
 	}
 	end_search(&s);
 	table_close(rel, AccessShareLock);
+}
+
+static fflag_string
+get_optional_text(const fflag_source *source, TupleDesc desc, HeapTuple tuple,
+				  fflag_column column)
+{
+	char	   *value;
+
+	if (is_null(source, desc, tuple, column))
+		return fflag_string_make("", 0);
+	value = TextDatumGetCString(get_column(source, desc, tuple, column, ""));
+	return fflag_string_make(value, strlen(value));
+}
+
+/* What a row says, of the relations' table or of one with the same columns. */
+void
+fflag_parse_relation(const fflag_source *source, TupleDesc desc, HeapTuple tuple,
+					 fflag_relation_row *row)
+{
+	static const fflag_column ids[] = {
+		FFLAG_COLUMN_RELATION_ID, FFLAG_COLUMN_RELATION_FLAG_ID, FFLAG_COLUMN_RELATION_OTHER_ID
+	};
+	fflag_string *places[] = {&row->id, &row->flag_id, &row->relation.other_id};
+	char	   *kind;
+
+	for (int i = 0; i < lengthof(ids); i++)
+		*places[i] = fflag_id_to_text(source->types[ids[i]],
+									  get_column(source, desc, tuple, ids[i], ""),
+									  palloc(FFLAG_ID_ROOM));
+	row->relation.other_variant =
+		get_optional_text(source, desc, tuple, FFLAG_COLUMN_RELATION_OTHER_VARIANT);
+	row->relation.pin = get_optional_text(source, desc, tuple, FFLAG_COLUMN_RELATION_PIN);
+	kind = TextDatumGetCString(get_column(source, desc, tuple, FFLAG_COLUMN_RELATION_KIND, ""));
+	for (int i = 0; i < FFLAG_RELATION_KINDS; i++)
+	{
+		row->relation.kind = i;
+		if (strcmp(kind, fflag_kind_name(i)) == 0)
+			return;
+	}
+	ereport(ERROR,
+			errcode(ERRCODE_CHECK_VIOLATION),
+			errmsg("invalid kind \"%s\" of a relation of the flag with id %s", kind,
+				   pnstrdup(row->flag_id.data, row->flag_id.len)),
+			errhint("Set it to requires, excludes or includes, and put the column's constraint back."));
+}
+
+/* Reads relations of a flag, or those of others to it, in no particular order. */
+void
+fflag_read_relations(fflag_source *source, bool by_other, fflag_string id,
+					 Snapshot snapshot, fflag_relation_sink sink, void *arg)
+{
+	Relation	rel = open_unless_empty(source, FFLAG_RELATIONS);
+	const fflag_table *table = &source->tables[FFLAG_RELATIONS];
+	search		s;
+	HeapTuple	tuple;
+
+	if (rel == NULL)
+		return;
+	s = search_by(source, rel, by_other ? table->other_index : table->indexes[0],
+				  by_other ? table->other_key : table->key, 1, &id, snapshot);
+	while (HeapTupleIsValid(tuple = get_next(&s)))
+	{
+		fflag_relation_row row;
+
+		CHECK_FOR_INTERRUPTS();
+		fflag_parse_relation(source, RelationGetDescr(rel), tuple, &row);
+		if (!sink(&row, arg))
+			break;
+	}
+	end_search(&s);
+	table_close(rel, AccessShareLock);
+}
+
+/* A fflag_relation_sink: adds the relation to an fflag_relation_rows, at first all zero. */
+bool
+fflag_collect_relation(const fflag_relation_row *row, void *arg)
+{
+	fflag_relation_rows *rows = arg;
+
+	if (rows->count == rows->allocated)
+	{
+		rows->allocated = Max(4, rows->allocated * 2);
+		rows->relations = rows->relations == NULL ?
+			palloc_array(fflag_relation, rows->allocated) :
+			repalloc_array(rows->relations, fflag_relation, rows->allocated);
+	}
+	rows->relations[rows->count++] = row->relation;
+	return true;
 }
 
 /* The payload of a flag's variant, a jsonb; null if there is none. */

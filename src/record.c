@@ -151,7 +151,8 @@ describe(fflag_recording *r, Relation rel, const NameData *attached)
 		[FFLAG_RECORD_FLAG] = {FFLAG_FLAGS, FFLAG_COLUMN_ID, FFLAG_COLUMN_NAME},
 		[FFLAG_RECORD_USER] = {FFLAG_USERS, FFLAG_COLUMN_FLAG_ID, FFLAG_COLUMN_USER_ID},
 		[FFLAG_RECORD_DENIED] = {FFLAG_DENIED, FFLAG_COLUMN_DENIED_FLAG_ID, FFLAG_COLUMN_DENIED_USER_ID},
-		[FFLAG_RECORD_VARIANT] = {FFLAG_VARIANTS, FFLAG_COLUMN_VARIANT_FLAG_ID, FFLAG_COLUMN_VARIANT_NAME}
+		[FFLAG_RECORD_VARIANT] = {FFLAG_VARIANTS, FFLAG_COLUMN_VARIANT_FLAG_ID, FFLAG_COLUMN_VARIANT_NAME},
+		[FFLAG_RECORD_RELATION] = {FFLAG_RELATIONS, FFLAG_COLUMN_RELATION_FLAG_ID, FFLAG_COLUMN_RELATION_ID}
 	};
 	recorded_columns columns = {.count = 0};
 	Oid			type;
@@ -180,10 +181,10 @@ describe(fflag_recording *r, Relation rel, const NameData *attached)
 		if (c != FFLAG_COLUMN_VARIANT_PAYLOAD)
 			columns.names[columns.count++] = name;
 	}
-	if (r->kind == FFLAG_RECORD_FLAG || r->kind == FFLAG_RECORD_VARIANT)
-		r->name = r->key;
-	else
+	if (r->kind == FFLAG_RECORD_USER || r->kind == FFLAG_RECORD_DENIED)
 		r->user_id = r->key;
+	else
+		r->name = r->key;
 	describe_images(r, rel, &columns);
 
 	/* not for everybody: of what was restored, as-of tells no change */

@@ -1,16 +1,18 @@
 /*
  * related.c
- *		What belongs to a cached flag and is looked up on demand: the flag that it
- *		requires, its variants, their payloads.
+ *		What belongs to a cached flag and is looked up on demand: the flags that it is
+ *		related to, its variants, their payloads.
  *
  * All of it is part of the flags' content, and goes with the flags when cache.c
  * drops them.  So the flag is one that fflag_cache_get() or one of its like has just
- * returned, or fflag_required_flag(), under the same snapshot.  These functions throw
+ * returned, or fflag_other_flag(), under the same snapshot.  These functions throw
  * what fflag_cache_get() does.
  *
  * Copyright (c) 2026, fflag contributors
  */
 #include "postgres.h"
+
+#include "miscadmin.h"
 
 #include "cache.h"
 #include "compat.h"
@@ -18,36 +20,76 @@
 #include "related.h"
 #include "snapshot.h"
 
+static fflag_entry missing;		/* a flag that is not there */
+
 static pg_noinline void
-load_required(fflag_entry *entry)
+load_other(fflag_entry *entry, int n)
 {
-	static const fflag_entry missing = {0};
-	const fflag_entry *required = &missing; /* a subscriber may lack it */
+	fflag_string id = entry->flag.relations[n].other_id;
+	fflag_entry *other = &missing;	/* a subscriber may lack it */
 	bool		was_tagged;
 	fflag_source *source = fflag_cache_begin_load(&was_tagged);
 	fflag_row	row;
 
-	if (fflag_read_flag_by_id(source, entry->requires, fflag_active_snapshot(), &row))
-		required = fflag_entries_add_flag(&row);
-	/* another one of the same name might lead round in circles */
-	entry->required = fflag_string_equal(required->id, entry->requires) ?
-		required : &missing;
+	if (fflag_read_flag_by_id(source, id, fflag_active_snapshot(), &row))
+		other = unconstify(fflag_entry *, fflag_entries_add_flag(&row));
+	/* names may not be unique, if the owner has dropped a constraint */
+	if (!fflag_string_equal(other->id, id))
+		other = &missing;
+	if (other != &missing && other->standing == NULL)
+		other->standing = fflag_entries_standing();
+	entry->others[n] = other;
 	fflag_cache_end_load(was_tagged);
 }
 
 /*
- * The flag that a flag requires; NULL if it requires none.  Its id is smaller.  One
- * that is not there is not known.
+ * The other flag of one of a flag's relations, with a standing; one that is not known
+ * if it is not there, which has none.
  */
 const fflag_entry *
-fflag_required_flag(const fflag_entry *entry)
+fflag_other_flag(const fflag_entry *entry, const fflag_relation *relation)
 {
-	if (entry->requires.len == 0)
-		return NULL;
-	if (entry->required == NULL)
-		load_required(unconstify(fflag_entry *, entry));
-	fflag_entry_set_time(entry->required);
-	return entry->required;
+	int			n = relation - entry->flag.relations;
+
+	if (entry->others[n] == NULL)
+		load_other(unconstify(fflag_entry *, entry), n);
+	fflag_entry_set_time(entry->others[n]);
+	return entry->others[n];
+}
+
+/* A number for each time that relations are followed, see fflag_standing. */
+uint64
+fflag_begin_visit(void)
+{
+	static uint64 last = 0;
+
+	return ++last;
+}
+
+/*
+ * A flag, and all to which relations lead from it that have not been reached in this
+ * visit.
+ */
+List *
+fflag_reach(const fflag_entry *entry, uint64 visit)
+{
+	List	   *reached = list_make1(unconstify(fflag_entry *, entry));
+
+	for (int i = 0; i < list_length(reached); i++)
+	{
+		entry = list_nth(reached, i);
+		CHECK_FOR_INTERRUPTS();
+		for (int k = 0; k < entry->flag.n_relations; k++)
+		{
+			const fflag_entry *other = fflag_other_flag(entry, &entry->flag.relations[k]);
+
+			if (other->standing == NULL || other->standing->visit == visit)
+				continue;
+			other->standing->visit = visit;
+			reached = lappend(reached, unconstify(fflag_entry *, other));
+		}
+	}
+	return reached;
 }
 
 static pg_noinline void
@@ -60,7 +102,7 @@ load_variants(fflag_entry *entry)
 	if (entry->flag.known)
 		fflag_read_variants(source, entry->id, fflag_active_snapshot(),
 							fflag_collect_variant, &rows);
-	entry->variants = fflag_entries_variants(entry, &rows);
+	entry->variants = fflag_entries_variants(&rows);
 	fflag_cache_end_load(was_tagged);
 }
 

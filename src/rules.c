@@ -9,6 +9,8 @@
  *
  * Copyright (c) 2026, fflag contributors
  */
+#include <stdlib.h>
+
 #include "bucket.h"
 #include "rules.h"
 
@@ -125,6 +127,100 @@ decide_at_once(const fflag_flag *flag, const fflag_subject *user,
 	return true;
 }
 
+/* In an order in which relations of a kind, and to one flag, are together. */
+static int
+compare_relations(const void *a, const void *b)
+{
+	const fflag_relation *x = a;
+	const fflag_relation *y = b;
+	int			order = (int) x->kind - (int) y->kind;
+
+	if (order == 0)
+		order = fflag_string_compare(x->other_id, y->other_id);
+	return order != 0 ? order : fflag_string_compare(x->other_variant, y->other_variant);
+}
+
+/* Gives the flag these relations, which are put in order here and not copied. */
+void
+fflag_set_relations(fflag_flag *flag, fflag_relation *relations, int count)
+{
+	if (count > 1)
+		qsort(relations, count, sizeof(*relations), compare_relations);
+	flag->relations = relations;
+	flag->n_relations = count;
+	for (int i = 0; i < count; i++)
+	{
+		if (relations[i].kind == FFLAG_INCLUDES)
+			flag->includes = true;
+		else
+			flag->restricted = true;
+	}
+}
+
+/*
+ * The first relation of a kind, from number "from" on, to a flag that the user gets,
+ * or does not get; the number behind the last if there is none.  Of several
+ * relations to one flag, which name its variants, any will do.
+ */
+static NOINLINE int
+find_other(const fflag_flag *flag, fflag_subject *user, const fflag_lookups *look,
+		   fflag_relation_kind kind, bool gets, int from)
+{
+	const fflag_relation *r = flag->relations;
+
+	for (int i = from; i < flag->n_relations && r[i].kind <= kind;)
+	{
+		int			first = i;
+		bool		got = false;
+
+		do
+			got = got || (r[i].kind == kind && look->gets_other(user, flag, &r[i]));
+		while (++i < flag->n_relations && r[i].kind == r[first].kind &&
+			   fflag_string_equal(r[i].other_id, r[first].other_id));
+		if (r[first].kind == kind && got == gets)
+			return first;
+	}
+	return flag->n_relations;
+}
+
+/* Is there such a relation? */
+static inline bool
+has_other(const fflag_flag *flag, fflag_subject *user, const fflag_lookups *look,
+		  fflag_relation_kind kind, bool gets)
+{
+	return flag->n_relations > 0 &&
+		find_other(flag, user, look, kind, gets, 0) < flag->n_relations;
+}
+
+/*
+ * The relations whose other flags have made this rule decide, one for each of these
+ * flags: the one behind the last, or the first if last is NULL; NULL if there is
+ * none, or the rule is about other things.
+ */
+const fflag_relation *
+fflag_find_because(const fflag_flag *flag, fflag_subject *user, const fflag_lookups *look,
+				   fflag_rule rule, const fflag_relation *last)
+{
+	int			from = 0;
+	int			found;
+
+	if (rule != FFLAG_RULE_PREREQUISITE && rule != FFLAG_RULE_EXCLUDED &&
+		rule != FFLAG_RULE_INCLUDED)
+		return NULL;
+	if (last != NULL)
+	{
+		from = last - flag->relations + 1;
+		while (from < flag->n_relations && flag->relations[from].kind == last->kind &&
+			   fflag_string_equal(flag->relations[from].other_id, last->other_id))
+			from++;
+	}
+	found = find_other(flag, user, look,
+					   rule == FFLAG_RULE_PREREQUISITE ? FFLAG_REQUIRES :
+					   rule == FFLAG_RULE_EXCLUDED ? FFLAG_EXCLUDES : FFLAG_INCLUDES,
+					   rule != FFLAG_RULE_PREREQUISITE, from);
+	return found < flag->n_relations ? &flag->relations[found] : NULL;
+}
+
 /* The rules for those whom the flag admits. */
 static inline fflag_decision
 decide_admitted(const fflag_flag *flag, fflag_subject *user, const fflag_lookups *look)
@@ -134,6 +230,9 @@ decide_admitted(const fflag_flag *flag, fflag_subject *user, const fflag_lookups
 
 	if (user->somebody && look->is_listed(user, flag))
 		return decision(true, FFLAG_RULE_ALLOWLIST);
+
+	if (flag->includes && has_other(flag, user, look, FFLAG_INCLUDES, true))
+		return decision(true, FFLAG_RULE_INCLUDED);
 
 	if (flag->rollout <= 0)
 		return decision(false, FFLAG_RULE_NO_ROLLOUT);
@@ -151,39 +250,20 @@ decide_unrestricted(const fflag_flag *flag, fflag_subject *user, const fflag_loo
 	return decide_admitted(flag, user, look);
 }
 
-/* The rules from "denied" on. */
-static inline fflag_decision
-decide_unless_denied(const fflag_flag *flag, fflag_subject *user, const fflag_lookups *look)
-{
-	if (flag->restricted && user->somebody && look->is_denied(user, flag))
-		return decision(false, FFLAG_RULE_DENIED);
-	return decide_admitted(flag, user, look);
-}
-
-/* Does the user get what the flag requires, what that requires, and so on? */
-static bool
-meets_requirements(const fflag_flag *flag, fflag_subject *user, const fflag_lookups *look)
-{
-	fflag_decision d;
-
-	/* a loop, for there may be thousands */
-	while ((flag = look->required(user, flag)) != NULL)
-	{
-		if (decide_at_once(flag, user, false, &d))
-			return d.enabled;	/* what it requires does not matter */
-		if (!decide_unless_denied(flag, user, look).enabled)
-			return false;
-	}
-	return true;
-}
-
 /* The rules from "prerequisite" on. */
 static NOINLINE fflag_decision
 decide_restricted(const fflag_flag *flag, fflag_subject *user, const fflag_lookups *look)
 {
-	if (!meets_requirements(flag, user, look))
+	if (has_other(flag, user, look, FFLAG_REQUIRES, false))
 		return decision(false, FFLAG_RULE_PREREQUISITE);
-	return decide_unless_denied(flag, user, look);
+
+	if (has_other(flag, user, look, FFLAG_EXCLUDES, true))
+		return decision(false, FFLAG_RULE_EXCLUDED);
+
+	if (user->somebody && look->is_denied(user, flag))
+		return decision(false, FFLAG_RULE_DENIED);
+
+	return decide_admitted(flag, user, look);
 }
 
 /*
@@ -205,18 +285,19 @@ fflag_decide(const fflag_flag *flag, fflag_subject *user,
 
 /* ---- look-ups whose answers are there already ---- */
 
-static const fflag_flag *
-get_required(fflag_subject *user, const fflag_flag *flag)
+static bool
+gets_other(fflag_subject *user, const fflag_flag *flag, const fflag_relation *relation)
 {
-	static const fflag_flag unknown = {0};
+	const fflag_facts *facts = (fflag_facts *) user;
 
-	return ((fflag_facts *) user)->refused ? &unknown : NULL;
+	return relation->kind == FFLAG_INCLUDES ? facts->included :
+		facts->refused == (relation->kind == FFLAG_EXCLUDES);
 }
 
 static bool
 is_denied(fflag_subject *user, const fflag_flag *flag)
 {
-	return false;
+	return ((fflag_facts *) user)->refused;
 }
 
 static bool
@@ -235,7 +316,7 @@ get_bucket(fflag_subject *user, const fflag_flag *flag)
 fflag_decision
 fflag_decide_by_facts(const fflag_flag *flag, fflag_facts *facts)
 {
-	static const fflag_lookups look = {get_required, is_denied, is_listed, get_bucket};
+	static const fflag_lookups look = {gets_other, is_denied, is_listed, get_bucket};
 
 	fflag_decision d;
 
@@ -256,55 +337,24 @@ bool
 fflag_decide_for_all(const fflag_flag *flag, fflag_subject kind,
 					 bool anybody_listed, fflag_decision *best)
 {
-	fflag_facts lucky = {.user = kind,.listed = anybody_listed};
+	fflag_facts lucky = {.user = kind,.included = true,.listed = anybody_listed};
 	fflag_facts unlucky = {.user = kind,.refused = true,.bucket = FFLAG_BUCKETS - 1};
 
 	*best = fflag_decide_by_facts(flag, &lucky);
 	return fflag_decide_by_facts(flag, &unlucky).enabled == best->enabled;
 }
 
-/*
- * Divides the buckets among variants, which are in the order of their names: that
- * of number i ends before limits[i], where the next one begins.  It is the first
- * whose running sum of weights exceeds bucket * sum / FFLAG_BUCKETS.  Weights are
- * above 0, and their sum is less than 2^63.
- */
-void
-fflag_set_variant_limits(int count, const int64_t *weights, int *limits)
+/* A kind as column "kind" says it. */
+const char *
+fflag_kind_name(fflag_relation_kind kind)
 {
-	uint64_t	sum = 0;
-	uint64_t	running = 0;
-	bool		rest;
+	static const char *const names[FFLAG_RELATION_KINDS] = {
+		[FFLAG_REQUIRES] = "requires",
+		[FFLAG_EXCLUDES] = "excludes",
+		[FFLAG_INCLUDES] = "includes",
+	};
 
-	for (int i = 0; i < count; i++)
-		sum += weights[i];
-	for (int i = 0; i < count - 1; i++)
-	{
-		running += weights[i];
-		limits[i] = share_of(FFLAG_BUCKETS, running, sum, &rest);
-		limits[i] += rest;
-	}
-	if (count > 0)
-		limits[count - 1] = FFLAG_BUCKETS;
-}
-
-/* The number of the variant to which a bucket belongs; count is above 0. */
-int
-fflag_choose_variant(int count, const int *limits, int bucket)
-{
-	int			first = 0;
-	int			last = count - 1;
-
-	while (first < last)
-	{
-		int			middle = first + (last - first) / 2;
-
-		if (bucket < limits[middle])
-			last = middle;
-		else
-			first = middle + 1;
-	}
-	return first;
+	return names[kind];
 }
 
 /* The name of a rule in fflag_explain(). */
@@ -319,9 +369,11 @@ fflag_rule_name(fflag_rule rule)
 		[FFLAG_RULE_NOT_STARTED] = "not_started",
 		[FFLAG_RULE_ENDED] = "ended",
 		[FFLAG_RULE_PREREQUISITE] = "prerequisite",
+		[FFLAG_RULE_EXCLUDED] = "excluded",
 		[FFLAG_RULE_DENIED] = "denied",
 		[FFLAG_RULE_FULL_ROLLOUT] = "full_rollout",
 		[FFLAG_RULE_ALLOWLIST] = "allowlist",
+		[FFLAG_RULE_INCLUDED] = "included",
 		[FFLAG_RULE_NO_ROLLOUT] = "no_rollout",
 		[FFLAG_RULE_NO_USER] = "no_user",
 		[FFLAG_RULE_ROLLOUT] = "rollout",
@@ -346,9 +398,11 @@ fflag_rule_reason(fflag_rule rule)
 		[FFLAG_RULE_NOT_STARTED] = "DISABLED",
 		[FFLAG_RULE_ENDED] = "DISABLED",
 		[FFLAG_RULE_PREREQUISITE] = "TARGETING_MATCH",
+		[FFLAG_RULE_EXCLUDED] = "TARGETING_MATCH",
 		[FFLAG_RULE_DENIED] = "TARGETING_MATCH",
 		[FFLAG_RULE_FULL_ROLLOUT] = "STATIC",
 		[FFLAG_RULE_ALLOWLIST] = "TARGETING_MATCH",
+		[FFLAG_RULE_INCLUDED] = "TARGETING_MATCH",
 		[FFLAG_RULE_NO_ROLLOUT] = "DEFAULT",
 		[FFLAG_RULE_NO_USER] = "DEFAULT",
 		[FFLAG_RULE_ROLLOUT] = "SPLIT",

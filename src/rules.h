@@ -31,6 +31,25 @@ typedef struct fflag_terms
 	int64_t		ramp_ends_at;
 } fflag_terms;
 
+/* How a flag depends on another one. */
+typedef enum fflag_relation_kind
+{
+	FFLAG_REQUIRES,				/* false for whoever does not get the other */
+	FFLAG_EXCLUDES,				/* false for whoever gets it */
+	FFLAG_INCLUDES				/* true for whoever gets it */
+} fflag_relation_kind;
+
+#define FFLAG_RELATION_KINDS 3
+
+typedef struct fflag_relation
+{
+	fflag_relation_kind kind;
+	fflag_string other_id;		/* in canonical text */
+	fflag_string other_variant; /* which counts alone; empty: all of them */
+	fflag_string pin;			/* the variant of whoever gets the other, or
+								 * empty */
+} fflag_relation;
+
 /*
  * What the rules need to know of a flag; all zero is an unknown flag.  If it has
  * terms, this is what it is at one moment, see fflag_set_time().
@@ -41,10 +60,15 @@ typedef struct fflag_flag
 	bool		forced;			/* to this */
 	bool		known;
 	bool		staff_only;
-	bool		restricted;		/* it requires another, or users are denied */
+	bool		restricted;		/* it requires or excludes another, or users
+								 * are denied */
+	bool		includes;		/* it includes another */
+	bool		internal;		/* no rule: fflag_flags() leaves it out */
 	fflag_phase phase;
 	int			rollout;		/* thousandths of a percent, 0 to 100000 */
-	fflag_string utf8_name;
+	int			n_relations;
+	const struct fflag_relation *relations; /* see fflag_set_relations() */
+	fflag_string utf8_seed;		/* what is hashed with the user's id */
 } fflag_flag;
 
 /* What the rules need to know of a user before they look anything up. */
@@ -57,15 +81,18 @@ typedef struct fflag_subject
 /*
  * What the rules may look up, where it matters, all at the same moment.  The
  * user is the one that fflag_decide() was given, the first member of what these
- * functions know of it.  Only required() is asked for nobody.
+ * functions know of it.  Only gets_other() is asked for nobody.
  */
 typedef struct fflag_lookups
 {
 	/*
-	 * The flag that a restricted one requires; NULL if none.  It is valid
-	 * until the next is asked for, and following them comes to an end.
+	 * Does the user get the other flag of one of the flag's relations, and
+	 * the variant that it names?  This comes back to fflag_decide(), and
+	 * throws where that would not end.  What is not there lets nobody pass:
+	 * who is excluded gets it.
 	 */
-	const fflag_flag *(*required) (fflag_subject *user, const fflag_flag *flag);
+	bool		(*gets_other) (fflag_subject *user, const fflag_flag *flag,
+							   const fflag_relation *relation);
 
 	/* is the user on the denylist of a restricted flag? */
 	bool		(*is_denied) (fflag_subject *user, const fflag_flag *flag);
@@ -81,7 +108,8 @@ typedef struct fflag_lookups
 typedef struct fflag_facts
 {
 	fflag_subject user;
-	bool		refused;		/* what a restricted flag requires */
+	bool		refused;		/* by what restricts the flag */
+	bool		included;		/* by another flag */
 	bool		listed;
 	int			bucket;
 } fflag_facts;
@@ -96,9 +124,11 @@ typedef enum fflag_rule
 	FFLAG_RULE_NOT_STARTED,
 	FFLAG_RULE_ENDED,
 	FFLAG_RULE_PREREQUISITE,
+	FFLAG_RULE_EXCLUDED,
 	FFLAG_RULE_DENIED,
 	FFLAG_RULE_FULL_ROLLOUT,
 	FFLAG_RULE_ALLOWLIST,
+	FFLAG_RULE_INCLUDED,
 	FFLAG_RULE_NO_ROLLOUT,
 	FFLAG_RULE_NO_USER,
 	FFLAG_RULE_ROLLOUT
@@ -111,15 +141,17 @@ typedef struct fflag_decision
 } fflag_decision;
 
 extern void fflag_set_time(fflag_flag *flag, const fflag_terms *terms, int64_t now);
+extern void fflag_set_relations(fflag_flag *flag, fflag_relation *relations, int count);
+extern const fflag_relation *fflag_find_because(const fflag_flag *flag, fflag_subject *user,
+												const fflag_lookups *look, fflag_rule rule,
+												const fflag_relation *last);
 extern fflag_decision fflag_decide(const fflag_flag *flag, fflag_subject *user,
 								   const fflag_lookups *look, bool default_value);
 extern fflag_decision fflag_decide_by_facts(const fflag_flag *flag,
 											fflag_facts *facts);
 extern bool fflag_decide_for_all(const fflag_flag *flag, fflag_subject kind,
 								 bool anybody_listed, fflag_decision *best);
-extern void fflag_set_variant_limits(int count, const int64_t *weights,
-									 int *limits);
-extern int	fflag_choose_variant(int count, const int *limits, int bucket);
+extern const char *fflag_kind_name(fflag_relation_kind kind);
 extern const char *fflag_rule_name(fflag_rule rule);
 extern const char *fflag_rule_reason(fflag_rule rule);
 

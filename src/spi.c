@@ -6,6 +6,7 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
 #include "access/table.h"
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
@@ -15,6 +16,8 @@
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/tuplestore.h"
 
 #include "foreign_code.h"
 #include "layout.h"
@@ -109,7 +112,7 @@ get_plan(fflag_command *command)
 								  strlen(command->sql));
 	SPIPlanPtr	plan;
 
-	for (int i = 0; i < n_kept; i++)
+	for (int i = 0; i < n_kept && !command->once; i++)
 	{
 		if (kept[i].hash == hash && kept[i].relid == command->relid &&
 			strcmp(kept[i].sql, command->sql) == 0)
@@ -117,10 +120,10 @@ get_plan(fflag_command *command)
 	}
 	/* planning costs more than running: one plan for all parameters */
 	plan = SPI_prepare_cursor(command->sql, command->nargs, command->types,
-							  CURSOR_OPT_GENERIC_PLAN);
+							  command->once ? CURSOR_OPT_CUSTOM_PLAN : CURSOR_OPT_GENERIC_PLAN);
 	if (plan == NULL)
 		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
-	if (n_kept < KEPT_PLANS)
+	if (n_kept < KEPT_PLANS && !command->once)
 	{
 		char	   *sql = MemoryContextStrdup(TopMemoryContext, command->sql);
 
@@ -178,4 +181,36 @@ fflag_run_kept(fflag_command *command)
 	if (rc < 0)
 		elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(rc));
 	return SPI_processed;
+}
+
+/*
+ * Lets SQL know all rows of a table by a name, as it knows transition tables: until SPI is
+ * finished, and the result ended by tuplestore_end().  They are read by a scan, which runs
+ * no code of the table's owner; nor does SQL look at the table any more.
+ */
+Tuplestorestate *
+fflag_scan_as(const char *name, Oid relid, Snapshot snapshot)
+{
+	Tuplestorestate *store = tuplestore_begin_heap(false, false, work_mem);
+	EphemeralNamedRelation enr = palloc0(sizeof(EphemeralNamedRelationData));
+	Relation	rel = fflag_open_relation(relid);
+	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, snapshot, 0, NULL);
+	HeapTuple	tuple;
+
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		CHECK_FOR_INTERRUPTS();
+		tuplestore_puttuple(store, tuple);
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+
+	enr->md.name = pstrdup(name);
+	enr->md.reliddesc = relid;
+	enr->md.enrtype = ENR_NAMED_TUPLESTORE;
+	enr->md.enrtuples = tuplestore_tuple_count(store);
+	enr->reldata = store;
+	if (SPI_register_relation(enr) != SPI_OK_REL_REGISTER)
+		elog(ERROR, "SPI_register_relation failed");
+	return store;
 }

@@ -8,10 +8,12 @@
 #define FFLAG_SPI_H
 
 #include "storage/lockdefs.h"
+#include "utils/snapshot.h"
+#include "utils/tuplestore.h"
 
 #define FFLAG_PARAMETERS 12
 
-/* A command whose plan is kept for the session; see fflag_run_kept(). */
+/* A command, whose plan is mostly kept for the session; see fflag_run_kept(). */
 typedef struct fflag_command
 {
 	const char *sql;
@@ -20,6 +22,8 @@ typedef struct fflag_command
 	Oid			tables[2];		/* which it uses as the user, or 0 */
 	LOCKMODE	lock;			/* of these tables */
 	bool		read_only;		/* under the active snapshot */
+	bool		once;			/* plan it for its parameters, and forget the
+								 * plan */
 	int			nargs;
 	Oid			types[FFLAG_PARAMETERS];
 	Datum		values[FFLAG_PARAMETERS];
@@ -41,5 +45,6 @@ extern uint64 fflag_run(const char *command, int nargs, Oid *types,
 extern void fflag_add_parameter(fflag_command *command, Oid type, Datum value);
 extern void fflag_add_text(fflag_command *command, const char *text);
 extern uint64 fflag_run_kept(fflag_command *command);
+extern Tuplestorestate *fflag_scan_as(const char *name, Oid relid, Snapshot snapshot);
 
 #endif							/* FFLAG_SPI_H */

@@ -163,29 +163,88 @@ share_listed(const fflag_entry *entry, fflag_table_id which, double users)
 	return listed < users ? listed / users : 0.5;
 }
 
+static Selectivity share_enabled(const fflag_entry *entry, double users, uint64 visit);
+
+/*
+ * The share of users who get the other flag of some relations of a flag, which name
+ * the same one, and one of the variants that they name.
+ */
+static Selectivity
+share_of_other(const fflag_entry *entry, const fflag_relation *relations, int count,
+			   double users, uint64 visit)
+{
+	const fflag_entry *other = fflag_other_flag(entry, relations);
+	const fflag_variant_set *variants;
+	Selectivity variant = 0;
+
+	if (!other->flag.known)
+		return relations->kind == FFLAG_EXCLUDES ? 1 : 0;
+	variants = fflag_variants_of(other);
+	for (int i = 0; i < count; i++)
+		variant += relations[i].other_variant.len == 0 ? 1 :
+			fflag_variant_share(variants, fflag_find_variant(variants, relations[i].other_variant));
+	return share_enabled(other, users, visit) * Min(variant, 1);
+}
+
+/* The share of users whom the rules give the feature by their list, hash and relations. */
+static Selectivity
+share_admitted(const fflag_entry *entry, double users, uint64 visit)
+{
+	const fflag_flag *flag = &entry->flag;
+	Selectivity rollout = (double) flag->rollout / FFLAG_BUCKETS;
+	Selectivity share = rollout;
+	Selectivity allowed = 1;	/* by others, and by the denylist */
+
+	if (rollout < 1)
+		share += (1 - rollout) * share_listed(entry, FFLAG_USERS, users);
+	for (int i = 0; i < flag->n_relations;)
+	{
+		const fflag_relation *r = &flag->relations[i];
+		int			count = 1;
+		Selectivity other;
+
+		while (i + count < flag->n_relations && r[count].kind == r->kind &&
+			   fflag_string_equal(r[count].other_id, r->other_id))
+			count++;
+		i += count;
+		other = share_of_other(entry, r, count, users, visit);
+		if (r->kind == FFLAG_INCLUDES)
+			share += (1 - share) * other;
+		else
+			allowed *= r->kind == FFLAG_REQUIRES ? other : 1 - other;
+	}
+	if (flag->restricted)
+		allowed *= 1 - share_listed(entry, FFLAG_DENIED, users);
+	return share * allowed;
+}
+
 /*
  * The share of so many users to whom the rules give the feature, if none of them
- * is staff.  Who gets a flag and who gets what it requires are taken to be
+ * is staff.  Who gets a flag and who gets those that it is related to are taken to be
  * independent of each other.
  */
 static Selectivity
-share_enabled(const fflag_entry *entry, double users)
+share_enabled(const fflag_entry *entry, double users, uint64 visit)
 {
-	Selectivity share = 1;
+	fflag_standing *s = entry->standing;
+	fflag_decision decision;
+	Selectivity share;
 
-	for (; entry != NULL && share > 0; entry = fflag_required_flag(entry))
+	check_stack_depth();
+	CHECK_FOR_INTERRUPTS();
+	if (s != NULL && s->visit == visit)
+		return s->share;
+	if (s != NULL)
 	{
-		Selectivity rollout = (double) entry->flag.rollout / FFLAG_BUCKETS;
-		fflag_decision decision;
-
-		CHECK_FOR_INTERRUPTS();
-		if (decide_for_anybody(entry, &decision))
-			return decision.enabled ? share : 0;
-		if (rollout < 1)
-			share *= rollout + (1 - rollout) * share_listed(entry, FFLAG_USERS, users);
-		if (entry->flag.restricted)
-			share *= 1 - share_listed(entry, FFLAG_DENIED, users);
+		s->visit = visit;
+		s->share = 0;			/* of a flag that depends on itself */
 	}
+	if (decide_for_anybody(entry, &decision))
+		share = decision.enabled ? 1 : 0;
+	else
+		share = share_admitted(entry, users, visit);
+	if (s != NULL)
+		s->share = share;
 	return share;
 }
 
@@ -229,7 +288,7 @@ estimate_selectivity(SupportRequestSelectivity *req, const fflag_entry *entry)
 		case FFLAG_RULE_STAFF_ONLY:
 			return share_true(req, 2);
 		default:
-			return share_enabled(entry, count_users(req));
+			return share_enabled(entry, count_users(req), fflag_begin_visit());
 	}
 }
 
@@ -259,29 +318,31 @@ count_elements(PlannerInfo *root, Node *array)
 
 /* Does it take a hash to decide for most users? */
 static bool
-needs_hash(const fflag_entry *entry)
+needs_hash(const fflag_entry *entry, const List *all)
 {
 	fflag_decision decision;
+	ListCell   *lc;
 
-	for (; entry != NULL && !decide_for_anybody(entry, &decision);
-		 entry = fflag_required_flag(entry))
+	if (decide_for_anybody(entry, &decision))
+		return false;
+	foreach(lc, all)
 	{
-		CHECK_FOR_INTERRUPTS();
-		if (entry->flag.rollout > 0 && entry->flag.rollout < FFLAG_BUCKETS)
+		entry = lfirst(lc);
+		if (entry->flag.rollout > 0 && entry->flag.rollout < FFLAG_BUCKETS &&
+			!decide_for_anybody(entry, &decision))
 			return true;
 	}
 	return false;
 }
 
-/* Messages about any of the flags that the answer rests on invalidate the plan. */
+/* Messages about any of the flags that an answer rests on invalidate the plan. */
 static void
-add_dependencies(PlannerGlobal *glob, const fflag_entry *entry)
+add_dependencies(PlannerGlobal *glob, const List *all)
 {
-	for (; entry != NULL; entry = fflag_required_flag(entry))
-	{
-		CHECK_FOR_INTERRUPTS();
-		fflag_cache_add_dependency(glob, entry);
-	}
+	ListCell   *lc;
+
+	foreach(lc, all)
+		fflag_cache_add_dependency(glob, lfirst(lc));
 }
 
 /* fflag_support(internal) returns internal, see supportnodes.h */
@@ -300,7 +361,7 @@ fflag_support(PG_FUNCTION_ARGS)
 		if (entry == NULL)
 			PG_RETURN_POINTER(NULL);
 		/* first, because the arguments may ask for flags, too */
-		add_dependencies(req->root->glob, entry);
+		add_dependencies(req->root->glob, fflag_reach(entry, fflag_begin_visit()));
 		req->selectivity = estimate_selectivity(req, entry);
 		CLAMP_PROBABILITY(req->selectivity);
 		PG_RETURN_POINTER(req);
@@ -316,9 +377,11 @@ fflag_support(PG_FUNCTION_ARGS)
 			entry = get_flag(fcinfo, ((FuncExpr *) req->node)->args);
 		if (entry != NULL)
 		{
-			hashes = needs_hash(entry);
+			List	   *all = fflag_reach(entry, fflag_begin_visit());
+
+			hashes = needs_hash(entry, all);
 			if (req->root != NULL)
-				add_dependencies(req->root->glob, entry);
+				add_dependencies(req->root->glob, all);
 		}
 		req->startup = 0;
 		req->per_tuple = cpu_operator_cost *
@@ -348,8 +411,8 @@ fflag_select_support(PG_FUNCTION_ARGS)
 	if (entry == NULL)
 		PG_RETURN_POINTER(NULL);
 	users = count_elements(req->root, lsecond(args));
-	req->rows = users * share_enabled(entry, users);
-	add_dependencies(req->root->glob, entry);
+	req->rows = users * share_enabled(entry, users, fflag_begin_visit());
+	add_dependencies(req->root->glob, fflag_reach(entry, fflag_begin_visit()));
 	PG_RETURN_POINTER(req);
 }
 

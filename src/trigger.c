@@ -14,8 +14,7 @@
  *
  * fflag_check() keeps updated_at and refuses bad rows with an error that names
  * the flag; fflag_check_user() does the latter for lists, fflag_check_variant() for
- * variants, and fflag_check_required() tells which flag requires one that is to be
- * deleted.  The tables' constraints say the same, but know only ASCII's invisible
+ * variants.  relation.c checks how flags depend on each other.  The tables' constraints say the same, but know only ASCII's invisible
  * characters; rows that come by replication meet only those and keep their
  * updated_at.
  *
@@ -176,34 +175,14 @@ get_time(const TriggerData *data, HeapTuple tuple, const char *column,
 	return !isnull;
 }
 
-/* A bigint; false as above. */
-static bool
-get_bigint(const TriggerData *data, HeapTuple tuple, const char *column, int64 *value)
-{
-	TupleDesc	desc = RelationGetDescr(data->tg_relation);
-	int			attnum = SPI_fnumber(desc, column);
-	bool		isnull = true;
-	Datum		datum = 0;
-
-	if (attnum > 0 && SPI_gettypeid(desc, attnum) == INT8OID)
-		datum = SPI_getbinval(tuple, desc, attnum, &isnull);
-	*value = isnull ? 0 : DatumGetInt64(datum);
-	return !isnull;
-}
-
-/* Refuses a schedule, a ramp or a requirement that makes no sense. */
+/* Refuses a schedule or a ramp that makes no sense. */
 static void
 check_terms(const TriggerData *data, HeapTuple tuple, const char *flag)
 {
 	TimestampTz starts_at;
 	TimestampTz ends_at;
-	int64		id;
-	int64		requires;
 	int			set;
 
-	if (get_bigint(data, tuple, "id", &id) &&
-		get_bigint(data, tuple, "requires", &requires))
-		fflag_check_requires(id, requires, flag);
 	if (get_time(data, tuple, "starts_at", &starts_at) &&
 		get_time(data, tuple, "ends_at", &ends_at))
 		fflag_check_schedule(starts_at, ends_at, flag);
@@ -212,11 +191,7 @@ check_terms(const TriggerData *data, HeapTuple tuple, const char *flag)
 	set = (get_value(data, tuple, "ramp_to") != NULL) +
 		get_time(data, tuple, "ramp_starts_at", &starts_at) +
 		get_time(data, tuple, "ramp_ends_at", &ends_at);
-	if (set != 0 && set != 3)
-		ereport(ERROR,
-				errcode(ERRCODE_CHECK_VIOLATION),
-				errmsg("ramp of flag \"%s\" is incomplete", flag),
-				errhint("Set ramp_to, ramp_starts_at and ramp_ends_at, or none of them; fflag_ramp() does so."));
+	fflag_check_ramp_complete(set, flag);
 	if (set == 3)
 		fflag_check_ramp(starts_at, ends_at, flag);
 }
@@ -230,12 +205,15 @@ fflag_check(PG_FUNCTION_ARGS)
 	TupleDesc	desc = RelationGetDescr(data->tg_relation);
 	HeapTuple	tuple = new_tuple(data);
 	char	   *name = get_value(data, tuple, "name");
+	char	   *seed = get_value(data, tuple, "seed");
 	const char *flag = name ? name : "";
 	int			updated_at = SPI_fnumber(desc, "updated_at");
 
 	/* nulls are left to the columns' constraints */
 	if (name != NULL)
 		fflag_check_name(name);
+	if (seed != NULL)
+		fflag_check_seed(seed, flag);
 	check_percentage(data, tuple, "rollout_percentage", flag);
 	check_terms(data, tuple, flag);
 
@@ -295,66 +273,6 @@ fflag_check_variant(PG_FUNCTION_ARGS)
 											   Int32GetDatum(-1)),
 						   name, NULL, get_value(data, tuple, "flag_id"));
 	return PointerGetDatum(tuple);
-}
-
-/*
- * The name of a flag that requires the one with this id; NULL if none does, or if
- * another flag has got the id, as the foreign key has it.  Also NULL if the caller
- * may not read it: then the foreign key refuses, which names nothing.
- */
-static char *
-find_requiring(Relation rel, Datum id)
-{
-	fflag_command command = {0};
-	char	   *name = NULL;
-
-	if (pg_class_aclcheck(RelationGetRelid(rel), GetUserId(), ACL_SELECT) != ACLCHECK_OK)
-		return NULL;
-	fflag_add_parameter(&command, INT8OID, id);
-	command.sql = psprintf("SELECT name FROM %1$s WHERE requires OPERATOR(pg_catalog.=) $1"
-						   " AND NOT EXISTS (SELECT FROM %1$s WHERE id OPERATOR(pg_catalog.=) $1) LIMIT 1",
-						   fflag_relation_name(RelationGetRelid(rel)));
-	SPI_connect();
-	if (fflag_run_kept(&command) > 0)
-		name = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
-	if (name != NULL)
-		name = strcpy(SPI_palloc(strlen(name) + 1), name);
-	SPI_finish();
-	return name;
-}
-
-/*
- * Called after the statement, for each row that it has deleted or given another
- * id: it may have dealt with the flags that required it as well.
- */
-PG_FUNCTION_INFO_V1(fflag_check_required);
-
-Datum
-fflag_check_required(PG_FUNCTION_ARGS)
-{
-	TriggerData *data = (TriggerData *) fcinfo->context;
-	char	   *requiring;
-	int64		id;
-	int64		new_id;
-
-	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_AFTER(data->tg_event) ||
-		!TRIGGER_FIRED_FOR_ROW(data->tg_event) ||
-		!fflag_is_own(RelationRelationId, RelationGetRelid(data->tg_relation)))
-		fflag_refuse_call("fflag_check_required",
-						  "not called by an AFTER ROW trigger of table \"" FFLAG_FLAGS_TABLE "\"");
-	if (!get_bigint(data, data->tg_trigtuple, "id", &id) ||
-		(TRIGGER_FIRED_BY_UPDATE(data->tg_event) &&
-		 get_bigint(data, data->tg_newtuple, "id", &new_id) && new_id == id))
-		PG_RETURN_POINTER(NULL);
-	requiring = find_requiring(data->tg_relation, Int64GetDatum(id));
-	if (requiring != NULL)
-		ereport(ERROR,
-				errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
-				errmsg("flag \"%s\" is required by flag \"%s\"",
-					   get_value(data, data->tg_trigtuple, "name"), requiring),
-				errhint("Delete both with one statement, or let the latter require none: fflag_require(%s, NULL).",
-						quote_literal_cstr(requiring)));
-	PG_RETURN_POINTER(NULL);
 }
 
 PG_FUNCTION_INFO_V1(fflag_check_attachment);

@@ -20,6 +20,10 @@
  * its "rests": one for flags that find no slot or whose names are too long, one
  * for such names that no flag has.
  *
+ * Bulk answers, those of fflag_flags(), come for all flags of a database at once,
+ * and are counted apart.  A flag that has nothing else gets a slot only while
+ * there are some to spare, so that one call leaves room for what is evaluated.
+ *
  * A lock protects which slot is whose: exclusively to change that, shared to add
  * to counters.  Under it nothing throws and nothing loops without a bound.
  *
@@ -43,6 +47,7 @@
 
 #define SLOTS 4096
 #define UNKNOWN_SLOTS 512		/* at most, for names that no flag has */
+#define BULK_SLOTS 3072			/* taken: no more for bulk answers alone */
 #define MAX_LENGTH 600			/* bytes; varchar(150) in UTF-8 is no longer */
 
 /* a transaction older than this adds its counts to the server's at its next statement */
@@ -65,6 +70,8 @@ typedef struct usage_slot
 	pg_atomic_uint64 evaluations;
 	pg_atomic_uint64 enabled;
 	pg_atomic_uint64 last;		/* a TimestampTz */
+	pg_atomic_uint64 bulk;		/* bulk answers, which are no evaluations */
+	pg_atomic_uint64 last_bulk; /* a TimestampTz */
 	TimestampTz since;			/* of USAGE_REST: when counting began in its
 								 * database */
 	Oid			database;		/* InvalidOid: free */
@@ -81,6 +88,7 @@ typedef struct usage_segment
 {
 	LWLock		lock;
 	uint16		free;
+	int			taken;			/* slots that are not */
 	int			unknown;		/* slots of names that no flag has */
 	uint16		buckets[SLOTS];
 	usage_slot	slots[SLOTS];
@@ -141,6 +149,8 @@ attach_or_create(usage_anchor *anchor)
 		pg_atomic_init_u64(&new->slots[i].evaluations, 0);
 		pg_atomic_init_u64(&new->slots[i].enabled, 0);
 		pg_atomic_init_u64(&new->slots[i].last, 0);
+		pg_atomic_init_u64(&new->slots[i].bulk, 0);
+		pg_atomic_init_u64(&new->slots[i].last_bulk, 0);
 		new->slots[i].next = i + 2 <= SLOTS ? i + 2 : 0;
 	}
 	new->free = 1;
@@ -187,7 +197,7 @@ attach(void)
 
 		LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
 		/* another layout would need another name: libraries can differ */
-		there = ShmemInitStruct("fflag usage 2", sizeof(usage_anchor), &found);
+		there = ShmemInitStruct("fflag usage 3", sizeof(usage_anchor), &found);
 		if (!found)
 			memset(there, 0, sizeof(usage_anchor));
 		anchor = there;
@@ -305,6 +315,7 @@ insert(fflag_string name, usage_kind kind, uint32 hash)
 		memcpy(slot->name, name.data, name.len);
 	slot->since = 0;
 	slot->kind = kind;
+	segment->taken++;
 	segment->unknown += kind == USAGE_UNKNOWN;
 	return i;
 }
@@ -315,6 +326,8 @@ clear(usage_slot *slot)
 	pg_atomic_write_u64(&slot->evaluations, 0);
 	pg_atomic_write_u64(&slot->enabled, 0);
 	pg_atomic_write_u64(&slot->last, 0);
+	pg_atomic_write_u64(&slot->bulk, 0);
+	pg_atomic_write_u64(&slot->last_bulk, 0);
 }
 
 /* Takes a slot back. */
@@ -329,6 +342,7 @@ free_slot(int i)
 	*link = slot->next;
 	slot->next = segment->free;
 	segment->free = i;
+	segment->taken--;
 	segment->unknown -= slot->kind == USAGE_UNKNOWN;
 	slot->database = InvalidOid;
 	slot->generation++;
@@ -336,18 +350,18 @@ free_slot(int i)
 }
 
 /*
- * The slot for names without one, 0 if there is no room for it either.  It is
- * not among the UNKNOWN_SLOTS.
+ * The slot for names without one.  If there is none, the result is 0, or with
+ * may_change it is made if there is room.  It is not among the UNKNOWN_SLOTS.
  */
 static int
-find_rest(bool known)
+find_rest(bool known, bool may_change)
 {
 	usage_kind	kind = known ? USAGE_REST : USAGE_UNKNOWN_REST;
 	fflag_string none = {0};
 	uint32		hash = hash_of(none, kind);
 	int			i = look_up(none, kind, hash);
 
-	if (i == 0)
+	if (i == 0 && may_change)
 	{
 		i = insert(none, kind, hash);
 		if (i != 0)
@@ -356,19 +370,27 @@ find_rest(bool known)
 	return i;
 }
 
+/* Is there no slot for a flag that has only bulk answers? */
+static bool
+is_full_for_bulk(void)
+{
+	return segment->taken >= BULK_SLOTS;
+}
+
 /*
  * The slot of a name.  If it has none, or is taken for one of the other kind, the
  * result is 0, or with may_change it becomes what it should be if it can.
  */
 static int
-find(fflag_string name, bool known, bool may_change)
+find(fflag_string name, bool known, bool bulk, bool may_change)
 {
 	usage_kind	kind = known ? USAGE_FLAG : USAGE_UNKNOWN;
 	uint32		hash = hash_of(name, kind);
 	int			i = look_up(name, kind, hash);
 
 	if (i == 0)
-		return may_change ? insert(name, kind, hash) : 0;
+		return may_change && !(bulk && is_full_for_bulk()) ?
+			insert(name, kind, hash) : 0;
 	if (slot_at(i)->kind != kind)
 	{
 		/* somebody has created the flag since it was made up, or dropped it */
@@ -421,35 +443,44 @@ use_slot(fflag_usage_count *usage, int slot)
 }
 
 /*
- * Finds out where the server counts a name.  Leaves garbage in the current memory
- * context.
+ * Finds out where the server counts a name, of which bulk answers alone are to be
+ * counted if bulk is true.  Leaves garbage in the current memory context.
  */
 static void
-find_slot(fflag_usage_count *usage, fflag_string name, bool known)
+find_slot(fflag_usage_count *usage, fflag_string name, bool known, bool bulk)
 {
 	TimestampTz now = statement_start();
 	bool		is_short = name.len <= MAX_LENGTH;
 	int			slot = 0;
 	bool		again;
 
-	/* mostly it is there: sessions that read flags anew do not queue up */
+	usage->bulk_in_rest = false;
+
+	/*
+	 * Mostly it is there: sessions that read flags anew do not queue up.  Nor
+	 * do those that read more flags than bulk answers have room for.
+	 */
+	LWLockAcquire(&segment->lock, LW_SHARED);
 	if (is_short)
+		slot = find(name, known, bulk, false);
+	if (slot == 0 && bulk && is_full_for_bulk() && now < reclaim_after)
 	{
-		LWLockAcquire(&segment->lock, LW_SHARED);
-		slot = find(name, known, false);
-		use_slot(usage, slot);
-		LWLockRelease(&segment->lock);
+		slot = find_rest(known, false);
+		usage->bulk_in_rest = is_short;
 	}
+	use_slot(usage, slot);
+	LWLockRelease(&segment->lock);
 	if (slot != 0)
 		return;
 
 	do
 	{
 		LWLockAcquire(&segment->lock, LW_EXCLUSIVE);
-		(void) find_rest(true); /* it says since when we count */
+		(void) find_rest(true, true);	/* it says since when we count */
 		if (is_short)
-			slot = find(name, known, true);
-		use_slot(usage, slot != 0 ? slot : find_rest(known));
+			slot = find(name, known, bulk, true);
+		usage->bulk_in_rest = is_short && bulk && slot == 0;
+		use_slot(usage, slot != 0 ? slot : find_rest(known, true));
 		LWLockRelease(&segment->lock);
 
 		again = is_short && slot == 0 && now >= reclaim_after;
@@ -467,22 +498,25 @@ find_slot(fflag_usage_count *usage, fflag_string name, bool known)
  */
 
 /*
- * From now on, evaluations of this name count, until the next flush.  It must not
- * be listed yet.  Called when a transaction evaluates the name for the first
- * time, and not from a transaction callback: it may create the segment.  Leaves
- * garbage in the current memory context.
+ * From now on, evaluations and bulk answers of this name count, until the next
+ * flush.  Called when a transaction evaluates the name for the first time, or with
+ * bulk, answers it in bulk; and not from a transaction callback: it may create the
+ * segment.  Leaves garbage in the current memory context.
  */
 void
-fflag_usage_list(fflag_usage_count *usage, fflag_string name, bool known)
+fflag_usage_list(fflag_usage_count *usage, fflag_string name, bool known, bool bulk)
 {
 	if (!fflag_track_usage || !is_attached())
 		return;
-	if (usage->slot == 0 ||
+	if (usage->slot == 0 || (usage->bulk_in_rest && !bulk) ||
 		usage->generation != slot_at(usage->slot)->generation)
-		find_slot(usage, name, known);
+		find_slot(usage, name, known, bulk);
+	if (usage->listed)
+		return;
 
 	usage->evaluations = 0;
 	usage->enabled = 0;
+	usage->bulk = 0;
 	usage->asked = statement_start();
 	usage->listed = true;
 	if (listed == NULL)
@@ -503,12 +537,15 @@ fflag_usage_is_due(void)
 		 statement_start() >= flush_after);
 }
 
-/* Raises a time to at least this one. */
+/* Adds to a count, and raises the time of its last one to at least this one. */
 static void
-raise_to(pg_atomic_uint64 *last, TimestampTz asked)
+add(pg_atomic_uint64 *count, uint64 n, pg_atomic_uint64 *last, TimestampTz asked)
 {
 	uint64		old = pg_atomic_read_u64(last);
 
+	if (n == 0)
+		return;
+	pg_atomic_fetch_add_u64(count, n);
 	while ((TimestampTz) old < asked &&
 		   !pg_atomic_compare_exchange_u64(last, &old, asked))
 		;
@@ -522,6 +559,10 @@ raise_to(pg_atomic_uint64 *last, TimestampTz asked)
 void
 fflag_usage_flush(void)
 {
+	usage_slot *rest = NULL;
+	uint64		rest_bulk = 0;
+	TimestampTz rest_asked = 0;
+
 	if (listed == NULL)
 		return;
 	LWLockAcquire(&segment->lock, LW_SHARED);
@@ -530,14 +571,23 @@ fflag_usage_flush(void)
 		usage_slot *slot = usage->slot == 0 ? NULL : slot_at(usage->slot);
 
 		usage->listed = false;
-		if (slot == NULL || usage->evaluations == 0 ||
-			usage->generation != slot->generation)
+		if (slot == NULL || usage->generation != slot->generation)
 			continue;
-		pg_atomic_fetch_add_u64(&slot->evaluations, usage->evaluations);
+		add(&slot->evaluations, usage->evaluations, &slot->last, usage->asked);
 		if (usage->enabled > 0)
 			pg_atomic_fetch_add_u64(&slot->enabled, usage->enabled);
-		raise_to(&slot->last, usage->asked);
+		if (slot->kind != USAGE_REST)
+			add(&slot->bulk, usage->bulk, &slot->last_bulk, usage->asked);
+		else
+		{
+			/* of thousands of flags: once for all, or sessions meet there */
+			rest = slot;
+			rest_bulk += usage->bulk;
+			rest_asked = Max(rest_asked, usage->asked);
+		}
 	}
+	if (rest != NULL)
+		add(&rest->bulk, rest_bulk, &rest->last_bulk, rest_asked);
 	LWLockRelease(&segment->lock);
 	listed = NULL;
 }
@@ -572,7 +622,7 @@ fflag_usage_read(void)
 	bytes = palloc(SLOTS * MAX_LENGTH);
 
 	LWLockAcquire(&segment->lock, LW_EXCLUSIVE);
-	(void) find_rest(true);
+	(void) find_rest(true, true);
 	LWLockRelease(&segment->lock);
 
 	LWLockAcquire(&segment->lock, LW_SHARED);
@@ -588,6 +638,8 @@ fflag_usage_read(void)
 		row->evaluations = pg_atomic_read_u64(&slot->evaluations);
 		row->enabled = pg_atomic_read_u64(&slot->enabled);
 		row->last = pg_atomic_read_u64(&slot->last);
+		row->bulk = pg_atomic_read_u64(&slot->bulk);
+		row->last_bulk = pg_atomic_read_u64(&slot->last_bulk);
 		row->slot = i;
 		row->generation = slot->generation;
 		if (slot->kind == USAGE_REST)

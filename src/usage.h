@@ -13,13 +13,16 @@
 
 /*
  * What this session has counted of a name, and not yet added to the server's
- * counts.  The two counters mean something only while the name is listed.
+ * counts.  The counters mean something only while the name is listed.
  */
 typedef struct fflag_usage_count
 {
 	uint64		evaluations;
 	uint64		enabled;		/* of these, the answers that were true */
+	uint64		bulk;			/* answers of fflag_flags(), no evaluations */
 	bool		listed;
+	bool		bulk_in_rest;	/* has no slot of its own, but an evaluation
+								 * might get one */
 	struct fflag_usage_count *next; /* in the list */
 	TimestampTz asked;			/* when the statement began that listed it */
 	int			slot;			/* where the server counts it; 0: nowhere */
@@ -33,6 +36,8 @@ typedef struct fflag_usage_row
 	int64		evaluations;
 	int64		enabled;
 	TimestampTz last;			/* 0: never */
+	int64		bulk;
+	TimestampTz last_bulk;		/* 0: never */
 	int			slot;
 	uint32		generation;
 	bool		forget;			/* for fflag_usage_restart() */
@@ -49,7 +54,8 @@ typedef struct fflag_usage_rows
 
 extern bool fflag_track_usage;
 
-extern void fflag_usage_list(fflag_usage_count *usage, fflag_string name, bool known);
+extern void fflag_usage_list(fflag_usage_count *usage, fflag_string name, bool known,
+							 bool bulk);
 extern bool fflag_usage_is_due(void);
 extern void fflag_usage_flush(void);
 extern fflag_usage_rows fflag_usage_read(void);

@@ -15,10 +15,12 @@
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
+#include "executor/spi.h"
 #include "funcapi.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/jsonb.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
@@ -26,9 +28,14 @@
 #include "allowlist.h"
 #include "cache.h"
 #include "catalog.h"
+#include "change.h"
+#include "compat.h"
 #include "extension.h"
+#include "history.h"
 #include "id.h"
+#include "related.h"
 #include "snapshot.h"
+#include "spi.h"
 
 /* Flags and counted names, walked through together. */
 typedef struct usage_walk
@@ -80,10 +87,16 @@ next_name(usage_walk *walk, const fflag_entry **flag, fflag_usage_row **row)
 	return true;
 }
 
+static bool
+is_counted(const fflag_usage_row *row)
+{
+	return row->evaluations > 0 || row->bulk > 0;
+}
+
 /*
  * What has been counted of a flag whose row is this one.  A flag without one has
- * not been asked for, unless some flags were without a slot: then nobody knows,
- * and the result is NULL.
+ * not been asked for, nor answered in bulk, unless some flags were without a slot:
+ * then nobody knows, and the result is NULL.
  */
 static const fflag_usage_row *
 counts_of(const usage_walk *walk, const fflag_usage_row *row)
@@ -92,13 +105,12 @@ counts_of(const usage_walk *walk, const fflag_usage_row *row)
 
 	if (row != NULL)
 		return row;
-	return walk->rows.since == 0 || walk->rows.rest[true].evaluations > 0 ?
-		NULL : &none;
+	return walk->rows.since == 0 || is_counted(&walk->rows.rest[true]) ? NULL : &none;
 }
 
 /*
- * fflag_usage() returns setof (name, known, evaluations, enabled,
- * last_evaluated_at, since)
+ * fflag_usage() returns setof (name, known, evaluations, enabled, last_evaluated_at,
+ * bulk_answers, last_bulk_answer_at, since)
  */
 PG_FUNCTION_INFO_V1(fflag_usage);
 
@@ -107,23 +119,26 @@ static void
 put_usage(ReturnSetInfo *rsinfo, const fflag_string *name, bool known,
 		  const fflag_usage_row *row, TimestampTz since)
 {
-	Datum		values[6] = {0};
-	bool		nulls[6] = {false};
+	Datum		values[8] = {0};
+	bool		nulls[8] = {false};
 
 	nulls[0] = name == NULL;
 	if (name != NULL)
 		values[0] = fflag_string_to_text(*name);
 	values[1] = BoolGetDatum(known);
-	nulls[2] = nulls[3] = row == NULL;
+	nulls[2] = nulls[3] = nulls[5] = row == NULL;
 	nulls[4] = row == NULL || row->last == 0;
+	nulls[6] = row == NULL || row->last_bulk == 0;
 	if (row != NULL)
 	{
 		values[2] = Int64GetDatum(row->evaluations);
 		values[3] = Int64GetDatum(row->enabled);
 		values[4] = TimestampTzGetDatum(row->last);
+		values[5] = Int64GetDatum(row->bulk);
+		values[6] = TimestampTzGetDatum(row->last_bulk);
 	}
-	nulls[5] = since == 0;
-	values[5] = TimestampTzGetDatum(since);
+	nulls[7] = since == 0;
+	values[7] = TimestampTzGetDatum(since);
 	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 }
 
@@ -148,7 +163,7 @@ fflag_usage(PG_FUNCTION_ARGS)
 	}
 	for (int known = 1; known >= 0; known--)
 	{
-		if (walk.rows.rest[known].evaluations > 0)
+		if (is_counted(&walk.rows.rest[known]))
 			put_usage(rsinfo, NULL, known, &walk.rows.rest[known],
 					  walk.rows.since);
 	}
@@ -179,24 +194,57 @@ fflag_usage_reset(PG_FUNCTION_ARGS)
  * ----------
  */
 
-/* When a flag's row was changed last. */
-typedef struct flag_change
+/* What a flag's row says of its age. */
+typedef struct flag_age
 {
 	fflag_string name;
-	TimestampTz updated_at;
-} flag_change;
+	TimestampTz updated_at;		/* DT_NOEND: not known */
+	bool		permanent;		/* it is to stay, whatever its age */
+} flag_age;
 
-typedef struct flag_changes
+typedef struct flag_ages
 {
-	flag_change *of;			/* bytewise in order */
+	flag_age   *of;				/* bytewise in order */
 	int			count;
-} flag_changes;
+} flag_ages;
 
 static int
-compare_changes(const void *a, const void *b)
+compare_ages(const void *a, const void *b)
 {
-	return fflag_string_compare(((const flag_change *) a)->name,
-								((const flag_change *) b)->name);
+	return fflag_string_compare(((const flag_age *) a)->name,
+								((const flag_age *) b)->name);
+}
+
+/* Is metadata ->> 'permanent' = 'true'? */
+static bool
+says_permanent(Datum metadata)
+{
+	Jsonb	   *jb = DatumGetJsonbP(metadata);
+	JsonbValue	room;
+	JsonbValue *value = NULL;
+	bool		permanent;
+
+	if (JB_ROOT_IS_OBJECT(jb))
+		value = getKeyJsonValueFromContainer(&jb->root, "permanent", strlen("permanent"), &room);
+	permanent = value != NULL &&
+		((value->type == jbvBool && value->val.boolean) ||
+		 (value->type == jbvString &&
+		  fflag_string_equal(fflag_string_make(value->val.string.val, value->val.string.len),
+							 fflag_string_make("true", strlen("true")))));
+	if ((Pointer) jb != DatumGetPointer(metadata))
+		pfree(jb);
+	return permanent;
+}
+
+/* A column's value if it has this type; NULL if not, as its owner may have had it. */
+static NullableDatum
+get_column(Relation rel, HeapTuple tuple, AttrNumber attnum, Oid type, Oid expected)
+{
+	NullableDatum column = {.isnull = true};
+
+	if (attnum != InvalidAttrNumber && type == expected)
+		column.value = heap_getattr(tuple, attnum, RelationGetDescr(rel), &column.isnull);
+	return column;
 }
 
 /*
@@ -204,21 +252,22 @@ compare_changes(const void *a, const void *b)
  * table's owner runs, in an index or a policy.  So the caller has to be allowed to read
  * all of it.  Attached tables do not say when they were changed: there it finds none.
  */
-static flag_changes
-read_changes(Oid schema)
+static flag_ages
+read_ages(Oid schema)
 {
 	Snapshot	snapshot = fflag_active_snapshot();
-	flag_changes changes = {0};
+	flag_ages	ages = {0};
 	Size		room = 0;
 	fflag_source source;
 	Relation	rel;
 	AttrNumber	updated_at;
-	Oid			type;
+	AttrNumber	metadata;
+	Oid			types[2];
 	SysScanDesc scan;
 	HeapTuple	tuple;
 
 	if (fflag_attached_name(schema, snapshot) != NULL)
-		return changes;
+		return ages;
 	source = fflag_locate_own(schema);
 	rel = fflag_open_table(&source, FFLAG_FLAGS);
 	if (!fflag_may_read(RelationGetRelid(rel), GetUserId()))
@@ -226,46 +275,169 @@ read_changes(Oid schema)
 				errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				errmsg("permission denied for table %s", RelationGetRelationName(rel)),
 				errhint("Grant SELECT on it, and let no row-level security hide rows from the role."));
-	updated_at = fflag_find_column(rel, "updated_at", &type);
+	updated_at = fflag_find_column(rel, "updated_at", &types[0]);
+	metadata = fflag_find_column(rel, "metadata", &types[1]);
 	scan = systable_beginscan(rel, InvalidOid, false, snapshot, 0, NULL);
-	while (updated_at != InvalidAttrNumber && type == TIMESTAMPTZOID &&
-		   HeapTupleIsValid(tuple = systable_getnext(scan)))
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
-		TupleDesc	desc = RelationGetDescr(rel);
-		flag_change change;
-		bool		isnull[2];
-		Datum		name = heap_getattr(tuple, source.attnums[FFLAG_COLUMN_NAME], desc, &isnull[0]);
-		Datum		updated = heap_getattr(tuple, updated_at, desc, &isnull[1]);
+		flag_age	age;
+		bool		isnull;
+		Datum		name = heap_getattr(tuple, source.attnums[FFLAG_COLUMN_NAME],
+										RelationGetDescr(rel), &isnull);
+		NullableDatum updated = get_column(rel, tuple, updated_at, types[0], TIMESTAMPTZOID);
+		NullableDatum data = get_column(rel, tuple, metadata, types[1], JSONBOID);
 
 		CHECK_FOR_INTERRUPTS();
-		if (isnull[0] || isnull[1])
+		if (isnull)
 			continue;
-		change.name = fflag_string_of_text(DatumGetTextPCopy(name));
-		change.updated_at = DatumGetTimestampTz(updated);
-		if (changes.count == room)
+		age.name = fflag_string_of_text(DatumGetTextPCopy(name));
+		age.updated_at = updated.isnull ? DT_NOEND : DatumGetTimestampTz(updated.value);
+		age.permanent = !data.isnull && says_permanent(data.value);
+		if (ages.count == room)
 		{
 			room = Max(64, 2 * room);
-			changes.of = changes.of == NULL ? palloc(room * sizeof(flag_change)) :
-				repalloc_huge(changes.of, room * sizeof(flag_change));
+			ages.of = ages.of == NULL ? palloc(room * sizeof(flag_age)) :
+				repalloc_huge(ages.of, room * sizeof(flag_age));
 		}
-		changes.of[changes.count++] = change;
+		ages.of[ages.count++] = age;
 	}
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
-	if (changes.count > 0)
-		qsort(changes.of, changes.count, sizeof(flag_change), compare_changes);
+	if (ages.count > 0)
+		qsort(ages.of, ages.count, sizeof(flag_age), compare_ages);
+	return ages;
+}
+
+static const flag_age *
+find_age(const flag_ages *ages, fflag_string name)
+{
+	flag_age	key = {.name = name};
+
+	if (ages->count == 0)
+		return NULL;
+	return bsearch(&key, ages->of, ages->count, sizeof(flag_age), compare_ages);
+}
+
+/* ----------
+ * Flags that depend on flags
+ * ----------
+ */
+
+/* When relations of a flag were changed last. */
+typedef struct relation_change
+{
+	fflag_string flag_id;
+	TimestampTz at;
+} relation_change;
+
+typedef struct relation_changes
+{
+	relation_change *of;		/* in the order of ids, bytewise */
+	int			count;
+} relation_changes;
+
+static int
+compare_relation_changes(const void *a, const void *b)
+{
+	return fflag_string_compare(((const relation_change *) a)->flag_id,
+								((const relation_change *) b)->flag_id);
+}
+
+/* Reads them in the history: of one that is gone, nothing else tells. */
+static relation_changes
+read_relation_changes(Oid schema)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	fflag_history_tables h = fflag_locate_history(schema);
+	fflag_command command = fflag_history_command(&h);
+	relation_changes changes;
+
+	SPI_connect();
+	command.read_only = true;
+	command.sql = psprintf("SELECT h.flag_id::text, max(c.at)::timestamptz FROM ONLY %s AS h JOIN ONLY %s AS c ON c.id = h.change"
+						   " WHERE h.kind = '" FFLAG_KIND_RELATION "' AND h.flag_id IS NOT NULL AND c.at IS NOT NULL GROUP BY h.flag_id",
+						   h.history, h.change);
+	changes.count = fflag_run_kept(&command);
+	changes.of = MemoryContextAlloc(caller, (changes.count + 1) * sizeof(relation_change));
+	for (int i = 0; i < changes.count; i++)
+	{
+		bool		isnull;
+		MemoryContext spi = MemoryContextSwitchTo(caller);
+
+		changes.of[i].flag_id =
+			fflag_string_of_text(DatumGetTextPCopy(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull)));
+		changes.of[i].at = DatumGetTimestampTz(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 2, &isnull));
+		MemoryContextSwitchTo(spi);
+	}
+	SPI_finish();
+	qsort(changes.of, changes.count, sizeof(relation_change), compare_relation_changes);
 	return changes;
 }
 
-static const flag_change *
-find_change(const flag_changes *changes, fflag_string name)
+/* When a flag's relations were changed last; the distant past if they never were. */
+static TimestampTz
+find_relation_change(const relation_changes *changes, fflag_string flag_id)
 {
-	flag_change key = {.name = name};
+	relation_change key = {.flag_id = flag_id};
+	const relation_change *found = NULL;
 
-	if (changes->count == 0)
-		return NULL;
-	return bsearch(&key, changes->of, changes->count, sizeof(flag_change),
-				   compare_changes);
+	if (changes->count > 0)
+		found = bsearch(&key, changes->of, changes->count, sizeof(relation_change),
+						compare_relation_changes);
+
+	return found == NULL ? DT_NOBEGIN : found->at;
+}
+
+/* When a flag was asked for last, evaluated or in bulk; 0 if never. */
+typedef struct asked_flag
+{
+	const fflag_entry *flag;
+	TimestampTz at;
+} asked_flag;
+
+static int
+compare_asked_flags(const void *a, const void *b)
+{
+	TimestampTz x = ((const asked_flag *) a)->at;
+	TimestampTz y = ((const asked_flag *) b)->at;
+
+	return x > y ? -1 : x < y;
+}
+
+/*
+ * Whoever asks for a flag asks for those that it depends on: sets "asked" in their
+ * standings.  The flags that were asked for last come first, so that each of the others
+ * is reached once.  Goes through the walk, which is for another one to begin anew.
+ */
+static void
+ask_for_others(usage_walk walk)
+{
+	uint64		visit = fflag_begin_visit();
+	asked_flag *asked = palloc((walk.count + 1) * sizeof(asked_flag));
+	int			count = 0;
+	const fflag_entry *flag;
+	fflag_usage_row *row;
+
+	while (next_name(&walk, &flag, &row))
+	{
+		if (flag == NULL)
+			continue;
+		if (flag->standing != NULL)
+			flag->standing->asked = 0;
+		if (row == NULL || flag->flag.n_relations == 0)
+			continue;
+		asked[count].flag = flag;
+		asked[count++].at = Max(row->last, row->last_bulk);
+	}
+	qsort(asked, count, sizeof(asked_flag), compare_asked_flags);
+	for (int i = 0; i < count; i++)
+	{
+		List	   *reached = fflag_reach(asked[i].flag, visit);
+		ListCell   *lc;
+
+		for_each_from(lc, reached, 1)
+			((fflag_entry *) lfirst(lc))->standing->asked = asked[i].at;
+	}
 }
 
 static bool
@@ -332,7 +504,8 @@ add_reason(StringInfo reason, const char *before, TimestampTz then,
 
 /*
  * fflag_stale(unchanged_for interval)
- * returns setof (name, reason, updated_at, last_evaluated_at); strict
+ * returns setof (name, reason, updated_at, last_evaluated_at, last_bulk_answer_at);
+ * strict
  */
 PG_FUNCTION_INFO_V1(fflag_stale);
 
@@ -345,38 +518,50 @@ fflag_stale(PG_FUNCTION_ARGS)
 	TimestampTz limit = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_mi_interval,
 																TimestampTzGetDatum(now),
 																PG_GETARG_DATUM(0)));
-	flag_changes changes;
+	flag_ages	ages;
+	relation_changes changes = {NULL, 0};
 	usage_walk	walk;
 	const fflag_entry *flag;
 	fflag_usage_row *row;
 	StringInfoData reason;
 
 	InitMaterializedSRF(fcinfo, 0);
-	changes = read_changes(fflag_extension_schema(function));
+	ages = read_ages(fflag_extension_schema(function));
+	if (ages.count > 0)
+		changes = read_relation_changes(fflag_extension_schema(function));
 	initStringInfo(&reason);
 	walk = begin_walk(function);
+	ask_for_others(walk);
 	while (next_name(&walk, &flag, &row))
 	{
-		const flag_change *change;
+		const flag_age *age;
 		const fflag_usage_row *counts = counts_of(&walk, row);
-		TimestampTz asked = counts == NULL ? 0 : counts->last;
+		TimestampTz evaluated = counts == NULL ? 0 : counts->last;
+		TimestampTz in_bulk = counts == NULL ? 0 : counts->last_bulk;
+		TimestampTz asked = Max(evaluated, in_bulk);
 		TimestampTz settled;
-		Datum		values[4];
-		bool		nulls[4] = {false};
+		Datum		values[5];
+		bool		nulls[5] = {false};
 		bool		answer;
 
 		if (flag == NULL)
 			continue;
+		age = find_age(&ages, flag->name);
+		if (age != NULL && age->permanent)
+			continue;
 		resetStringInfo(&reason);
-		change = find_change(&changes, flag->name);
-		settled = change == NULL ? DT_NOEND :
-			settled_at(flag, change->updated_at);
+		settled = age == NULL ? DT_NOEND :
+			Max(settled_at(flag, age->updated_at), find_relation_change(&changes, flag->id));
+		/* an answer to those who ask for flags that depend on it */
+		if (flag->standing != NULL && flag->standing->asked > asked)
+			asked = flag->standing->asked;
 		if (settled != DT_NOEND && settled <= limit &&
 			answers_all_alike(flag, &answer))
 			add_reason(&reason, answer ? "everybody gets it, unchanged for" :
 					   "nobody gets it, unchanged for", settled, now, "");
-		if (asked != 0 && asked <= limit)
-			add_reason(&reason, "not asked for in", asked, now, "");
+		if (counts != NULL && asked != 0 && asked <= limit)
+			add_reason(&reason, "not asked for in", asked, now,
+					   asked == in_bulk && in_bulk > evaluated ? ", last in bulk" : "");
 		if (counts != NULL && asked == 0 && walk.rows.since <= limit)
 			add_reason(&reason, "not asked for since counting began",
 					   walk.rows.since, now, " ago");
@@ -384,11 +569,12 @@ fflag_stale(PG_FUNCTION_ARGS)
 			continue;
 		values[0] = fflag_string_to_text(flag->name);
 		values[1] = CStringGetTextDatum(reason.data);
-		nulls[2] = change == NULL;
-		values[2] = change == NULL ? (Datum) 0 :
-			TimestampTzGetDatum(change->updated_at);
-		nulls[3] = asked == 0;
-		values[3] = TimestampTzGetDatum(asked);
+		nulls[2] = age == NULL || age->updated_at == DT_NOEND;
+		values[2] = nulls[2] ? (Datum) 0 : TimestampTzGetDatum(age->updated_at);
+		nulls[3] = evaluated == 0;
+		values[3] = TimestampTzGetDatum(evaluated);
+		nulls[4] = in_bulk == 0;
+		values[4] = TimestampTzGetDatum(in_bulk);
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 	}
 	return (Datum) 0;

@@ -57,8 +57,8 @@ typedef struct writing_statement
 
 /*
  * Which markers this transaction has announced, in a subtransaction that is
- * still open or has become part of its parent.  There are five triggers, and
- * two more when tables are attached; three of the seven have MOST_PARTS markers
+ * still open or has become part of its parent.  There are six triggers, and
+ * two more when tables are attached; three of the eight have MOST_PARTS markers
  * besides.  A marker that finds no room here is announced again.
  */
 #define MOST_PARTS 8

@@ -16,7 +16,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(time);
 
-our @EXPORT = qw(session ask is_on is_off sees_restrictions error_of no_crash watch_for versions script_folder write_script next_script catalog code_blocks statements run_block);
+our @EXPORT = qw(session ask is_on is_off sees_restrictions error_of no_crash watch_for versions script_folder write_script next_script second_opinion catalog code_blocks plain_variant statements run_block);
 
 # Opens a session.  Statements are sent as they are: prepared ones are spelled
 # out where a test is about them.
@@ -55,13 +55,13 @@ sub is_off
 	return is(eval { ask($session, q{SELECT fflag_enabled('f', 1)}) } // $session->errstr, 0, $what);
 }
 
-# Does a session see each change of what a flag requires, whom it denies and of its
+# Does a session see each change of a flag's relations, of whom it denies and of its
 # variants?  Another one writes; apply() waits until the change is where the first is.
 sub sees_restrictions
 {
 	my ($reader, $writer, $apply) = @_;
 	my $query = q{SELECT concat_ws(' ', fflag_enabled('child', 1), fflag_variant('child', 1, default_variant => 'none'), fflag_variant_payload('child', 1), rule) FROM fflag_explain('child', 1)};
-	$writer->do(q{SELECT fflag_register('parent', true), fflag_register('child', true)});
+	$writer->do(q{SELECT fflag_register('parent', true), fflag_register('child', true), fflag_register('holdout', true), fflag_group('group', 1)});
 	$reader->do('BEGIN');
 	for ([ 'no variants', q{SELECT fflag_enable('child')}, 't none full_rollout' ],
 		[ 'variants', q{SELECT fflag_variants('child', '{"a": 1}')}, 't a full_rollout' ],
@@ -72,8 +72,17 @@ sub sees_restrictions
 		[ 'its denylist', q{SELECT fflag_deny('parent', 1)}, 'f none prerequisite' ],
 		[ 'and back', q{SELECT fflag_undeny('parent', 1)}, 't a "p" full_rollout' ],
 		[ 'another variant', q{INSERT INTO feature_flag_variant SELECT flag_id, 'A', 1000000000 FROM feature_flag_variant}, 't A full_rollout' ],
+		[ 'what it excludes', q{SELECT fflag_exclude('child', 'holdout')}, 'f none excluded' ],
+		[ 'the excluded flag', q{SELECT fflag_disable('holdout')}, 't A full_rollout' ],
+		[ 'what it includes, which pins', q{SELECT fflag_include('child', 'group', 'a')}, 't a "p" full_rollout' ],
+		[ 'included', q{SELECT fflag_rollout('child', 0)}, 't a "p" included' ],
+		[ 'a variant of the included flag', q{SELECT fflag_variants('group', '{"x": 1}'), fflag_include('child', 'group', NULL, 'x')}, 't A included' ],
+		[ 'the variant of another name', q{UPDATE feature_flag_variant SET name = 'y' WHERE name = 'x'}, 't A included' ],
+		[ 'the group', q{SELECT fflag_disallow('group', 1)}, 'f none no_rollout' ],
+		[ 'no relations', q{DELETE FROM feature_flag_relation WHERE kind <> 'requires'}, 'f none no_rollout' ],
+		[ 'and to all', q{SELECT fflag_rollout('child', 100)}, 't A full_rollout' ],
 		[ 'the denylist', q{SELECT fflag_deny('child', 1)}, 'f none denied' ],
-		[ 'TRUNCATE', 'TRUNCATE feature_flag_denied_user, feature_flag_variant', 't none full_rollout' ],
+		[ 'TRUNCATE', 'TRUNCATE feature_flag_denied_user, feature_flag_variant, feature_flag_relation', 't none full_rollout' ],
 		[ 'one statement deletes both', q{DELETE FROM feature_flag WHERE name IN ('parent', 'child')}, 'f none unknown_flag' ])
 	{
 		my ($what, $change, $answer) = @$_;
@@ -135,6 +144,13 @@ sub code_blocks
 	my @blocks = $text =~ /^```\Q$mark\E\n(.*?)^```$/gms;
 	die "$page has no block \"$mark\"\n" unless @blocks;
 	return @blocks;
+}
+
+# The functions of docs/reference.md that find a variant in plain SQL.
+sub plain_variant
+{
+	my ($functions) = join('', code_blocks('docs/reference.md', 'sql')) =~ /^(CREATE FUNCTION plain_hash.*^CREATE FUNCTION plain_variant.*?;\n)/ms;
+	return $functions;
 }
 
 # The statements of a block, each with what its "=>" comments say that it
@@ -263,6 +279,12 @@ sub write_script
 sub next_script
 {
 	return slurp_file(dirname(__FILE__) . '/../data/next.sql');
+}
+
+# Creates functions that say in plain SQL who gets which flag, and compare: answers(), result().
+sub second_opinion
+{
+	return plain_variant() . slurp_file(dirname(__FILE__) . '/../data/opinions.sql');
 }
 
 # Everything that belongs to the extension, as text.  A default that differs from one database to

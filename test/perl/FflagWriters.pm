@@ -292,7 +292,7 @@ sub count_announcements
 				ask($stopped, $execute);
 				is(ask($stopped, $planned), $plans, "$what: so are plans of other tables");
 				$writer->do($_) for ("DELETE FROM $flags WHERE name LIKE 'counted%'", "DELETE FROM $users WHERE user_id LIKE 'counted%'");
-				$writer->do($_) for ('TRUNCATE feature_flag_denied_user, feature_flag_variant');
+				$writer->do($_) for ('TRUNCATE feature_flag_denied_user, feature_flag_variant, feature_flag_relation');
 				is(ask($_, "SELECT $wrong"), 0, "$what: right afterwards") for ($writer, $counter, $stopped);
 			});
 		}

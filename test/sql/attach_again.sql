@@ -62,7 +62,7 @@ COPY feature_flag_user (flag_id, user_id) FROM stdin;
 DELETE FROM feature_flag WHERE name LIKE 'flag %';
 DO $$ BEGIN FOR n IN 1..10 LOOP UPDATE feature_flag SET enabled = true; END LOOP; END $$;
 MERGE INTO feature_flag f USING (VALUES ('own')) AS v (name) ON f.name = v.name WHEN MATCHED THEN DELETE;
-TRUNCATE feature_flag, feature_flag_user, feature_flag_denied_user, feature_flag_variant;
+TRUNCATE feature_flag, feature_flag_user, feature_flag_denied_user, feature_flag_variant, feature_flag_relation;
 -- not those that replication writes, nor where nothing can be read from the attached tables
 SET session_replication_role = replica;
 INSERT INTO feature_flag (name) VALUES ('own');

@@ -38,6 +38,16 @@ SELECT fflag_disallow('checkout', 1, 1, 99), fflag_disallow('checkout', 'alice')
 SELECT fflag_allow('checkout', VARIADIC '{}'::bigint[]), fflag_disallow('checkout', VARIADIC '{}'::text[]);
 SELECT user_id FROM feature_flag_user ORDER BY user_id;
 
+-- an array without VARIADIC, and blank lines of a file: listed, and hardly meant
+SELECT fflag_allow('beta', '{a,b}');
+SELECT fflag_allow('beta', '{}', '{a}', 'a', '{', '}', '{a', 'a}', '', ' ', E'\t\r\n', ' a ');
+SELECT fflag_deny('beta', '{1}');
+SELECT fflag_deny('beta', '', 'a');
+SELECT fflag_allow('beta', VARIADIC '{a,b,\ }'::text[]), fflag_allow('beta', VARIADIC '{1,2}'::bigint[]);
+SELECT fflag_disallow('beta', '{a,b}', ''), fflag_undeny('beta', '{1}', '');
+SELECT count(fflag_disallow('beta', user_id)) FROM feature_flag_user AS u JOIN feature_flag ON id = flag_id WHERE name = 'beta';
+SELECT fflag_undeny('beta', 'a');
+
 -- mistakes: SQLSTATE, the flag's name and a hint
 CREATE FUNCTION try(command text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
@@ -105,8 +115,9 @@ ALTER EXTENSION fflag DROP SEQUENCE feature_flag_id_seq;
 ALTER TABLE feature_flag_user DROP CONSTRAINT feature_flag_user_flag_id_fkey;
 ALTER TABLE feature_flag_denied_user DROP CONSTRAINT feature_flag_denied_user_flag_id_fkey;
 ALTER TABLE feature_flag_variant DROP CONSTRAINT feature_flag_variant_flag_id_fkey;
-ALTER TABLE feature_flag DROP requires;
+ALTER TABLE feature_flag_relation DROP CONSTRAINT feature_flag_relation_flag_id_fkey, DROP CONSTRAINT feature_flag_relation_other_id_fkey;
 ALTER TABLE feature_flag ALTER id DROP IDENTITY;
 ALTER TABLE feature_flag ALTER id TYPE text;
 SELECT fflag_allow('checkout', 1);
+SELECT fflag_require('checkout', 'new');
 DROP EXTENSION fflag;

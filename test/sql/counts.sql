@@ -28,11 +28,11 @@ SELECT count(*) FROM generate_series(1, 30) AS n WHERE fflag_enabled((ARRAY['ful
 DO $$ DECLARE flag text; BEGIN FOREACH flag IN ARRAY ARRAY['full', 'half', 'full'] LOOP PERFORM fflag_enabled(flag); END LOOP; END $$;
 TABLE usage;
 
--- a variant and a payload are one evaluation each, whatever the flag requires
+-- a variant and a payload are one evaluation each, whatever other flags are asked
 SELECT fflag_usage_reset();
 BEGIN;
-SELECT fflag_register('needed', true), fflag_register('needs it', true);
-SELECT fflag_require('needs it', 'needed'), fflag_variants('needs it', '{"a": 1, "b": 1}'), fflag_deny('needs it', 3);
+SELECT fflag_register('needed', true), fflag_register('needs it', true), fflag_group('needed group', 7);
+SELECT fflag_require('needs it', 'needed'), fflag_exclude('needs it', 'needed group'), fflag_variants('needs it', '{"a": 1, "b": 1}'), fflag_deny('needs it', 3);
 SELECT count(fflag_variant('needs it', n)) FROM generate_series(1, 10) AS n;
 SELECT count(fflag_variant_payload('needs it', n)), count(fflag_variant('nobody knows', n)), count(fflag_enabled('needs it', ARRAY[1, 2, 3])) FROM generate_series(1, 5) AS n;
 SELECT count(*) FROM fflag_select('needs it', ARRAY[1, 2, 3]);
@@ -40,7 +40,7 @@ SELECT count(variant) FROM fflag_explain('needs it', 1);
 SELECT * FROM usage WHERE name ~ 'need|nobody knows';
 ROLLBACK;
 
--- what does not count: a name that is NULL, explanations, lists of flags, buckets, plans
+-- what does not count: a name that is NULL, explanations, bulk answers, buckets, plans
 SELECT fflag_usage_reset();
 SELECT fflag_enabled(NULL, 1), fflag_enabled(NULL, ARRAY[1, 2]);
 SELECT rule FROM fflag_explain('full', 1);
@@ -51,6 +51,41 @@ TABLE usage;
 -- a constant call in WHERE is evaluated once a scan
 SELECT count(*) FROM generate_series(1, 1000) AS n WHERE fflag_enabled('full', 1);
 SELECT * FROM usage WHERE name = 'full';
+
+-- answers in bulk are counted apart, one for each flag and call, for each type of id
+SELECT fflag_usage_reset();
+SELECT count(*) FROM fflag_flags(1);
+SELECT count(*) FROM fflag_flags('x');
+SELECT fflag_enabled('full', 1);
+SELECT count(*) FROM fflag_flags(gen_random_uuid());
+CREATE VIEW bulk AS SELECT name, known, evaluations, bulk_answers, last_evaluated_at IS NOT NULL AS evaluated, last_bulk_answer_at IS NOT NULL AS in_bulk FROM fflag_usage();
+TABLE bulk;
+-- in a transaction: seen there, rolled back, not lost when flags change
+BEGIN;
+SELECT count(*) FROM fflag_flags(1);
+SELECT sum(bulk_answers) FROM bulk;
+SAVEPOINT s;
+SELECT fflag_register('new');
+SELECT count(*) FROM fflag_flags(1), generate_series(1, 3) AS n;
+SELECT fflag_enabled('half', n) IS NOT NULL AS half FROM generate_series(1, 2) AS n;
+ROLLBACK TO s;
+SELECT fflag_enabled('half') AS half;
+SELECT count(*) FROM fflag_flags(1);
+ROLLBACK;
+TABLE bulk;
+SELECT last_bulk_answer_at > last_evaluated_at AS later, last_bulk_answer_at BETWEEN since AND now() AS at FROM fflag_usage() WHERE name = 'full';
+SET fflag.track_usage = off;
+SELECT count(*) FROM fflag_flags(1);
+RESET fflag.track_usage;
+SELECT count(bulk_answers), sum(bulk_answers) FROM bulk;
+SELECT fflag_usage_reset();
+SELECT count(bulk_answers), sum(bulk_answers), count(*) FILTER (WHERE in_bulk) AS in_bulk FROM bulk;
+-- of a flag that is not there any more, only evaluations are told
+SELECT fflag_register('new');
+SELECT count(*) FROM fflag_flags(1);
+DELETE FROM feature_flag WHERE name = 'new';
+SELECT name, bulk_answers FROM bulk;
+DROP VIEW bulk;
 
 -- names that no flag has, and names too long for any flag, all together
 SELECT fflag_usage_reset();
@@ -206,7 +241,7 @@ DROP ROLE regress_fflag_ops;
 --
 -- Flags that can go
 --
-TRUNCATE feature_flag, feature_flag_user, feature_flag_denied_user, feature_flag_variant;
+TRUNCATE feature_flag, feature_flag_user, feature_flag_denied_user, feature_flag_variant, feature_flag_relation;
 INSERT INTO feature_flag (name, enabled, staff_only, rollout_percentage, updated_at)
 SELECT name, enabled, staff_only, percentage, now() - interval '45 days 1 hour'
 FROM (VALUES
@@ -237,14 +272,36 @@ FROM (VALUES
 	('to ramp', 100, NULL, NULL, '1 day', '2 days', 10)) AS f (name, percentage, starts, ends, ramp_starts, ramp_ends, ramp_to);
 SELECT name, reason FROM fflag_stale() WHERE name ~ 'begin|begun|end|ramp';
 ROLLBACK;
--- who is denied, or does not get what is required, does not get what all others get
+-- whom relations or a denylist keep out, or let in, is not answered as all others are
 BEGIN;
-INSERT INTO feature_flag (id, name, enabled, rollout_percentage, requires, updated_at)
-SELECT 1000 + id, name, name <> 'required off', percentage, 1000 + requires, now() - interval '45 days 1 hour'
-FROM (VALUES (1, 'required all', 100, NULL), (2, 'required half', 50, NULL), (3, 'required off', 100, NULL),
-	(4, 'requires all', 100, 1), (5, 'requires half', 100, 2), (6, 'requires off, too', 0, 3), (7, 'denies', 100, NULL), (8, 'denied by none now', 100, NULL)) AS f (id, name, percentage, requires);
+INSERT INTO feature_flag (name, enabled, rollout_percentage, updated_at)
+SELECT name, name <> 'other off', percentage, now() - interval '45 days 1 hour'
+FROM (VALUES ('other all', 100), ('other half', 50), ('other off', 100), ('requires all', 100), ('requires half', 100), ('requires off, too', 0), ('excludes', 100), ('excludes none', 0),
+	('includes', 0), ('includes all', 100), ('includes, too', 100), ('denies', 100), ('denied by none now', 100)) AS f (name, percentage);
+INSERT INTO feature_flag_relation (flag_id, other_id, kind)
+SELECT f.id, o.id, kind FROM (VALUES ('requires all', 'requires', 'other all'), ('requires half', 'requires', 'other half'), ('requires off, too', 'requires', 'other off'),
+	('excludes', 'excludes', 'other half'), ('excludes none', 'excludes', 'other off'), ('includes', 'includes', 'other half'), ('includes all', 'includes', 'other all'),
+	('includes, too', 'includes', 'other half'), ('includes, too', 'requires', 'other all')) AS r (name, kind, other) JOIN feature_flag f USING (name) JOIN feature_flag o ON o.name = other;
 SELECT fflag_deny('denies', 1), fflag_deny('denied by none now', 1), fflag_undeny('denied by none now', 1);
-SELECT name, reason FROM fflag_stale() WHERE name ~ 'require|denie';
+SELECT name, reason FROM fflag_stale() WHERE name ~ 'other|require|exclude|include|denie';
+ROLLBACK;
+-- a flag that is to stay says so in its metadata, as "true" or true, and in nothing else
+BEGIN;
+UPDATE feature_flag AS f SET metadata = m.metadata, updated_at = now()
+FROM (VALUES ('all', '{"permanent": true}'::jsonb), ('none', '{"owner": "ops", "permanent": "true"}'), ('nobody', '{"permanent": "yes"}'), ('staff, off', '{"is": {"permanent": true}}'),
+	('young', '{"permanent": false}'), ('all to come', '{"permanent": [true]}'), ('half', '{"permanent": 1}')) AS m (name, metadata) WHERE f.name = m.name;
+SELECT name FROM feature_flag WHERE metadata ->> 'permanent' = 'true' ORDER BY name;
+SELECT name, reason FROM fflag_stale('0');
+-- a long one too, which is not in the row
+UPDATE feature_flag SET metadata = jsonb_build_object('permanent', true, 'notes', (SELECT jsonb_agg(md5(n::text)) FROM generate_series(1, 1000) AS n)) WHERE name = 'half';
+SELECT name FROM fflag_stale('0') WHERE name = 'half';
+SELECT fflag_usage_reset();
+SELECT count(*), string_agg(name, ', ') FILTER (WHERE name IN ('all', 'none', 'half')) AS permanent FROM fflag_stale('-1 day');
+-- who has made something else of the column, or dropped it, has none
+ALTER TABLE feature_flag ALTER metadata DROP DEFAULT, DROP CONSTRAINT feature_flag_metadata_check, ALTER metadata TYPE text;
+SELECT count(*) FROM fflag_stale('-1 day');
+ALTER TABLE feature_flag DROP metadata, DROP updated_at CASCADE;
+SELECT count(*) AS flags, count(updated_at) FROM fflag_stale('-1 day');
 ROLLBACK;
 -- whatever this session forces
 SET fflag.override = 'half=on, nobody=on';
@@ -276,6 +333,15 @@ SELECT left(s.name, 9) AS name, s.reason, s.updated_at FROM (SELECT max(since) F
 SELECT fflag_detach();
 DROP TABLE their_flag, their_user;
 
+-- whoever asks for all flags asks for each: "half" in time, and then lately enough
+SELECT fflag_usage_reset();
+SELECT count(*) FROM fflag_flags(1) WHERE name = 'half';
+SELECT fflag_enabled('young', 1);
+SELECT s.name, s.reason FROM (SELECT max(since) FROM fflag_usage()) AS u (since), fflag_stale(now() - u.since) AS s WHERE s.name IN ('half', 'young');
+SELECT s.name, s.reason, s.last_evaluated_at IS NULL AS unevaluated, s.last_bulk_answer_at = u.last AS last
+FROM (SELECT last_bulk_answer_at FROM fflag_usage() WHERE name = 'half') AS u (last), fflag_stale(now() - u.last) AS s
+WHERE s.name IN ('half', 'young');
+
 -- a policy on the table would be run as the caller: there is no reading in part
 CREATE ROLE regress_fflag_ops;
 GRANT EXECUTE ON FUNCTION fflag_stale(interval) TO regress_fflag_ops;
@@ -289,4 +355,28 @@ DROP OWNED BY regress_fflag_ops;
 DROP ROLE regress_fflag_ops;
 DROP VIEW usage;
 DROP PROCEDURE evaluate;
+
+-- A change of relations is a change of the flag, also one that takes the last away; and who
+-- asks for a flag asks for those that it depends on, however far, in bulk too.
+DROP EXTENSION fflag;
+CREATE EXTENSION fflag;
+SELECT fflag_register(ARRAY['asked', 'between', 'far', 'apart'], true);
+SELECT fflag_group('group');
+SELECT fflag_require('asked', 'between'), fflag_require('between', 'far'), fflag_include('apart', 'group');
+ALTER TABLE feature_flag DISABLE TRIGGER fflag_check;
+UPDATE feature_flag SET updated_at = now() - interval '365 days';
+ALTER TABLE feature_flag ENABLE TRIGGER fflag_check;
+SELECT fflag_usage_reset();
+SELECT name, reason FROM fflag_stale('1 day') ORDER BY name;
+SELECT fflag_unrelate('asked', 'between'), fflag_unrelate('apart', 'group');
+SELECT name, reason FROM fflag_stale('1 day') ORDER BY name;
+UPDATE feature_flag_change SET at = at - interval '2 days' WHERE NOT begins;
+SELECT name, reason FROM fflag_stale('1 day') ORDER BY name;
+-- from counting's beginning on, only what is asked now has been
+SELECT fflag_require('asked', 'between');
+SELECT fflag_enabled('asked', 1);
+SELECT name FROM fflag_stale('-1 day') WHERE reason ~ 'counting began' ORDER BY name;
+SELECT count(*) FROM fflag_flags(1);
+SELECT name FROM fflag_stale('-1 day') WHERE reason ~ 'counting began' ORDER BY name;
+SELECT name, last_evaluated_at IS NULL AS never, last_bulk_answer_at IS NULL AS never_in_bulk FROM fflag_stale('-1 day') ORDER BY name;
 DROP EXTENSION fflag;

@@ -5,8 +5,8 @@
 CREATE EXTENSION fflag;
 CREATE TABLE moment (n int, at timestamptz);
 CREATE FUNCTION at(wanted int) RETURNS timestamptz LANGUAGE sql STABLE AS 'SELECT at FROM moment WHERE n = wanted';
-CREATE VIEW line AS SELECT what, flag, user_id, users, old_values - '{id,created_at,updated_at,metadata,description}'::text[] AS old,
-	new_values - '{id,created_at,updated_at,metadata,description}'::text[] AS new FROM fflag_history();
+CREATE VIEW line AS SELECT what, flag, user_id, users, old_values - '{id,created_at,updated_at,metadata,description,internal}'::text[] AS old,
+	new_values - '{id,created_at,updated_at,metadata,description,internal}'::text[] AS new FROM fflag_history();
 
 -- an error without the times in it
 CREATE FUNCTION refusal(at timestamptz, flag text DEFAULT 'beta') RETURNS text LANGUAGE plpgsql AS $$ BEGIN
@@ -215,7 +215,7 @@ SELECT what, flag, user_id, users, old_values ->> 'flags' AS old, new_values ->>
 -- refused
 SELECT fflag_explain_at(NULL, 'beta', 1);
 SELECT fflag_explain_at('infinity', 'beta', 1);
-SELECT refusal(now() + '1 day'), refusal('2020-01-01');
+SELECT refusal('infinity'), refusal('2020-01-01');
 \set VERBOSITY terse
 -- no user, no name, other types of users
 SELECT enabled, rule FROM fflag_explain_at(at(3), 'search');
@@ -286,9 +286,18 @@ SELECT fflag_register('edited', true, 100), fflag_variants('edited', '{"a": 1}')
 INSERT INTO moment VALUES (17, clock_timestamp());
 SELECT fflag_variants('edited', '{"a": 2}');
 UPDATE feature_flag SET description = 'x' WHERE name IN ('edited', 'later');
+UPDATE feature_flag_relation SET kind = 'excludes';
 UPDATE feature_flag_history SET name = NULL WHERE kind = 'variant' AND operation = 'update';
 SELECT variant FROM fflag_explain_at(at(17), 'edited', 1);
-UPDATE feature_flag_history AS h SET old_row = old_row || jsonb_build_object('requires', f.id, 'id', 1000000) FROM feature_flag AS f WHERE f.name = 'later' AND h.name = 'edited';
+SELECT rule FROM fflag_explain_at(at(17), 'later', 1);
+-- a circle, a kind and an id that there are not
+UPDATE feature_flag_history SET old_row = old_row || jsonb_build_object('other_id', old_row -> 'flag_id') WHERE kind = 'relation' AND operation = 'update';
+SELECT regexp_replace(refusal(at(17), 'later'), '\d{2,}', '...', 'g');
+UPDATE feature_flag_history SET old_row = old_row || '{"kind": "implies", "other_id": 0}' WHERE kind = 'relation' AND operation = 'update';
+SELECT regexp_replace(refusal(at(17), 'later'), '\d{2,}', '...', 'g');
+UPDATE feature_flag_history SET old_row = '{"kind": "requires", "other_id": "none"}' WHERE kind = 'relation' AND operation = 'update';
+SELECT regexp_replace(refusal(at(17), 'later'), '\d{2,}', '...', 'g');
+UPDATE feature_flag_history SET old_row = NULL, name = NULL WHERE kind = 'relation' AND operation = 'update';
 SELECT regexp_replace(refusal(at(17), 'later'), '\d{2,}', '...', 'g');
 ALTER TABLE feature_flag_change OWNER TO regress_fflag_admin;
 SELECT fflag_disable('edited');

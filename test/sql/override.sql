@@ -54,6 +54,19 @@ SET fflag.override = 'new_"checkout"=on';
 SET fflag.override = 'dark mode=on';
 SET fflag.override = '"a"=on, "a""a"=on, "a"=on';
 SET fflag.override = '==';
+SET fflag.override = 'button=on:';
+SET fflag.override = 'button=on: ,full=on';
+SET fflag.override = 'button=on:""';
+SET fflag.override = 'button=on:"blue';
+SET fflag.override = 'button=on:blue:green=1';
+SET fflag.override = 'button=on:light blue';
+SET fflag.override = 'button=on:blue"';
+SET fflag.override = 'button=off:blue';
+SET fflag.override = 'button=blue';
+SET fflag.override = 'button=:blue';
+SET fflag.override = 'button=blue:on';
+SET fflag.override = 'button=on:blue, button=on:green';
+SELECT set_config('fflag.override', 'button=off:' || repeat('ß', 1000), false);
 SELECT set_config('fflag.override', repeat('ü', 1000) || '=' || repeat('ß', 1000), false);
 SELECT set_config('fflag.override', repeat('x', 1024 * 1024) || '=on', false);
 SHOW fflag.override;
@@ -146,6 +159,70 @@ EXECUTE constant; EXECUTE param('new_checkout'); EXECUTE scan;
 RESET fflag.override;
 EXECUTE constant; EXECUTE param('new_checkout'); EXECUTE scan; SELECT * FROM in_plpgsql();
 DEALLOCATE ALL;
+
+-- A variant is forced, too: for whomever, whatever its weight, in every function that
+-- names one.  One that the flag does not have is not: it is chosen as without.
+SELECT fflag_register('button', false), fflag_variants('button', '{"blue": {"payload": "#00f"}, "green": 1000, "old": {"weight": 0, "payload": "old"}, "a, \"b\"=:c": 0, "grün": 0}');
+SELECT fflag_register('plain', true), fflag_register('one', true), fflag_variants('one', '{"it": {"payload": 1}, "other": 0}');
+CREATE VIEW variants AS
+	SELECT name, fflag_variant(name, 7) AS number, fflag_variant(name, 'x') AS text, fflag_variant(name, md5('x')::uuid) AS uuid, fflag_variant(name) AS nobody,
+		fflag_variant(name, 7, true, 'default') AS by_default, fflag_variant_payload(name, 7) AS payload, fflag_variant_payload(name, NULL::bigint, false, 'old') AS of_nobody,
+		(SELECT concat_ws(' ', enabled, rule, variant) FROM fflag_explain(name, 7)) AS explained, (SELECT variant FROM fflag_flags(7) AS f WHERE f.name = v.name) AS among_all,
+		(SELECT concat_ws(' ', enabled, rule, variant) FROM fflag_explain_at(clock_timestamp(), name, 7)) AS without
+	FROM (VALUES ('button'), ('plain'), ('one'), ('no flag'), (repeat('long', 500)), (NULL)) AS v (name);
+\set show 'SELECT left(name, 10) AS name, number, text, uuid, nobody, by_default, payload, of_nobody, explained, among_all, without FROM variants;'
+:show
+SET fflag.override = 'button=on:old , plain = yes : "it" ,one=1:other, "no flag"=on:it';
+:show
+SELECT set_config('fflag.override', format('button=on:"a, ""b""=:c", one=on:nope, %s=on:it', repeat('long', 500)), false) IS NOT NULL AS set;
+:show
+SET fflag.override = 'button=on:grün';
+SELECT fflag_variant('button', 7), fflag_variant_payload('button', 7);
+-- names are compared byte by byte
+SET fflag.override = 'button=on:Old';
+SELECT fflag_variant('button', 7) <> 'old' AS chosen, fflag_variant('button');
+SET fflag.override = 'button=on';
+SELECT fflag_variant('button', 7) <> 'old' AS chosen, fflag_variant('button');
+SET fflag.override = 'button=off';
+SELECT fflag_variant('button', 7), fflag_variant('button', 7, default_variant => 'blue');
+-- and without the cache
+SET fflag.override = 'button=on:old';
+SET fflag.cache = off;
+SELECT fflag_variant('button', n) FROM generate_series(1, 3) AS n;
+RESET fflag.cache;
+-- the variants are those that the snapshot has
+BEGIN;
+SELECT fflag_variant('button', 7);
+SAVEPOINT s;
+DELETE FROM feature_flag_variant WHERE name = 'old';
+SELECT fflag_variant('button', 7) <> 'old' AS chosen;
+ROLLBACK TO s;
+SELECT fflag_variant('button', 7);
+-- in a cursor that is open, and in the middle of a statement
+DECLARE c CURSOR FOR SELECT fflag_variant('button', 7) AS constant, fflag_variant(name, 7) AS column, fflag_variant_payload(name, 7) AS payload
+	FROM unnest('{button,button,button}'::text[]) AS name;
+FETCH c;
+SET LOCAL fflag.override = 'button=on:blue';
+FETCH c;
+ROLLBACK TO s;
+SELECT fflag_variant('button', 7);
+COMMIT;
+SELECT n, fflag_variant('button', 7) AS before, set_config('fflag.override', 'button=on:' || n, true) IS NOT NULL AS set, fflag_variant('button', 7) AS after
+FROM unnest('{blue,green,old,blue}'::text[]) AS n;
+-- prepared statements, generic plans
+RESET fflag.override;
+PREPARE constant AS SELECT fflag_variant('button', 7), fflag_variant_payload('button', 7);
+PREPARE param (text) AS SELECT fflag_variant($1, 7);
+EXECUTE constant; EXECUTE param('button');
+SET fflag.override = 'button=on:old';
+EXECUTE constant; EXECUTE param('button');
+SET fflag.override = 'button=on:blue';
+EXECUTE constant; EXECUTE param('button');
+RESET fflag.override;
+EXECUTE constant; EXECUTE param('button');
+DEALLOCATE ALL;
+DROP VIEW variants;
+DELETE FROM feature_flag WHERE name IN ('button', 'plain', 'one');
 
 -- What the planner expects follows.  A kept plan may expect something else, but
 -- its answers are right.

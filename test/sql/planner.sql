@@ -134,15 +134,26 @@ SELECT fflag_rollout('ten', 100);
 EXECUTE genetic;
 RESET geqo_threshold;
 
--- What a flag requires and whom it denies count, and so does the time.  Who gets one
--- flag and who gets another are taken to be independent of each other.
+-- Relations and whom a flag denies count, and so does the time.  Who gets one flag and
+-- who gets another are taken to be independent of each other.
 RESET plan_cache_mode;
 SELECT fflag_rollout('ten', 10), fflag_enable('one'), fflag_rollout('one', 1);
-INSERT INTO feature_flag (name, enabled, rollout_percentage, requires) SELECT c.name, true, percentage, r.id
-	FROM (VALUES ('half of ten', 50, 'ten'), ('all of ten', 100, 'ten'), ('all of nobody', 100, 'off'), ('all of staff', 100, 'staff'),
-		('all of list', 100, 'long'), ('ramp', 0, NULL), ('later', 100, NULL), ('ended', 100, NULL), ('without many', 100, NULL), ('half of many', 50, NULL), ('staff only', 0, 'off')) AS c (name, percentage, required)
-		LEFT JOIN feature_flag r ON r.name = c.required;
-SELECT fflag_register('all of that', true, 100), fflag_require('all of that', 'all of ten');
+INSERT INTO feature_flag (name, enabled, rollout_percentage) VALUES
+	('half of ten', true, 50), ('all of ten', true, 100), ('all of that', true, 100), ('all of nobody', true, 100), ('all of staff', true, 100), ('all of list', true, 100),
+	('ramp', true, 0), ('later', true, 100), ('ended', true, 100), ('without many', true, 100), ('half of many', true, 50), ('staff only', true, 0),
+	('all but ten', true, 100), ('all but two', true, 100), ('ten, one, list', true, 0), ('half and list', true, 50), ('all and ten', true, 100), ('each kind', true, 50),
+	('layer', true, 100), ('of a', true, 100), ('of a and b', true, 100), ('but a', true, 100), ('with a', true, 0), ('of c', true, 50);
+SELECT fflag_variants('layer', '{"a": 3, "b": 1, "c": 6}');
+INSERT INTO feature_flag_relation (flag_id, kind, other_id, other_variant) SELECT f.id, kind, o.id, v
+	FROM (VALUES ('half of ten', 'requires', 'ten', NULL), ('all of ten', 'requires', 'ten', NULL), ('all of that', 'requires', 'all of ten', NULL), ('all of nobody', 'requires', 'off', NULL),
+		('all of staff', 'requires', 'staff', NULL), ('all of list', 'requires', 'long', NULL), ('staff only', 'requires', 'off', NULL),
+		('all but ten', 'excludes', 'ten', NULL), ('all but two', 'excludes', 'ten', NULL), ('all but two', 'excludes', 'long', NULL),
+		('ten, one, list', 'includes', 'ten', NULL), ('ten, one, list', 'includes', 'one', NULL), ('ten, one, list', 'includes', 'long', NULL),
+		('half and list', 'includes', 'long', NULL), ('all and ten', 'includes', 'ten', NULL),
+		('each kind', 'requires', 'all of list', NULL), ('each kind', 'excludes', 'ten', NULL), ('each kind', 'includes', 'one', NULL),
+		('of a', 'requires', 'layer', 'a'), ('of a and b', 'requires', 'layer', 'a'), ('of a and b', 'requires', 'layer', 'b'), ('but a', 'excludes', 'layer', 'a'),
+		('with a', 'includes', 'layer', 'a'), ('of c', 'requires', 'layer', 'c')) AS c (name, kind, other, v)
+		JOIN feature_flag f USING (name) JOIN feature_flag o ON o.name = other;
 UPDATE feature_flag SET staff_only = true WHERE name = 'staff only';
 SELECT fflag_ramp('ramp', 100, '200 days', now() - interval '50 days'), fflag_schedule('later', now() + interval '1 day'), fflag_schedule('ended', NULL, now());
 SELECT fflag_deny('without many', VARIADIC ARRAY(SELECT generate_series(1, 9500))), fflag_deny('half of many', VARIADIC ARRAY(SELECT generate_series(1, 9000)));
@@ -150,9 +161,12 @@ ANALYZE feature_flag_denied_user;
 SELECT condition, r.estimated, r.estimated BETWEEN 0.95 * r.actual AND 1.05 * r.actual AS right FROM (VALUES
 	($$fflag_enabled('half of ten', id)$$), ($$fflag_enabled('all of ten', id)$$), ($$fflag_enabled('all of that', id)$$), ($$fflag_enabled('all of nobody', id)$$),
 	($$fflag_enabled('all of staff', id)$$), ($$fflag_enabled('all of list', id)$$), ($$fflag_enabled('ramp', id)$$), ($$fflag_enabled('later', id)$$), ($$fflag_enabled('ended', id)$$),
-	($$fflag_enabled('without many', id)$$), ($$fflag_enabled('half of many', id)$$), ($$NOT fflag_enabled('half of many', id)$$), ($$fflag_enabled('staff only', id, true)$$)) AS c (condition), rows(condition) AS r;
+	($$fflag_enabled('without many', id)$$), ($$fflag_enabled('half of many', id)$$), ($$NOT fflag_enabled('half of many', id)$$), ($$fflag_enabled('staff only', id, true)$$),
+	($$fflag_enabled('all but ten', id)$$), ($$fflag_enabled('all but two', id)$$), ($$fflag_enabled('ten, one, list', id)$$), ($$fflag_enabled('half and list', id)$$),
+	($$fflag_enabled('all and ten', id)$$), ($$fflag_enabled('each kind', id)$$), ($$fflag_enabled('of a', id)$$), ($$fflag_enabled('of a and b', id)$$), ($$fflag_enabled('but a', id)$$),
+	($$fflag_enabled('with a', id)$$), ($$fflag_enabled('of c', id)$$)) AS c (condition), rows(condition) AS r;
 SELECT round(estimated, -2) AS estimated, actual FROM returned($$fflag_select('without many', ARRAY(SELECT id FROM account))$$);
--- it costs a hash if what is required does
+-- it costs a hash if another flag does
 CREATE FUNCTION cost(condition text) RETURNS numeric LANGUAGE plpgsql AS $$
 DECLARE
 	plan json;
@@ -160,10 +174,10 @@ BEGIN
 	EXECUTE 'EXPLAIN (FORMAT json) SELECT FROM account WHERE ' || condition INTO plan;
 	RETURN plan->0->'Plan'->>'Total Cost';
 END $$;
-SELECT name, cost(format('fflag_enabled(%L, id)', name)) > cost($$fflag_enabled('full', id)$$) AS hash FROM unnest('{ten,all of ten,all of that,all of nobody,all of list,without many}'::text[]) AS name;
+SELECT name, cost(format('fflag_enabled(%L, id)', name)) > cost($$fflag_enabled('full', id)$$) AS hash FROM unnest('{ten,all of ten,all of that,all of nobody,all of list,without many,all but ten,"ten, one, list",all and ten}'::text[]) AS name;
 
 -- Kept plans are made anew when anything of that changes: flag, list, denylist of any
--- flag of the chain.  Few users are looked up one by one.
+-- flag on the way, relations, variants.  Few users are looked up one by one.
 CREATE FUNCTION plan_of(query text, OUT plan text, OUT buyers bigint) LANGUAGE plpgsql AS $$
 DECLARE
 	explained json;
@@ -173,7 +187,8 @@ BEGIN
 	EXECUTE 'EXECUTE ' || query INTO buyers;
 END $$;
 TRUNCATE feature_flag_denied_user;
-INSERT INTO feature_flag (id, name, enabled, rollout_percentage, requires) VALUES (1001, 'root', true, 0, NULL), (1002, 'trunk', true, 100, 1001), (1003, 'leaf', true, 100, 1002);
+INSERT INTO feature_flag (id, name, enabled, rollout_percentage) VALUES (1001, 'root', true, 0), (1002, 'trunk', true, 100), (1003, 'leaf', true, 100), (1004, 'lone', true, 100);
+INSERT INTO feature_flag_relation (flag_id, other_id, kind) VALUES (1002, 1001, 'requires'), (1003, 1002, 'requires');
 SELECT fflag_allow('root', 1, 2);
 SET plan_cache_mode = force_generic_plan;
 PREPARE chain AS SELECT count(*) FROM account JOIN purchase ON purchase.account = account.id WHERE fflag_enabled('leaf', account.id);
@@ -187,11 +202,30 @@ TRUNCATE feature_flag_denied_user;
 SELECT * FROM plan_of('chain');
 SELECT fflag_disable('trunk');
 SELECT * FROM plan_of('chain');
-SELECT fflag_require('leaf', NULL);
+SELECT fflag_unrelate('leaf', 'trunk');
 SELECT * FROM plan_of('chain');
 SELECT fflag_require('leaf', 'root');
 DELETE FROM feature_flag_user WHERE flag_id = 1001;
 SELECT buyers FROM plan_of('chain');
+-- a group of a group
+SELECT fflag_register('grouped', true, 0), fflag_group('members'), fflag_group('more members', 1, 2), fflag_include('grouped', 'members'), fflag_include('members', 'more members');
+PREPARE grouped AS SELECT count(*) FROM account JOIN purchase ON purchase.account = account.id WHERE fflag_enabled('grouped', account.id);
+SELECT * FROM plan_of('grouped');
+SELECT fflag_allow('more members', VARIADIC ARRAY(SELECT generate_series(3, 60000)));
+SELECT * FROM plan_of('grouped');
+SELECT fflag_rollout('lone', 99.999), fflag_exclude('grouped', 'lone');
+SELECT plan FROM plan_of('grouped');
+SELECT fflag_unrelate('grouped', 'lone');
+SELECT * FROM plan_of('grouped');
+SELECT fflag_unrelate('members', 'more members');
+SELECT * FROM plan_of('grouped');
+-- weights of another flag's variants
+SELECT fflag_rollout('lone', 100), fflag_require('lone', 'layer', 'b');
+PREPARE of_variant AS SELECT count(*) FROM account JOIN purchase ON purchase.account = account.id WHERE fflag_enabled('lone', account.id);
+SELECT plan FROM plan_of('of_variant');
+UPDATE feature_flag_variant SET weight = 0.001 WHERE name = 'b';
+SELECT plan FROM plan_of('of_variant');
+DEALLOCATE of_variant;
 -- planned when nobody was in, fetched under the snapshot of then
 BEGIN;
 DECLARE c CURSOR FOR SELECT count(*) FROM account WHERE fflag_enabled('leaf', id);

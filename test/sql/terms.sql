@@ -17,7 +17,7 @@ SELECT * FROM shown();
 SELECT fflag_schedule('f', '-infinity', 'infinity');
 SELECT * FROM shown();
 -- staff try it out before it starts, and what is disabled is just that
-SELECT fflag_schedule('f', now() + '1 hour', NULL), fflag_disable('f');
+SELECT fflag_schedule('f', '3000-01-01 09:00+00', NULL), fflag_disable('f');
 SELECT * FROM shown();
 UPDATE feature_flag SET enabled = true, staff_only = true;
 SELECT * FROM shown();
@@ -29,12 +29,36 @@ SELECT fflag_schedule('f', NULL, NULL);
 SELECT * FROM shown();
 
 -- arrays, all flags, an override
-SELECT fflag_schedule('f', now() + '1 hour', NULL);
+SELECT fflag_schedule('f', '3000-01-01 09:00+00', NULL);
 SELECT fflag_enabled('f', ARRAY[1, 2]), ARRAY(SELECT fflag_select('f', ARRAY[1, 2])) AS selected, (SELECT enabled FROM fflag_flags(1)) AS of_all;
 SET fflag.override = 'f=on';
 SELECT * FROM shown();
 RESET fflag.override;
 SELECT fflag_schedule('f', NULL, NULL), fflag_disallow('f', 1);
+
+-- a start that is to come is not dropped in silence, whatever was to be changed
+SELECT fflag_schedule('f', '3000-01-01 09:00+00', '3000-02-01 09:00+00');
+SELECT fflag_schedule('f', NULL, '3000-03-01 09:00+00');
+SELECT * FROM shown();
+SELECT fflag_schedule('f', NULL, '3000-04-01 09:00+00');
+SELECT fflag_schedule('f', '3000-01-01 09:00+00', NULL);
+SELECT fflag_schedule('f', NULL);
+SELECT fflag_schedule('f', '3000-01-01 09:00+00', NULL);
+SELECT fflag_schedule('f', NULL, now());
+SELECT * FROM shown();
+SELECT fflag_schedule('f', 'infinity', NULL), fflag_disable('f');
+SELECT fflag_schedule('f', NULL, NULL);
+SELECT fflag_schedule('f', '3000-01-01 09:00+00', NULL), fflag_enable('f');
+UPDATE feature_flag SET staff_only = true;
+SELECT fflag_schedule('f', NULL, NULL);
+UPDATE feature_flag SET staff_only = false;
+-- as when the end alone is changed
+SELECT fflag_schedule('f', '3000-01-01 09:00+00', '3000-02-01 09:00+00');
+SELECT fflag_schedule(name, starts_at, '3000-03-01 09:00+00') FROM feature_flag WHERE name = 'f';
+SELECT * FROM shown();
+-- who has started already may drop that
+SELECT fflag_schedule('f', '2000-01-01', NULL);
+SELECT fflag_schedule('f', NULL, NULL);
 
 -- a ramp
 SELECT fflag_rollout('f', 10), fflag_ramp('f', 90, '2 hours', now() + '1 hour');
@@ -105,6 +129,33 @@ UPDATE feature_flag SET ramp_to = 50.0001, ramp_starts_at = now(), ramp_ends_at 
 \set VERBOSITY default
 RESET session_replication_role;
 SELECT fflag_ramp('f', 100, '1 day', 'today'), fflag_rollout('f', 7);
+
+-- a ramp that would begin where it ends changes nothing
+SELECT fflag_register('whole', true);
+SELECT fflag_ramp('whole', 100, '7 days');
+\set VERBOSITY sqlstate
+SELECT fflag_ramp('whole', 100, '7 days');
+\set VERBOSITY default
+SELECT fflag_ramp('whole', 100.000, '7 days', now() + '1 day');
+SELECT fflag_ramp('f', 7, '7 days');
+SELECT fflag_rollout('f', 0);
+SELECT fflag_ramp('f', 0, '7 days');
+SELECT name, rollout_percentage, ramp_to, ramp_starts_at, ramp_ends_at FROM feature_flag ORDER BY name;
+-- one that runs is at neither end: it may be made longer; it begins where it will be
+SELECT fflag_ramp('f', 100, '1 day', now() - interval '12 hours');
+SELECT fflag_ramp('f', 100, '1 day', now() + '12 hours');
+SELECT fflag_ramp('f', 100, '2 days');
+SELECT rollout_percentage BETWEEN 49 AND 51 AS half, ramp_to FROM feature_flag WHERE name = 'f';
+-- so does one that has ended, or is to begin later
+SELECT fflag_rollout('f', 0), fflag_ramp('f', 100, '1 hour', now() - interval '1 day');
+SELECT fflag_ramp('f', 100, '1 day');
+SELECT fflag_rollout('f', 0), fflag_ramp('f', 50, '1 hour', now() + '1 day');
+SELECT fflag_ramp('f', 0, '1 day');
+SELECT fflag_ramp('f', 50, '1 day', now() + '2 days');
+SELECT fflag_ramp('f', 50, '1 day');
+SELECT rollout_percentage, ramp_to, ramp_ends_at - ramp_starts_at AS duration FROM feature_flag WHERE name = 'f';
+DELETE FROM feature_flag WHERE name = 'whole';
+SELECT fflag_rollout('f', 7);
 
 -- Random schedules and ramps, around the present and far from it, upwards and
 -- downwards, against the rules in plain SQL, in several statements as time goes by.

@@ -17,7 +17,7 @@ LANGUAGE sql STABLE AS $$
 			WHEN 'rollout' THEN (
 				SELECT (h % 100) * 1000 + div(h, 100) % 1000 < flag.rollout_percentage * 1000
 				FROM (SELECT sum(get_byte(digest, i) * 256::numeric ^ (15 - i)) AS h
-					FROM decode(md5(convert_to(flag.name || ':' || user_id, 'UTF8')), 'hex') AS digest,
+					FROM decode(md5(convert_to(coalesce(flag.seed, flag.name) || ':' || user_id, 'UTF8')), 'hex') AS digest,
 						generate_series(0, 15) AS i) AS hash)
 			ELSE false
 		END, rules.rule
@@ -35,10 +35,10 @@ LANGUAGE sql STABLE AS $$
 		END AS rule) AS rules
 $$;
 
-INSERT INTO feature_flag (name, enabled, staff_only, rollout_percentage)
-	SELECT format('%s, %s, %s', e, s, p), e, s, p
+INSERT INTO feature_flag (name, seed, enabled, staff_only, rollout_percentage)
+	SELECT concat_ws(', ', e, s, p, seed), seed, e, s, p
 	FROM (VALUES (false), (true)) AS enabled (e), (VALUES (false), (true)) AS staff_only (s),
-		(VALUES (0), (0.001), (10), (50.5), (99.999), (100)) AS percentage (p);
+		(VALUES (0), (0.001), (10), (50.5), (99.999), (100)) AS percentage (p), (VALUES (NULL), ('a seed: ü')) AS seeds (seed);
 
 -- listed and other users of each type; buckets are spread by the flag's name
 CREATE TEMP TABLE subject AS

@@ -92,6 +92,15 @@ $writer->do(q{SELECT fflag_register('f', true)});
 replay();
 is_on($reader, 'CREATE EXTENSION: right again');
 
+# functions that change flags say where they are
+$writer->do(q{SELECT fflag_register('g')});
+replay();
+for my $call (q{fflag_require('f', 'g')}, q{fflag_exclude('f', 'g')}, q{fflag_include('f', 'g')}, q{fflag_unrelate('f', 'g')}, q{fflag_rename('f', 'g')})
+{
+	my ($function) = $call =~ /^(\w+)/;
+	like(error_of($reader, "SELECT $call"), qr/cannot execute $function\(\) during recovery/, "$function on a standby");
+}
+
 # promotion, with sessions open
 $old->do('BEGIN ISOLATION LEVEL REPEATABLE READ');
 is_on($old, 'old snapshot before the promotion');

@@ -75,22 +75,25 @@ $reader->do($_) for ('SET max_parallel_workers_per_gather = 2');
 is(ask($reader, q{SELECT count(*) FROM people, fflag_explain('f', id) AS e WHERE e.enabled <> fflag_enabled('f', id)}),
 	0, 'fflag_explain in workers');
 
-# what a flag requires, whom it denies, and its variants, in workers
+# other flags, of each kind and with a pin, whom a flag denies, and its variants, in workers
 $writer->do($_) for (
-	q{SELECT fflag_register('base', true, 50), fflag_register('divided', true, 100)},
-	q{SELECT fflag_require('divided', 'base'), fflag_variants('divided', '{"blue": 1, "green": 3}')},
+	plain_variant(), q{SELECT fflag_register('base', true, 50), fflag_register('divided', true, 20), fflag_register('holdout', true, 10), fflag_register('testers', true, 70)},
+	q{SELECT fflag_variants('divided', '{"blue": 1, "green": 3}'), fflag_variants('testers', '{"x": 1, "y": 1}')},
+	q{SELECT fflag_require('divided', 'base'), fflag_exclude('divided', 'holdout'), fflag_include('divided', 'testers', 'blue', 'x')},
 	q{INSERT INTO feature_flag_denied_user (flag_id, user_id) SELECT f.id, p.id FROM feature_flag AS f, people AS p WHERE f.name = 'divided' AND p.id % 3 = 0});
 my $divided = q{SELECT fflag_variant('divided', id) || ' ' || count(*) FROM people WHERE fflag_enabled('divided', id) GROUP BY fflag_variant('divided', id) ORDER BY 1};
 
-# what the tables say, with one process; blue and green have a quarter and the rest of the buckets
+# what the tables say, with one process
 sub divided
 {
 	my ($session) = @_;
-	return all($session, q{SELECT CASE WHEN fflag_bucket('divided#variant', p.id) < 25000 THEN 'blue' ELSE 'green' END || ' ' || count(*)
-		FROM people AS p, feature_flag AS base, feature_flag AS f
+	return all($session, q{SELECT CASE WHEN tests THEN 'blue' ELSE variant END || ' ' || count(*)
+		FROM people AS p, feature_flag AS base, feature_flag AS f, plain_variant('divided', p.id::text, '{"blue": 1, "green": 3}') AS variant,
+			LATERAL (SELECT fflag_bucket('testers', p.id) < 70000 AND plain_variant('testers', p.id::text, '{"x": 1, "y": 1}') = 'x') AS t (tests)
 		WHERE base.name = 'base' AND f.name = 'divided' AND fflag_bucket('base', p.id) < base.rollout_percentage * 1000
+			AND fflag_bucket('holdout', p.id) >= 10000 AND (tests OR fflag_bucket('divided', p.id) < 20000)
 			AND NOT EXISTS (SELECT FROM feature_flag_denied_user AS d WHERE d.flag_id = f.id AND d.user_id = p.id::text)
-		GROUP BY fflag_bucket('divided#variant', p.id) < 25000 ORDER BY 1});
+		GROUP BY CASE WHEN tests THEN 'blue' ELSE variant END ORDER BY 1});
 }
 sub all { my ($session, $sql) = @_; return join ', ', map { $_->[0] } @{ $session->selectall_arrayref($sql) }; }
 

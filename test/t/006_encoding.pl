@@ -26,13 +26,13 @@ while (<$vectors>)
 }
 close $vectors;
 
-my $bucket_of_name;
+my ($bucket_of_name, $variants_of_name);
 for my $encoding ('LATIN1', 'WIN1252', 'UTF8')
 {
 	$node->safe_psql('postgres', "CREATE DATABASE \"db_$encoding\" ENCODING $encoding TEMPLATE template0 LOCALE 'C'");
 	my $session = session($node, dbname => "db_$encoding");
 	$session->do(q{SET client_encoding = UTF8});
-	$session->do('CREATE EXTENSION fflag');
+	$session->do($_) for 'CREATE EXTENSION fflag', plain_variant();
 	my $literal = "'" . encode('UTF-8', $id) . "'";
 
 	is(ask($session, "SELECT fflag_bucket('new_checkout', $literal)"), $bucket, "$encoding: bucket of an id");
@@ -54,6 +54,12 @@ for my $encoding ('LATIN1', 'WIN1252', 'UTF8')
 		0, "$encoding: all flags");
 	$bucket_of_name //= ask($session, "SELECT fflag_bucket($literal, 7)");
 	is(ask($session, "SELECT fflag_bucket($literal, 7)"), $bucket_of_name, "$encoding: the same bucket in all of them");
+	# names of variants are hashed as UTF-8, too
+	$session->do("SELECT fflag_rollout($literal, 100), fflag_variants($literal, '" . encode('UTF-8', '{"größe": 1, "Z": 1, "ü": 2}') . "')");
+	my $variants = ask($session, "SELECT string_agg(fflag_variant($literal, n), ' ' ORDER BY n) FROM generate_series(1, 100) AS n");
+	is($variants, $variants_of_name //= $variants, "$encoding: the same variants in all of them");
+	is(ask($session, "SELECT count(*) FROM generate_series(1, 100) AS n WHERE fflag_variant($literal, n) IS DISTINCT FROM plain_variant($literal, n::text, (SELECT jsonb_object_agg(name, weight) FROM feature_flag_variant))"),
+		0, "$encoding: those of the reference");
 	$session->disconnect;
 }
 

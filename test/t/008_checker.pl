@@ -56,12 +56,12 @@ $subscriber->safe_psql('postgres', 'CREATE EXTENSION fflag');
 # The subjects, with the bucket of each computed in plain SQL, and the rules as
 # the tables have them.  The cursor to check, the function to call: all are
 # this one query.
-my $set_up = q{
+my $set_up = plain_variant() . q{
 	CREATE FUNCTION plain_bucket(hashed text) RETURNS int LANGUAGE sql IMMUTABLE AS $$
 		SELECT h % 100 * 1000 + h / 100
 		FROM (SELECT (sum(get_byte(digest, i) * 256::numeric ^ (15 - i)) % 100000)::int AS h FROM decode(md5(hashed), 'hex') AS digest, generate_series(0, 15) AS i) AS hash $$;
 	CREATE TABLE subject AS
-		SELECT name, user_id, is_staff, default_value, plain_bucket(name || ':' || user_id) AS bucket, plain_bucket(name || '#variant:' || user_id) AS variant_bucket
+		SELECT name, user_id, is_staff, default_value, plain_bucket(name || ':' || user_id) AS bucket, plain_hash(name || ':' || user_id) AS hash
 		FROM (SELECT 'flag ' || n AS name FROM generate_series(1, 12) AS n) AS names
 			CROSS JOIN (SELECT n::text AS user_id FROM generate_series(1, 8) AS n UNION ALL SELECT NULL) AS ids
 			CROSS JOIN (VALUES (false, false), (true, true)) AS args (is_staff, default_value);
@@ -74,12 +74,12 @@ my $set_up = q{
 	-- A transaction that does not see that others have renamed a flag, and then
 	-- takes its name for another, sees both: there is no one answer then.
 	CREATE VIEW flag AS SELECT *, count(*) OVER (PARTITION BY name) AS namesakes FROM (
-		SELECT true AS own, id, name::text, enabled, staff_only, rollout_percentage, starts_at, ends_at, ramp_to, ramp_starts_at, ramp_ends_at, requires FROM feature_flag WHERE NOT EXISTS (TABLE feature_flag_attachment) UNION ALL
-		SELECT false, id, name, active, staff_only, rollout_percentage, NULL, NULL, NULL, NULL, NULL, NULL FROM their_flag WHERE EXISTS (TABLE feature_flag_attachment)) AS f;
+		SELECT true AS own, id, name::text, coalesce(seed, name)::text AS seed, enabled, staff_only, rollout_percentage, starts_at, ends_at, ramp_to, ramp_starts_at, ramp_ends_at FROM feature_flag WHERE NOT EXISTS (TABLE feature_flag_attachment) UNION ALL
+		SELECT false, id, name, name, active, staff_only, rollout_percentage, NULL, NULL, NULL, NULL, NULL FROM their_flag WHERE EXISTS (TABLE feature_flag_attachment)) AS f;
 	CREATE VIEW listed AS
 		SELECT flag_id, user_id FROM feature_flag_user WHERE NOT EXISTS (TABLE feature_flag_attachment) UNION ALL
 		SELECT featureflag_id, user_id::text FROM their_user WHERE EXISTS (TABLE feature_flag_attachment);
-	CREATE VIEW own_flag AS SELECT true AS own, id, name::text, enabled, staff_only, rollout_percentage, starts_at, ends_at, ramp_to, ramp_starts_at, ramp_ends_at, requires,
+	CREATE VIEW own_flag AS SELECT true AS own, id, name::text, coalesce(seed, name)::text AS seed, enabled, staff_only, rollout_percentage, starts_at, ends_at, ramp_to, ramp_starts_at, ramp_ends_at,
 		(SELECT count(*) FROM feature_flag n WHERE n.name = f.name) AS namesakes FROM feature_flag f;
 	-- asked for in each row: one statement may fetch rows of a cursor that another has joined
 	CREATE FUNCTION percentage(f flag) RETURNS numeric LANGUAGE sql STABLE AS $$
@@ -88,26 +88,46 @@ my $set_up = q{
 			WHEN f.ramp_to >= f.rollout_percentage THEN f.rollout_percentage + div((f.ramp_to - f.rollout_percentage) * 1000 * passed, whole) / 1000
 			ELSE f.rollout_percentage - div((f.rollout_percentage - f.ramp_to) * 1000 * passed + whole - 1, whole) / 1000 END
 		FROM (SELECT extract(epoch FROM statement_timestamp() - f.ramp_starts_at) * 1000000, extract(epoch FROM f.ramp_ends_at - f.ramp_starts_at) * 1000000) AS ramp (passed, whole) $$;
-	-- NULL if a required flag is one of two with the same name
+	-- Does a user get the other flag of a relation, or the variant that it names?  NULL if there are two of this name.
+	CREATE FUNCTION gets_other(r feature_flag_relation, id text, is_staff boolean) RETURNS boolean LANGUAGE plpgsql STABLE PARALLEL SAFE SET max_parallel_workers_per_gather = 0 AS $$
+	DECLARE
+		o flag;
+		got boolean;
+	BEGIN
+		SELECT * INTO o FROM own_flag WHERE own_flag.id = r.other_id;
+		IF o.id IS NULL THEN RETURN r.kind = 'excludes'; END IF;
+		IF o.namesakes > 1 THEN RETURN NULL; END IF;
+		got := gets(o, gets_other.id, gets_other.is_staff, (SELECT s.bucket FROM subject s WHERE s.name = o.seed AND s.user_id = gets_other.id AND s.is_staff));
+		IF NOT got OR r.other_variant IS NULL THEN RETURN got; END IF;
+		IF NOT EXISTS (SELECT FROM feature_flag_variant v WHERE v.flag_id = o.id AND v.name = r.other_variant) THEN RETURN r.kind = 'excludes'; END IF;
+		RETURN coalesce(variant_of(o, gets_other.id, gets_other.is_staff) = r.other_variant, false);
+	END $$;
+	-- the variant of a user who gets a flag: forced, a pin, or by hash
+	CREATE FUNCTION variant_of(f flag, id text, is_staff boolean) RETURNS text LANGUAGE plpgsql STABLE PARALLEL SAFE SET max_parallel_workers_per_gather = 0 AS $$
+	BEGIN
+		RETURN coalesce(
+			(SELECT v.name FROM feature_flag_variant v WHERE v.flag_id = f.id AND strpos(current_setting('fflag.override', true), format('"%s"=on:"%s"', f.name, v.name)) > 0),
+			(SELECT min(r.pin) FROM feature_flag_relation r WHERE r.flag_id = f.id AND r.pin IS NOT NULL AND gets_other(r, variant_of.id, variant_of.is_staff)),
+			(SELECT v.name FROM (SELECT *, count(*) OVER () FROM feature_flag_variant WHERE flag_id = f.id AND weight > 0) AS v WHERE v.count = 1 OR variant_of.id IS NOT NULL
+				ORDER BY plain_score((SELECT s.hash FROM subject s WHERE s.name = f.seed AND s.user_id = variant_of.id AND s.is_staff), v.name, v.weight), v.name LIMIT 1));
+	END $$;
+	-- NULL if another flag is one of two with the same name
 	CREATE FUNCTION gets(f flag, id text, is_staff boolean, bucket int) RETURNS boolean LANGUAGE plpgsql STABLE PARALLEL SAFE SET max_parallel_workers_per_gather = 0 AS $$
 	DECLARE
-		r flag;
-		met boolean;
+		o record;
 		percentage numeric := f.rollout_percentage;
 	BEGIN
 		IF strpos(current_setting('fflag.override', true), '"' || f.name || '"=') > 0 THEN RETURN strpos(current_setting('fflag.override', true), '"' || f.name || '"=on') > 0; END IF;
 		IF f.staff_only THEN RETURN is_staff AND id IS NOT NULL; END IF;
 		IF NOT f.enabled OR statement_timestamp() < f.starts_at OR statement_timestamp() >= f.ends_at THEN RETURN false; END IF;
-		IF f.requires IS NOT NULL THEN
-			SELECT * INTO r FROM own_flag WHERE own_flag.id = f.requires;
-			IF r.id IS NULL THEN RETURN false; END IF;
-			IF r.namesakes > 1 THEN RETURN NULL; END IF;
-			met := gets(r, gets.id, gets.is_staff, (SELECT s.bucket FROM subject s WHERE s.name = r.name AND s.user_id = gets.id AND s.is_staff));
-			IF met IS NOT TRUE THEN RETURN met; END IF;
-		END IF;
+		SELECT bool_or(NOT got) FILTER (WHERE kind = 'requires') AS lacks, bool_or(got) FILTER (WHERE kind = 'excludes') AS has, bool_or(got) FILTER (WHERE kind = 'includes') AS included,
+				bool_or(got IS NULL) AS unknown INTO o
+			FROM (SELECT r.kind, bool_or(gets_other(r, gets.id, gets.is_staff)) AS got FROM feature_flag_relation r WHERE f.own AND r.flag_id = f.id GROUP BY r.kind, r.other_id) AS others;
+		IF o.unknown THEN RETURN NULL; END IF;
+		IF o.lacks OR o.has THEN RETURN false; END IF;
 		IF f.own AND EXISTS (SELECT FROM feature_flag_denied_user d WHERE d.flag_id = f.id AND d.user_id = gets.id) THEN RETURN false; END IF;
 		IF f.ramp_to IS NOT NULL THEN percentage := percentage(f); END IF;
-		RETURN percentage >= 100 OR (percentage > 0 AND coalesce(bucket < percentage * 1000, false)) OR
+		RETURN percentage >= 100 OR coalesce(o.included, false) OR (percentage > 0 AND coalesce(bucket < percentage * 1000, false)) OR
 			EXISTS (SELECT FROM listed u WHERE u.flag_id = f.id AND u.user_id = gets.id);
 	END $$;
 	CREATE VIEW answer AS SELECT s.*, fflag_enabled(s.name, s.user_id, s.is_staff, s.default_value) AS answered
@@ -115,15 +135,15 @@ my $set_up = q{
 	CREATE VIEW comparison AS
 		SELECT s.*, fflag_enabled(s.name, s.user_id, s.is_staff, s.default_value) AS answered, said,
 			concat_ws(': ', fflag_variant(s.name, s.user_id, s.is_staff), fflag_variant_payload(s.name, s.user_id, s.is_staff)) AS variant,
-			CASE WHEN said AND s.user_id IS NOT NULL AND f.own THEN coalesce((SELECT concat_ws(': ', v.name, v.payload)
-				FROM (SELECT *, sum(weight) OVER (ORDER BY name) AS running, sum(weight) OVER () AS total FROM feature_flag_variant WHERE flag_id = f.id) AS v
-				WHERE v.running * 100000 > s.variant_bucket * v.total ORDER BY v.running LIMIT 1), '') ELSE '' END AS said_variant
+			CASE WHEN said AND f.own THEN coalesce((SELECT concat_ws(': ', v.name, v.payload) FROM feature_flag_variant v
+				WHERE v.flag_id = f.id AND v.name = variant_of(f, s.user_id, s.is_staff)), '') ELSE '' END AS said_variant
 		FROM subject s LEFT JOIN flag f ON f.name = s.name
-			CROSS JOIN LATERAL (SELECT CASE WHEN f.id IS NOT NULL THEN gets(f, s.user_id, s.is_staff, s.bucket)
+			LEFT JOIN subject seeded ON (seeded.name, seeded.user_id, seeded.is_staff) = (f.seed, s.user_id, s.is_staff)
+			CROSS JOIN LATERAL (SELECT CASE WHEN f.id IS NOT NULL THEN gets(f, s.user_id, s.is_staff, seeded.bucket)
 				WHEN strpos(current_setting('fflag.override', true), '"' || s.name || '"=on') > 0 THEN true
 				WHEN strpos(current_setting('fflag.override', true), '"' || s.name || '"=off') > 0 THEN false
 				ELSE s.default_value END OFFSET 0) AS plain (said)
-		WHERE f.namesakes IS NULL OR (f.namesakes = 1 AND (f.requires IS NULL OR said IS NOT NULL OR NOT EXISTS (SELECT FROM flag WHERE namesakes > 1)));
+		WHERE f.namesakes IS NULL OR (f.namesakes = 1 AND (NOT EXISTS (SELECT FROM flag WHERE namesakes > 1) OR NOT EXISTS (SELECT FROM feature_flag_relation WHERE flag_id = f.id)));
 	CREATE VIEW result AS SELECT count(*) AS answers, count(*) FILTER (WHERE (answered, variant) IS DISTINCT FROM (said, said_variant)) AS wrong,
 		min(concat_ws(', ', name, coalesce(user_id, 'nobody'), is_staff) || ': ' || concat_ws(', ', answered, variant, 'not', said, said_variant))
 			FILTER (WHERE (answered, variant) IS DISTINCT FROM (said, said_variant)) AS example
@@ -137,7 +157,7 @@ $_->safe_psql('postgres', $set_up) for ($primary, $subscriber);
 $primary->safe_psql('postgres', q{
 	INSERT INTO feature_flag (name, enabled, rollout_percentage) SELECT 'flag ' || n, true, 50 FROM generate_series(1, 8) AS n;
 	INSERT INTO their_flag SELECT n, 'flag ' || n, true, false, 50 FROM generate_series(1, 8) AS n;
-	CREATE PUBLICATION flags FOR TABLE feature_flag, feature_flag_user, feature_flag_denied_user, feature_flag_variant, their_flag, their_user, feature_flag_attachment;
+	CREATE PUBLICATION flags FOR TABLE feature_flag, feature_flag_user, feature_flag_denied_user, feature_flag_variant, feature_flag_relation, their_flag, their_user, feature_flag_attachment;
 });
 # the row that says what is attached is replicated, its triggers are not
 $subscriber->safe_psql('postgres', qq{
@@ -176,11 +196,15 @@ sub compare
 my %may_get = (
 	writer => {
 		'22012' => 'the change that fails by itself',
-		'23503' => 'INSERT of a user for a flag that another writer deletes; DELETE of a flag that another requires',
+		'23503' => 'INSERT of a user or a relation for a flag that another writer deletes; DELETE of a flag, or of a variant, that another one needs',
+		'23514' => 'relations that would lead round in a circle, or be of two kinds; a look at them under a snapshot that still has those which others have deleted',
 		'23505' => 'INSERT or UPDATE to a name or user that is there; fflag_attach() while another attaches',
 		'40001' => 'a row that another writer has changed since the snapshot; SERIALIZABLE',
+		'42704' => 'fflag_include() of a flag that another writer deletes',
+		'54001' => 'plain SQL that goes round in such a circle',
 		'40P01' => 'changes of rows in different order; tables that fflag_detach() or TRUNCATE locks',
 		'55000' => 'fflag_attach() and fflag_detach() under a snapshot in which it had not been done yet',
+		'55006' => 'TRUNCATE of relations that the transaction has changed: their foreign keys are checked at its end',
 		'55P03' => 'a look at tables that what is prepared has locked' },
 	reader => {
 		'40001' => 'SERIALIZABLE, where a reader may be the one that closes a circle of writers',
@@ -215,20 +239,31 @@ my @changes = (
 		ramp_ends_at = clock_timestamp() + interval '1 s' * (random() + 0.5) WHERE name = '%s'}, one_of(0, 33.333, 100), flag() },
 	sub { sprintf q{UPDATE feature_flag SET ramp_to = NULL, ramp_starts_at = NULL, ramp_ends_at = NULL WHERE name = '%s'}, flag() },
 	sub { sprintf q{DELETE FROM feature_flag WHERE name = '%s'}, flag() },
-	(sub { sprintf q{UPDATE feature_flag f SET requires = (SELECT max(r.id) FROM feature_flag r WHERE r.id < f.id AND r.name IN ('%s', '%s')) WHERE name = '%s'}, flag(), flag(), flag() }) x 2,
-	(sub { sprintf q{UPDATE feature_flag f SET requires = NULL FROM feature_flag r WHERE r.id = f.requires AND r.name = '%s'}, flag() }) x 2,
-	sub { sprintf q{WITH f AS (SELECT id FROM feature_flag WHERE name = '%s' FOR UPDATE), freed AS (UPDATE feature_flag SET requires = NULL FROM f WHERE requires = f.id)
-		DELETE FROM feature_flag USING f WHERE feature_flag.id = f.id}, flag() },
+	(sub { sprintf q{INSERT INTO feature_flag_relation (flag_id, other_id, kind) SELECT f.id, o.id, '%s' FROM feature_flag f, feature_flag o WHERE f.name = '%s' AND o.name = '%s' ON CONFLICT DO NOTHING},
+		one_of(qw(requires excludes includes includes)), flag(), flag() }) x 2,
+	sub { sprintf q{INSERT INTO feature_flag_relation (flag_id, other_id, kind, other_variant) SELECT f.id, o.id, '%s', v.name FROM feature_flag f, feature_flag o JOIN feature_flag_variant v ON v.flag_id = o.id
+		WHERE f.name = '%s' AND o.name = '%s' ON CONFLICT DO NOTHING}, one_of(qw(requires excludes includes)), flag(), flag() },
+	sub { sprintf q{SELECT fflag_include(f.name, o.name, (SELECT max(v.name) FROM feature_flag_variant v WHERE v.flag_id = f.id)) FROM feature_flag f, feature_flag o
+		WHERE f.name = '%s' AND o.name = '%s' AND NOT EXISTS (TABLE feature_flag_attachment)}, flag(), flag() },
+	sub { sprintf q{UPDATE feature_flag_relation r SET pin = v.name FROM feature_flag_variant v WHERE v.flag_id = r.flag_id AND kind = 'includes' AND v.name = '%s' AND r.id %% 3 = %d}, one_of('a', 'b', 'B'), rand 3 },
+	sub { sprintf q{UPDATE feature_flag_relation r SET kind = '%s', pin = NULL FROM feature_flag f WHERE f.id = r.flag_id AND f.name = '%s'}, one_of(qw(requires excludes includes)), flag() },
+	sub { sprintf q{DELETE FROM feature_flag_relation r USING feature_flag f WHERE f.id = r.flag_id AND f.name = '%s'}, flag() },
+	(sub { sprintf q{DELETE FROM feature_flag_relation r USING feature_flag o WHERE o.id = r.other_id AND o.name = '%s'}, flag() }) x 2,
+	sub { sprintf q{UPDATE feature_flag_variant v SET name = '%s' FROM feature_flag f WHERE f.id = v.flag_id AND f.name = '%s' AND v.name = '%s'}, one_of('a', 'b', 'B'), flag(), one_of('a', 'b', 'B') },
+	sub { sprintf q{WITH RECURSIVE gone AS (SELECT id FROM feature_flag WHERE name = '%s' UNION SELECT r.flag_id FROM gone JOIN feature_flag_relation r ON r.other_id = gone.id)
+		DELETE FROM feature_flag WHERE id IN (TABLE gone) AND (SELECT count(*) FROM gone) < 4}, flag() },
 	(sub { sprintf q{INSERT INTO feature_flag_denied_user (flag_id, user_id) SELECT id, '%s' FROM feature_flag WHERE name = '%s' ON CONFLICT DO NOTHING}, user(), flag() }) x 2,
 	(sub { sprintf q{DELETE FROM feature_flag_denied_user WHERE user_id = '%s'}, user() }) x 2,
 	sub { sprintf q{INSERT INTO feature_flag_denied_user SELECT id, n::text FROM feature_flag, generate_series(100, 300) AS n WHERE name = '%s' ON CONFLICT DO NOTHING}, flag() },
 	sub { sprintf q{UPDATE feature_flag_denied_user SET user_id = '%s' WHERE user_id = '%s'}, user(), user() },
 	(sub { sprintf q{INSERT INTO feature_flag_variant (flag_id, name, weight) SELECT id, '%s', %s FROM feature_flag WHERE name = '%s'
-		ON CONFLICT (flag_id, name) DO UPDATE SET weight = EXCLUDED.weight}, one_of('a', 'b', 'B'), one_of(1, 2, 0.5), flag() }) x 2,
+		ON CONFLICT (flag_id, name) DO UPDATE SET weight = EXCLUDED.weight}, one_of('a', 'b', 'B'), one_of(1, 2, 0.5, 0), flag() }) x 2,
 	sub { sprintf q{UPDATE feature_flag_variant SET payload = to_jsonb(%s) WHERE name = '%s'}, int rand 1000, one_of('a', 'b', 'B') },
 	sub { sprintf q{DELETE FROM feature_flag_variant v USING feature_flag f WHERE f.id = v.flag_id AND f.name = '%s'}, flag() },
 	sub { sprintf q{SELECT fflag_variants(name, '{"%s": 1, "%s": 3}') FROM feature_flag WHERE name = '%s' AND NOT EXISTS (TABLE feature_flag_attachment)}, one_of('a', 'b'), one_of('B', 'c'), flag() },
 	sub { sprintf q{UPDATE feature_flag SET name = '%s' WHERE name = '%s'}, flag(), flag() },
+	sub { sprintf q{SELECT fflag_rename(name, '%s') FROM feature_flag WHERE name = '%s' AND NOT EXISTS (TABLE feature_flag_attachment)}, flag(), flag() },
+	sub { sprintf q{UPDATE feature_flag SET seed = %s WHERE name = '%s'}, one_of('NULL', map { "'$_'" } flag(), flag()), flag() },
 	(sub { sprintf q{INSERT INTO feature_flag_user (flag_id, user_id) SELECT id, '%s' FROM feature_flag WHERE name = '%s' ON CONFLICT DO NOTHING}, user(), flag() }) x 2,
 	(sub { sprintf q{DELETE FROM feature_flag_user WHERE user_id = '%s'}, user() }) x 2,
 	sub { sprintf q{INSERT INTO feature_flag_user SELECT id, n::text FROM feature_flag, generate_series(100, 300) AS n WHERE name = '%s' ON CONFLICT DO NOTHING}, flag() },
@@ -250,7 +285,7 @@ my @changes = (
 
 sub change
 {
-	$session->do($truncating && rand() < 0.05 ? 'TRUNCATE ' . one_of(qw(feature_flag_user feature_flag_denied_user feature_flag_variant)) : one_of(@changes)->());
+	$session->do($truncating && rand() < 0.05 ? 'TRUNCATE ' . one_of('feature_flag_user', 'feature_flag_denied_user', 'feature_flag_relation', 'feature_flag_variant, feature_flag_relation') : one_of(@changes)->());
 	return;
 }
 
@@ -281,7 +316,7 @@ sub write_much
 # Before a snapshot is taken in the turn with TRUNCATE.
 sub lock_tables
 {
-	return !$truncating || try(sub { $session->do('LOCK TABLE feature_flag, feature_flag_user, feature_flag_denied_user, feature_flag_variant IN ACCESS SHARE MODE') });
+	return !$truncating || try(sub { $session->do('LOCK TABLE feature_flag, feature_flag_user, feature_flag_denied_user, feature_flag_variant, feature_flag_relation IN ACCESS SHARE MODE') });
 }
 
 sub write_something
@@ -327,7 +362,7 @@ sub write_something
 # Overrides some flags until the transaction, or the savepoint, ends.
 sub override
 {
-	my @list = map { sprintf '"%s"=%s', flag(), $_ } one_of('on', 'off'), one_of('on', 'off');
+	my @list = map { sprintf '"%s"=%s', flag(), one_of('on', 'off', 'on:"a"', 'on:"B"', 'on:"c"') } 1, 2;
 	pop @list if rand() < 0.5 || (split /=/, $list[0])[0] eq (split /=/, $list[1])[0];
 	$session->do("SET LOCAL fflag.override = '@{[ join ', ', @list ]}'");
 	return;
@@ -452,6 +487,7 @@ my $flags = q{SELECT md5((SELECT string_agg(f::text, ',' ORDER BY id) FROM featu
 	|| (SELECT coalesce(string_agg(u::text, ',' ORDER BY flag_id, user_id), '') FROM feature_flag_user u)
 	|| (SELECT coalesce(string_agg(d::text, ',' ORDER BY flag_id, user_id), '') FROM feature_flag_denied_user d)
 	|| (SELECT coalesce(string_agg(v::text, ',' ORDER BY flag_id, name), '') FROM feature_flag_variant v)
+	|| (SELECT coalesce(string_agg(r::text, ',' ORDER BY id), '') FROM feature_flag_relation r)
 	|| (SELECT string_agg(f::text, ',' ORDER BY id) FROM their_flag f) || (SELECT count(*) FROM feature_flag_attachment))};
 is(ask(session($_), $flags), ask(session($primary), $flags), $_->name . ' has the same flags') for ($standby, $subscriber);
 

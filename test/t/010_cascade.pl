@@ -75,6 +75,23 @@ is_on($_, 'listed') for ($reader{standby}, $reader{cascaded}, $other);
 $writer->do(q{SELECT fflag_disallow('f', 1), fflag_rollout('f', 100)});
 watch_for($reader{cascaded}, 1);
 
+# through other flags
+my $because = q{SELECT concat_ws(' ', rule, variant, because) FROM fflag_explain('g', 1)};
+$writer->do(q{SELECT fflag_register('g', true, 50), fflag_variants('g', '{"a": 1, "b": 1}')});
+for my $change ([ q{SELECT fflag_include('g', 'f', 'b')}, qr/^(included b f)$/ ], [ q{SELECT fflag_include('g', 'f', 'a')}, qr/^(included a f)$/ ],
+	[ q{SELECT fflag_unrelate('g', 'f')}, qr/^rollout( [ab])?$/ ], [ q{SELECT fflag_exclude('g', 'f')}, qr/^excluded f$/ ],
+	[ q{UPDATE feature_flag_relation SET kind = 'requires'}, qr/^rollout( [ab])?$/ ], [ q{SELECT fflag_deny('f', 1)}, qr/^prerequisite f$/ ],
+	[ q{SELECT fflag_undeny('f', 1)}, qr/^rollout( [ab])?$/ ])
+{
+	my ($command, $answer) = @$change;
+	$writer->do($command);
+	$primary->wait_for_catchup($standby, 'replay', $primary->lsn('insert'));
+	$standby->wait_for_catchup($cascaded, 'replay', $primary->lsn('insert'));
+	like(ask($_, $because), $answer, "another flag: $command") for ($reader{standby}, $reader{cascaded}, $other);
+}
+$writer->do(q{DELETE FROM feature_flag WHERE name = 'g'});
+watch_for($reader{cascaded}, 1);
+
 # promotion, with all sessions open
 $standby->promote;
 my %seen;

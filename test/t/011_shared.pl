@@ -57,7 +57,7 @@ $control->do(q{ALTER TABLE feature_flag REPLICA IDENTITY FULL});
 is(error_of($control, q{UPDATE feature_flag SET enabled = enabled}), 'no error', 'with REPLICA IDENTITY FULL they can');
 
 my $columns = 'id, name, enabled, staff_only, rollout_percentage';
-$control->do("CREATE PUBLICATION mail FOR TABLE feature_flag ($columns), feature_flag_user (flag_id, user_id), feature_flag_denied_user, feature_flag_variant");
+$control->do("CREATE PUBLICATION mail FOR TABLE feature_flag ($columns), feature_flag_user (flag_id, user_id), feature_flag_denied_user, feature_flag_variant, feature_flag_relation");
 like(error_of($control, q{UPDATE feature_flag SET enabled = enabled}), qr/cannot update table "feature_flag"/,
 	'a column list does not go with REPLICA IDENTITY FULL');
 $control->do($identity);
@@ -129,6 +129,27 @@ $control->do(q{UPDATE feature_flag SET enabled = true});
 apply();
 is(answers('shop', 'shop.cart'), 'full_rollout', 'shop, restarted: and what comes next');
 
+# ---- flags that depend on others, some of which the filter keeps out
+
+$control->do(q{SELECT fflag_register('mail.switch', true), fflag_register('shop.switch', true), fflag_group('mail.staff', 1)});
+for (
+	[ q{SELECT fflag_require('shop.cart', 'shop.switch')}, 'full_rollout', 'full_rollout', 'requires one that is there' ],
+	[ q{SELECT fflag_disable('shop.switch')}, 'prerequisite', 'prerequisite', 'which is switched off' ],
+	[ q{SELECT fflag_unrelate('shop.cart', 'shop.switch')}, 'full_rollout', 'full_rollout', 'and no longer needed' ],
+	[ q{SELECT fflag_require('shop.cart', 'mail.switch')}, 'prerequisite', 'full_rollout', 'requires one that is filtered out' ],
+	[ q{SELECT fflag_unrelate('shop.cart', 'mail.switch'), fflag_exclude('shop.cart', 'mail.switch')}, 'excluded', 'excluded', 'excludes one that is filtered out' ],
+	[ q{SELECT fflag_disable('mail.switch')}, 'excluded', 'full_rollout', 'which is off where it is' ],
+	[ q{SELECT fflag_unrelate('shop.cart', 'mail.switch'), fflag_rollout('shop.cart', 0), fflag_include('shop.cart', 'mail.staff')}, 'no_rollout', 'included', 'includes one that is filtered out' ],
+	[ q{SELECT fflag_unrelate('shop.cart', 'mail.staff'), fflag_rollout('shop.cart', 100)}, 'full_rollout', 'full_rollout', 'is on its own again' ])
+{
+	my ($change, $shops, $mails, $what) = @$_;
+	$control->do($change);
+	apply();
+	is(answers('shop', 'shop.cart'), $shops, "shop: a flag $what");
+	is(answers('mail', 'shop.cart'), $mails, "mail: a flag $what");
+}
+$control->do(q{DELETE FROM feature_flag WHERE name IN ('mail.switch', 'shop.switch', 'mail.staff')});
+
 # ---- TRUNCATE, which no row filter holds up
 
 $control->do('TRUNCATE feature_flag_user');
@@ -175,12 +196,12 @@ is(answers('shop', 'shop.two'), 'full_rollout', 'beside those of the publisher')
 
 # ---- a column list that leaves out what evaluation needs
 
-$control->do(q{ALTER PUBLICATION mail SET TABLE feature_flag (id, name, enabled), feature_flag_user, feature_flag_denied_user, feature_flag_variant});
+$control->do(q{ALTER PUBLICATION mail SET TABLE feature_flag (id, name, enabled), feature_flag_user, feature_flag_denied_user, feature_flag_variant, feature_flag_relation});
 $control->do(q{SELECT fflag_register('mail.three', true, 100), fflag_register('mail.four', true, 50, true)});
 apply();
 is(answers('mail', 'mail.three'), 'no_rollout', 'percentage not in the list: the default of the subscriber, 0');
 is(answers('mail', 'mail.four'), 'no_rollout', 'staff_only not in the list: the default of the subscriber, false');
-$control->do(q{ALTER PUBLICATION mail SET TABLE feature_flag (id, enabled, staff_only, rollout_percentage), feature_flag_user, feature_flag_denied_user, feature_flag_variant});
+$control->do(q{ALTER PUBLICATION mail SET TABLE feature_flag (id, enabled, staff_only, rollout_percentage), feature_flag_user, feature_flag_denied_user, feature_flag_variant, feature_flag_relation});
 like(error_of($control, q{UPDATE feature_flag SET enabled = true}), qr/cannot update table "feature_flag"/, 'replica identity not in the list: reported');
 $log = -s $mail->logfile;
 $control->do(q{SELECT fflag_register('mail.five', true)});
@@ -189,12 +210,28 @@ pass('name not in the list: reported in the log');
 
 # what its tables lack, a subscriber gets by a fresh start
 $mail->safe_psql('postgres', 'DROP SUBSCRIPTION mail; TRUNCATE feature_flag CASCADE');
-$control->do("ALTER PUBLICATION mail SET TABLE feature_flag ($columns), feature_flag_user, feature_flag_denied_user, feature_flag_variant");
+$control->do("ALTER PUBLICATION mail SET TABLE feature_flag ($columns), feature_flag_user, feature_flag_denied_user, feature_flag_variant, feature_flag_relation");
 $mail->safe_psql('postgres', sprintf q{CREATE SUBSCRIPTION mail CONNECTION '%s dbname=postgres' PUBLICATION mail}, $publisher->connstr);
 $mail->wait_for_subscription_sync($publisher, 'mail');
 is(answers('mail', 'mail.three'), 'full_rollout', 'a fresh start: percentage');
 is(answers('mail', 'mail.four'), 'staff_only', 'a fresh start: staff_only');
 is(answers('mail', 'mail.five'), 'full_rollout', 'a fresh start: the flag that had no name');
+
+# ---- a publication that forgets the relations, as the page warns
+
+$control->do(q{SELECT fflag_register('mail.off'), fflag_require('mail.three', 'mail.off')});
+apply();
+is(answers('mail', 'mail.three'), 'prerequisite', 'relations are published: nobody gets it');
+$control->do('ALTER PUBLICATION mail DROP TABLE feature_flag_relation');
+$mail->safe_psql('postgres', 'ALTER SUBSCRIPTION mail REFRESH PUBLICATION');
+$control->do(q{SELECT fflag_require('mail.five', 'mail.off')});
+apply();
+is(answers('mail', 'mail.five'), 'full_rollout', 'they are not: everybody gets what must not be had');
+is(ask($control, q{SELECT (fflag_explain('mail.five', 1)).rule}), 'prerequisite', 'which nobody gets on the publisher');
+$control->do('ALTER PUBLICATION mail ADD TABLE feature_flag_relation');
+$mail->safe_psql('postgres', 'TRUNCATE feature_flag_relation; ALTER SUBSCRIPTION mail REFRESH PUBLICATION');
+$mail->wait_for_subscription_sync($publisher, 'mail');
+is(answers('mail', $_), 'prerequisite', "published again: $_") for 'mail.three', 'mail.five';
 
 $_->disconnect for ($control, values %reader);
 $_->safe_psql('postgres', 'DROP SUBSCRIPTION ' . $_->name) for ($shop, $mail);

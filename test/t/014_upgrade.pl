@@ -98,7 +98,8 @@ sub set_traps
 	$node->safe_psql('postgres', 'CREATE DATABASE traps OWNER regress_fflag_owner');
 	my $session = session($node, dbname => 'traps', user => 'regress_fflag_owner');
 	$session->do($_) for ('CREATE SCHEMA flags', "CREATE EXTENSION fflag SCHEMA flags VERSION '$version'", 'SET search_path = flags',
-		q{SELECT fflag_register('f', true), fflag_register('g', true), fflag_allow('f', 1), fflag_deny('f', 2)},
+		q{SELECT fflag_register('f', true), fflag_register('g', true), fflag_allow('f', 1), fflag_deny('f', 2), fflag_variants('g', '{"a": 1}')},
+		q{SELECT fflag_include('g', 'f', 'a')},
 		# a function that is not volatile may not write, but may call one that does
 		'CREATE TABLE public.noted (trap text, role text)',
 		q{CREATE FUNCTION public.note_down(trap text) RETURNS int LANGUAGE plpgsql AS $$ BEGIN INSERT INTO public.noted VALUES (trap, current_user); RETURN 1; END $$},
@@ -108,7 +109,7 @@ sub set_traps
 			JOIN pg_depend AS d ON d.classid = c.tableoid AND d.objid = c.oid AND d.deptype = 'e' AND d.refclassid = 'pg_extension'::regclass
 			JOIN pg_attribute AS f ON f.attrelid = c.oid AND f.attnum = 1 JOIN pg_attribute AS s ON s.attrelid = c.oid AND s.attnum = 2
 		WHERE relkind = 'r' ORDER BY relname});
-	cmp_ok(scalar @$tables, '>=', 7, "$version: the extension's tables");
+	cmp_ok(scalar @$tables, '>=', 8, "$version: the extension's tables");
 	for my $table (@$tables)
 	{
 		for my $trap (sort { ($a eq 'child') <=> ($b eq 'child') || $a cmp $b } keys %trap)
@@ -154,6 +155,7 @@ my %bad = (
 	computed => [ 'ALTER TABLE @extschema@.feature_flag ADD COLUMN size integer GENERATED ALWAYS AS (pg_catalog.length(description)) STORED', 'cast' ],
 	retyped => [ 'ALTER TABLE @extschema@.feature_flag ALTER COLUMN name TYPE text', qw(check index) ],
 	query => [ q{DO $$ BEGIN PERFORM FROM @extschema@.feature_flag; END $$}, qw(child index partial statistics) ],
+	related => [ q{UPDATE @extschema@.feature_flag_relation SET pin = NULL}, qw(check child deferred generated index partial statistics trigger) ],
 	insert => [ q{INSERT INTO @extschema@.feature_flag_denied_user (flag_id, user_id) VALUES (2, '3')}, qw(check default deferred generated index partial rule trigger) ],
 	update => [ q{UPDATE @extschema@.feature_flag_user SET user_id = '7'}, qw(check child deferred generated index partial statistics trigger) ],
 	function => [ q{SELECT @extschema@.fflag_disable('g')}, qw(check child deferred generated index partial statistics trigger) ]);

@@ -50,6 +50,10 @@ my ($writer, $reader) = set_up('own', q{SELECT fflag_register('f', true, 0), ffl
 is_on($reader, 'own tables: on');
 change($writer, 'own', q{SELECT fflag_disallow('f', 1)});
 is_off($reader, 'own tables: a change arrives');
+change($writer, 'own', q{SELECT fflag_group('testers', 1), fflag_include('f', 'testers')});
+is_on($reader, 'own tables: so does a relation');
+change($writer, 'own', q{SELECT fflag_unrelate('f', 'testers'), fflag_rollout('f', 100), fflag_exclude('f', 'testers')});
+is_off($reader, 'own tables: and one of another kind');
 $_->disconnect for ($writer, $reader);
 
 # ---- the publisher has attached tables ----------------------------------------

@@ -71,6 +71,7 @@ for my $owner ($superuser, 'regress_fflag_owner')
 	is(ask($session, q{SELECT fflag_enabled('f', 1)}), 1, "$owner: everybody evaluates");
 	like(error_of($session, $_), qr/permission denied/, "$owner: but not everybody may $_")
 		for 'UPDATE feature_flag SET enabled = false', 'TABLE feature_flag_attachment', q{SELECT nextval('feature_flag_id_seq')},
+			'TABLE feature_flag_relation', q{SELECT nextval('feature_flag_relation_id_seq')}, q{SELECT fflag_exclude('f', 'g')}, q{SELECT fflag_group('g', 1)},
 			q{SELECT fflag_disable('f')}, 'SELECT fflag_flags()';
 	$session->disconnect;
 
@@ -113,7 +114,7 @@ is(join(' ', sort $everybody =~ /`(\w+)`/g), ask($page, q{SELECT string_agg(name
 	WHERE classid = 'pg_proc'::regclass AND deptype = 'e' AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'fflag')
 	GROUP BY proname HAVING bool_or(has_function_privilege('public', p.oid, 'EXECUTE'))) AS f}), 'what everybody may execute');
 my %granted = (shop => 'fflag_explain fflag_flags',
-	flag_admin => 'fflag_allow fflag_cache fflag_deny fflag_disable fflag_disallow fflag_enable fflag_ramp fflag_register fflag_require fflag_rollout fflag_schedule fflag_undeny fflag_variants');
+	flag_admin => 'fflag_allow fflag_cache fflag_deny fflag_disable fflag_disallow fflag_enable fflag_exclude fflag_export fflag_group fflag_import fflag_include fflag_ramp fflag_register fflag_rename fflag_require fflag_rollout fflag_schedule fflag_undeny fflag_unrelate fflag_variants');
 for my $role (sort keys %granted)
 {
 	# functions that PUBLIC may not execute, by name; those with an overload that the role may not are marked
@@ -125,6 +126,10 @@ for my $role (sort keys %granted)
 }
 $page->do('SET ROLE flag_admin');
 $page->do(q{SELECT fflag_register('f'), fflag_allow('f', 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'::uuid), fflag_disallow('f', 'x')});
+$page->do($_) for q{SELECT fflag_group('g', 'x'), fflag_variants('f', '{"a": 1}')}, q{SELECT fflag_include('f', 'g', 'a')}, q{SELECT fflag_unrelate('f', 'g')},
+	q{SELECT fflag_require('g', 'f', 'a')}, q{UPDATE feature_flag_relation SET kind = 'excludes'}, q{SELECT fflag_variants('f', '{"a": 1, "b": 1}')},
+	q{UPDATE feature_flag_variant SET name = 'c' WHERE name = 'a'};
+is(ask($page, q{SELECT kind || other_variant FROM feature_flag_relation}), 'excludesc', 'flag_admin: relations');
 $page->do('SET ROLE shop');
 is(ask($page, q{SELECT count(*) FROM fflag_flags('x') AS t JOIN fflag_flags('a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'::uuid) AS u USING (name)}), 1, 'shop: all types of ids');
 $page->disconnect;
@@ -139,7 +144,8 @@ like(error_of($new, q{SELECT fflag_register('f', true)}), qr/permission denied f
 my ($grant) = grep { /REASSIGN OWNED/ } @blocks;
 ok($grant, 'the page has a statement for that') or $grant = 'SELECT';
 $node->safe_psql('reassigned', $grant);
-is(error_of($new, $_), 'no error', "REASSIGN OWNED: $_") for q{SELECT fflag_register('f', true), fflag_allow('f', 1)}, 'SELECT fflag_cache()',
+is(error_of($new, $_), 'no error', "REASSIGN OWNED: $_") for q{SELECT fflag_register('f', true), fflag_allow('f', 1)}, q{SELECT fflag_group('g', 1), fflag_exclude('f', 'g', VARIADIC '{}')},
+	q{SELECT fflag_unrelate('f', 'g')}, 'SELECT fflag_cache()',
 	'GRANT EXECUTE ON FUNCTION fflag_enable TO regress_fflag_anon',
 	'CREATE TABLE flag (id int PRIMARY KEY, name text NOT NULL UNIQUE, enabled boolean NOT NULL, staff_only boolean NOT NULL, rollout_percentage int NOT NULL)',
 	'CREATE TABLE flag_user (featureflag_id int, user_id int, PRIMARY KEY (featureflag_id, user_id))',

@@ -118,6 +118,7 @@ $node->safe_psql('postgres', q{
 	CREATE TABLE people AS SELECT id FROM generate_series(1, 20000) AS id;
 	ALTER TABLE people SET (parallel_workers = 3);
 	ANALYZE people;
+	SELECT fflag_variants('f', '{"a": 1000, "b c": {"weight": 0, "payload": 2}}');
 	GRANT SELECT ON people TO PUBLIC;
 	GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO regress_fflag_on_call;
 });
@@ -134,6 +135,9 @@ for my $first ('', q{SELECT fflag_enabled('g');})
 	like(fresh('on_call', qq{$parallel $first SET fflag.override = 'f=on';
 		SELECT count(*) FROM people, fflag_explain('f', id) AS e WHERE e.rule = 'override'}),
 		qr/^20000$/m, "and so has a function without planner support, $loaded");
+	like(fresh('on_call', qq{$parallel $first SET fflag.override = 'f=on:"b c"';
+		SELECT count(*), max(v), max(p::text) FROM (SELECT fflag_variant('f', id) AS v, fflag_variant_payload('f', id) AS p FROM people OFFSET 0) AS u WHERE v = 'b c'}),
+		qr/^20000\|b c\|2$/m, "and the variant, $loaded");
 	like(fresh('on_call', qq{$parallel $first SET fflag.unknown_flag = error; SELECT count(*) FROM people WHERE fflag_enabled('nope', id)}),
 		qr/ERROR:  flag "nope" does not exist\nHINT:  .*\n(?:CONTEXT:  parallel worker)?/, "they raise, $loaded");
 	my $warnings = () = fresh('on_call', qq{$parallel $first SET fflag.unknown_flag = warning; SELECT count(*) FROM people WHERE fflag_enabled('nope', id)})

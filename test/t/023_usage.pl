@@ -1,8 +1,8 @@
 # What fflag_usage() says is exact: over many sessions at once, parallel workers,
 # transactions that are rolled back or prepared, statements that are cancelled
 # and sessions that are terminated, on a standby, and for each database alone.
-# Names that are made up leave room for flags, dropped databases give theirs
-# back, and where there is no memory answers go on.
+# Names that are made up, and answers in bulk, leave room for flags, dropped
+# databases give theirs back, and where there is no memory answers go on.
 use strict;
 use warnings;
 use DBD::Pg;
@@ -36,6 +36,9 @@ sub counted
 		'SELECT evaluations, enabled FROM fflag_usage() WHERE name = ?', undef, $name);
 }
 
+# How often all flags were answered in bulk, in their order.
+sub in_bulk { return ask($_[0], q{SELECT string_agg(bulk_answers::text, ', ' ORDER BY name) FROM fflag_usage() WHERE known}) }
+
 sub reset_counts { return $ops->do('SELECT fflag_usage_reset()'); }
 
 # ---- ten sessions at once, while flags change and transactions are rolled back
@@ -52,12 +55,14 @@ append_to_file($script, q{
 	ROLLBACK;
 	SELECT fflag_rollout('other', :n / 10.0);
 	SELECT fflag_enabled('typo', :n);
+	SELECT count(*) FROM fflag_flags(:n);
 });
 $node->command_ok([ 'pgbench', '-n', '-c', 10, '-j', 2, '-t', 200, '-f', $script, 'postgres' ], 'ten sessions');
 is(counted('full'), '10000/10000', 'ten sessions: every evaluation, and no other');
 like(counted('half'), qr{^16000/}, 'ten sessions: those that were rolled back as well');
 is(counted('typo'), '2000/0', 'ten sessions: a name that no flag has');
 is(counted('other'), '0/0', 'ten sessions: a flag that is only changed');
+is(in_bulk($ops), '2000, 2000, 2000', 'ten sessions: every answer in bulk');
 
 # ---- parallel workers, whose counts are there when the statement ends
 
@@ -174,6 +179,30 @@ is(counted('full'), '1/1', '... and the first one its own');
 is(ask($ops, q{SELECT count(*) FROM fflag_usage() WHERE name = 'secret'}), 0, '... and sees no names of the other');
 $second->do('SELECT fflag_usage_reset()');
 is(counted('full'), '1/1', 'a reset is for one database');
+
+# ---- more flags answered in bulk than there is room for: those that are evaluated find some
+
+$node->safe_psql('postgres', 'CREATE DATABASE bulk');
+$node->safe_psql('bulk', q{CREATE EXTENSION fflag; SELECT fflag_register(ARRAY(SELECT 'flag ' || n FROM generate_series(1, 10000) AS n))});
+append_to_file("$script.bulk", q{
+	SELECT count(*) FROM fflag_flags(1);
+	SELECT fflag_disable('flag 1');
+});
+$node->command_ok([ 'pgbench', '-n', '-c', 10, '-j', 2, '-t', 4, '-f', "$script.bulk", 'bulk' ], 'bulk: ten sessions, 10,000 flags');
+my $bulk = session($node, dbname => 'bulk');
+is(ask($bulk, 'SELECT sum(bulk_answers) FROM fflag_usage()'), 400000, 'bulk: every answer is counted');
+cmp_ok(ask($bulk, 'SELECT count(*) FROM fflag_usage() WHERE name IS NOT NULL AND bulk_answers = 40'), '>', 3000, '... most of what there is room for by name');
+is(ask($bulk, 'SELECT sum(bulk_answers) - count(*) FROM fflag_usage() WHERE bulk_answers < 40'), undef, '... and whole');
+$bulk->do('BEGIN');
+ask($bulk, 'SELECT count(*) FROM fflag_flags(1)');
+ask($bulk, q{SELECT count(fflag_enabled('flag ' || n)) FROM generate_series(9501, 10000) AS n});
+$bulk->do('COMMIT');
+is(ask($bulk, 'SELECT count(*) FROM fflag_usage() WHERE evaluations = 1'), 500, 'bulk: flags that are evaluated get a place of their own');
+is(ask($bulk, 'SELECT sum(bulk_answers) FROM fflag_usage()'), 410000, '... and nothing is lost');
+is(ask($bulk, q{SELECT count(*) FROM fflag_usage() AS u, fflag_stale(now() - u.since) AS s WHERE u.name = 'flag 1' AND s.reason LIKE '%not asked%'}), 0,
+	'... nor is a flag called unasked');
+$bulk->disconnect;
+$node->safe_psql('postgres', 'DROP DATABASE bulk');
 
 # ---- made-up names beside flags
 

@@ -52,7 +52,12 @@ $asker->do(q{
 		FROM (SELECT 'flag ' || n AS name FROM generate_series(1, 7) AS n UNION ALL SELECT NULL) AS names
 			CROSS JOIN (SELECT n::text AS user_id FROM generate_series(1, 5) AS n UNION ALL SELECT NULL) AS ids
 			CROSS JOIN (VALUES (false), (true)) AS args (is_staff);
-	CREATE TABLE question (at timestamptz, name text, user_id text, is_staff boolean, default_value boolean, answer text)});
+	CREATE TABLE question (at timestamptz, name text, user_id text, is_staff boolean, default_value boolean, answer text);
+	-- which flag had which name at these moments: by what a flag keeps with another name or id, and which attachment it was
+	ALTER TABLE feature_flag ADD born uuid NOT NULL DEFAULT gen_random_uuid();
+	ALTER TABLE their_flag ADD born uuid NOT NULL DEFAULT gen_random_uuid();
+	ALTER TABLE uuid_flag ADD born uuid NOT NULL DEFAULT gen_random_uuid();
+	CREATE TABLE called (at timestamptz, kind text, name text, born uuid, attachment xid)});
 
 # ---- random changes
 
@@ -60,6 +65,7 @@ sub one_of { return $_[ rand @_ ]; }
 sub flag { return 'flag ' . (1 + int rand 7); }
 sub user { return 1 + int rand 5; }
 sub variant { return one_of('red', 'green', 'blue'); }
+sub kind { return one_of('requires', 'excludes', 'includes', 'includes'); }
 sub uuid { return sprintf 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a%02d', rand 6; }
 
 my @changes = (
@@ -70,12 +76,15 @@ my @changes = (
 	sub { sprintf q{INSERT INTO feature_flag (name) VALUES ('%s') ON CONFLICT (name) DO UPDATE SET enabled = true}, flag() },
 	sub { sprintf q{DELETE FROM feature_flag WHERE name = '%s'}, flag() },
 	(sub { sprintf q{UPDATE feature_flag SET name = '%s' WHERE name = '%s'}, flag(), flag() }) x 2,
+	(sub { sprintf q{SELECT fflag_rename(name, '%s') FROM feature_flag WHERE name = '%s' AND NOT EXISTS (TABLE feature_flag_attachment)}, flag(), flag() }) x 2,
+	sub { sprintf q{UPDATE feature_flag SET seed = %s WHERE name = '%s'}, one_of('NULL', q{'a seed'}), flag() },
 	# two names change places; an id is used again
 	sub { sprintf q{WITH d AS (DELETE FROM feature_flag WHERE name = '%s' RETURNING *)
 		INSERT INTO feature_flag (id, name, enabled, rollout_percentage) SELECT id, '%s', true, 33 FROM d ON CONFLICT DO NOTHING}, flag(), flag() },
 	sub { sprintf q{UPDATE feature_flag f SET id = f.id + 1000 WHERE name = '%s' AND NOT EXISTS (SELECT FROM feature_flag_user WHERE flag_id = f.id)
-		AND NOT EXISTS (SELECT FROM feature_flag_denied_user WHERE flag_id = f.id) AND NOT EXISTS (SELECT FROM feature_flag_variant WHERE flag_id = f.id)}, flag() },
-	# one takes the id of another, which may be required
+		AND NOT EXISTS (SELECT FROM feature_flag_denied_user WHERE flag_id = f.id) AND NOT EXISTS (SELECT FROM feature_flag_variant WHERE flag_id = f.id)
+		AND NOT EXISTS (SELECT FROM feature_flag_relation WHERE f.id IN (flag_id, other_id))}, flag() },
+	# one takes the id of another, which others may depend on
 	sub { my $f = flag(); sprintf q{UPDATE feature_flag SET id = CASE name WHEN '%s' THEN id + 1000 ELSE coalesce((SELECT id FROM feature_flag WHERE name = '%s'), id) END WHERE name IN ('%s', '%s')},
 		$f, $f, $f, flag() },
 	sub { sprintf q{UPDATE feature_flag SET starts_at = %s, ends_at = %s WHERE name = '%s'}, one_of('NULL', q{clock_timestamp() + interval '1 s' * (random() - 0.5)}),
@@ -95,24 +104,34 @@ my @changes = (
 		ON CONFLICT (name) DO UPDATE SET enabled = true} }) x 2,
 	(sub { sprintf q{INSERT INTO feature_flag_denied_user (flag_id, user_id) SELECT id, '%s' FROM feature_flag ON CONFLICT DO NOTHING}, user() }) x 2,
 	(sub { sprintf q{INSERT INTO feature_flag_variant (flag_id, name) SELECT id, '%s' FROM feature_flag ON CONFLICT DO NOTHING}, variant() }) x 3,
-	(sub { sprintf q{UPDATE feature_flag f SET requires = (SELECT max(id) FROM feature_flag r WHERE r.id < f.id) WHERE name <> '%s'}, flag() }) x 2,
-	(sub { sprintf q{UPDATE feature_flag f SET requires = r.id FROM feature_flag r WHERE f.name = '%s' AND r.name = '%s' AND r.id < f.id}, flag(), flag() }) x 3,
-	sub { sprintf q{SELECT fflag_require(f.name, r.name) FROM feature_flag f, feature_flag r WHERE f.name = '%s' AND r.name = '%s' AND r.id < f.id}, flag(), flag() },
-	(sub { sprintf q{UPDATE feature_flag SET requires = NULL WHERE name = '%s'}, flag() }) x 2,
-	# what is required is the same flag, whatever it is called
-	sub { sprintf q{UPDATE feature_flag f SET name = '%s' FROM feature_flag r WHERE r.name = '%s' AND f.id = r.requires}, flag(), flag() },
-	sub { sprintf q{WITH RECURSIVE t AS (SELECT id FROM feature_flag WHERE name = '%s' UNION SELECT f.id FROM feature_flag f JOIN t ON f.requires = t.id)
-		DELETE FROM feature_flag WHERE id IN (TABLE t)}, flag() },
+	# relations of each kind: one, to a variant, with a pin; many, or another kind; by functions
+	(sub { sprintf q{INSERT INTO feature_flag_relation (flag_id, other_id, kind) SELECT f.id, o.id, '%s' FROM feature_flag f, feature_flag o WHERE f.name = '%s' AND o.name = '%s'}, kind(), flag(), flag() }) x 4,
+	(sub { sprintf q{INSERT INTO feature_flag_relation (flag_id, other_id, kind, other_variant) SELECT f.id, o.id, '%s', v.name FROM feature_flag f, feature_flag o JOIN feature_flag_variant v ON v.flag_id = o.id
+		WHERE f.name = '%s' AND o.name = '%s' ON CONFLICT DO NOTHING}, kind(), flag(), flag() }) x 2,
+	(sub { sprintf q{UPDATE feature_flag_relation r SET pin = v.name FROM feature_flag_variant v WHERE v.flag_id = r.flag_id AND kind = 'includes' AND v.name = '%s'}, variant() }) x 2,
+	(sub { sprintf q{SELECT fflag_include(f.name, o.name, (SELECT max(v.name) FROM feature_flag_variant v WHERE v.flag_id = f.id)) FROM feature_flag f, feature_flag o WHERE f.name = '%s' AND o.name = '%s'}, flag(), flag() }) x 3,
+	(sub { sprintf q{SELECT %s(f.name, o.name) FROM feature_flag f, feature_flag o WHERE f.name = '%s' AND o.name = '%s'}, one_of(qw(fflag_require fflag_exclude)), flag(), flag() }) x 2,
+	sub { sprintf q{INSERT INTO feature_flag_relation (flag_id, other_id, kind) SELECT f.id, (SELECT max(o.id) FROM feature_flag o WHERE o.id < f.id), '%s' FROM feature_flag f
+		WHERE name <> '%s' AND id > (SELECT min(id) FROM feature_flag) ON CONFLICT DO NOTHING}, kind(), flag() },
+	sub { sprintf q{UPDATE feature_flag_relation SET kind = '%s', pin = NULL WHERE flag_id = (SELECT id FROM feature_flag WHERE name = '%s')}, kind(), flag() },
+	sub { sprintf q{UPDATE feature_flag_relation r SET other_id = o.id, other_variant = NULL FROM feature_flag o WHERE o.name = '%s' AND r.id %% 3 = %d}, flag(), rand 3 },
+	sub { sprintf q{UPDATE feature_flag_relation SET flag_id = other_id, other_id = flag_id, pin = NULL, other_variant = NULL WHERE id %% 2 = %d}, rand 2 },
+	(sub { sprintf q{DELETE FROM feature_flag_relation WHERE flag_id = (SELECT id FROM feature_flag WHERE name = '%s')}, flag() }) x 2,
+	sub { sprintf q{SELECT fflag_unrelate(f.name, o.name) FROM feature_flag f, feature_flag o WHERE f.name = '%s' AND o.name = '%s'}, flag(), flag() },
+	# the other flag is the same, whatever it is called
+	sub { sprintf q{UPDATE feature_flag f SET name = '%s' FROM feature_flag_relation r WHERE r.flag_id = (SELECT id FROM feature_flag WHERE name = '%s') AND f.id = r.other_id}, flag(), flag() },
+	(sub { sprintf q{WITH RECURSIVE t AS (SELECT id FROM feature_flag WHERE name = '%s' UNION SELECT r.flag_id FROM feature_flag_relation r JOIN t ON r.other_id = t.id)
+		DELETE FROM feature_flag WHERE id IN (TABLE t)}, flag() }) x 2,
 	(sub { sprintf q{INSERT INTO feature_flag_denied_user (flag_id, user_id) SELECT id, '%s' FROM feature_flag WHERE name = '%s' ON CONFLICT DO NOTHING}, user(), flag() }) x 2,
 	(sub { sprintf q{DELETE FROM feature_flag_denied_user WHERE user_id = '%s'}, user() }) x 2,
 	sub { sprintf q{UPDATE feature_flag_denied_user SET user_id = '%s' WHERE user_id = '%s'}, user(), user() },
 	(sub { sprintf q{SELECT fflag_variants(name, %s) FROM feature_flag WHERE name = '%s'}, one_of('NULL', map { sprintf q{'{"%s": %s, "%s": 0.5}'}, variant(), 1 + int rand 9, variant() } 1 .. 3), flag() }) x 3,
 	(sub { sprintf q{INSERT INTO feature_flag_variant (flag_id, name, weight) SELECT id, '%s', %s FROM feature_flag WHERE name = '%s'
-		ON CONFLICT (flag_id, name) DO UPDATE SET weight = EXCLUDED.weight, payload = '[]'}, variant(), 1 + int rand 9, flag() }) x 2,
+		ON CONFLICT (flag_id, name) DO UPDATE SET weight = EXCLUDED.weight, payload = '[]'}, variant(), int rand 9, flag() }) x 2,
 	sub { sprintf q{UPDATE feature_flag_variant SET name = '%s' WHERE name = '%s'}, variant(), variant() },
 	sub { sprintf q{UPDATE feature_flag_variant v SET flag_id = f.id FROM feature_flag f WHERE f.name = '%s' AND v.name = '%s'}, flag(), variant() },
 	sub { sprintf q{DELETE FROM feature_flag_variant WHERE name = '%s'}, variant() },
-	sub { one_of('TRUNCATE feature_flag_denied_user', 'TRUNCATE feature_flag_variant', 'TRUNCATE feature_flag_denied_user, feature_flag_variant') },
+	sub { one_of('TRUNCATE feature_flag_denied_user', 'TRUNCATE feature_flag_variant CASCADE', 'TRUNCATE feature_flag_denied_user, feature_flag_variant, feature_flag_relation', 'TRUNCATE feature_flag_relation') },
 	sub { one_of('TRUNCATE feature_flag_user', 'TRUNCATE feature_flag_user', 'TRUNCATE feature_flag CASCADE', 'TRUNCATE their_flag CASCADE', 'TRUNCATE uuid_user') },
 	(sub { sprintf q{SELECT CASE WHEN EXISTS (TABLE feature_flag_attachment) THEN fflag_detach()
 		WHEN %s THEN fflag_attach('their_flag', 'their_user', id => 'number', name => 'label', enabled => 'active', staff_only => 'staff',
@@ -141,9 +160,22 @@ sub try
 	return 0;
 }
 
+# All flags of now.
+my $flags = q{SELECT statement_timestamp(), kind, f.name::text, born, a.xmin
+	FROM (SELECT 'own' AS kind, name, born FROM feature_flag UNION ALL SELECT 'their', label, born FROM their_flag UNION ALL SELECT 'uuid', name, born FROM uuid_flag) AS f
+		LEFT JOIN feature_flag_attachment AS a ON strpos(a.flags, kind || '_flag') > 0};
+
+# Do they say when they were born?  A dump would not take that along.
+sub has_births
+{
+	my ($session) = @_;
+	return ask($session, q{SELECT count(*) FROM pg_attribute WHERE attrelid = 'feature_flag'::regclass AND attname = 'born'});
+}
+
 sub write_down
 {
-	$asker->do(q{INSERT INTO question SELECT t, s.*, e::text
+	my $called = has_births($asker) ? "WITH called AS (INSERT INTO called $flags WHERE (kind = 'own') = NOT EXISTS (TABLE feature_flag_attachment) AND (kind = 'own' OR a.flags IS NOT NULL)) " : '';
+	$asker->do($called . q{INSERT INTO question SELECT t, s.*, e::text
 		FROM (SELECT statement_timestamp() AS t) AS now, (SELECT * FROM subject ORDER BY random() LIMIT 12) AS s,
 			LATERAL fflag_explain(s.name, s.user_id, s.is_staff, s.default_value) AS e});
 	return;
@@ -215,7 +247,12 @@ sub settle
 		'INSERT INTO feature_flag_user SELECT id, n FROM feature_flag, generate_series(1, 3) AS n ON CONFLICT DO NOTHING',
 		'INSERT INTO feature_flag_denied_user SELECT id, 3 FROM feature_flag WHERE id % 2 = 0 ON CONFLICT DO NOTHING',
 		'INSERT INTO feature_flag_variant (flag_id, name) SELECT id, v FROM feature_flag, unnest(ARRAY[name, \'red\']) AS v WHERE id % 3 <> 0 ON CONFLICT DO NOTHING',
-		q{UPDATE feature_flag AS f SET requires = (SELECT max(id) FROM feature_flag AS r WHERE r.id < f.id) WHERE name = 'flag 1' OR id % 7 = 0};
+		'DELETE FROM feature_flag_relation',
+		# relations of each kind lead to the flag before, variants to which others lead are red
+		q{INSERT INTO feature_flag_relation (flag_id, other_id, kind, other_variant) SELECT id, other, (ARRAY['requires', 'excludes', 'includes'])[1 + n % 3],
+				CASE WHEN EXISTS (SELECT FROM feature_flag_variant WHERE flag_id = other AND name = 'red') THEN 'red' END
+			FROM (SELECT id, lag(id) OVER (ORDER BY id) AS other, row_number() OVER (ORDER BY id) AS n FROM feature_flag) AS f WHERE other IS NOT NULL},
+		q{UPDATE feature_flag_relation AS r SET pin = v.name FROM feature_flag_variant AS v WHERE v.flag_id = r.flag_id AND kind = 'includes' AND v.name <> 'red'};
 	write_down() for 1 .. 8;
 	$session->disconnect;
 	return;
@@ -226,17 +263,25 @@ sub check
 	my ($node, $database, $what) = @_;
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 	my $session = session($node, dbname => $database);
-	my ($count, $new, $wrong, $example) = $session->selectrow_array(q{
-		SELECT count(*), count(*) FILTER (WHERE answer ~ '[a-z]\)$') || ' variants, ' || count(*) FILTER (WHERE answer ~ 'prerequisite') || ' prerequisites, '
-				|| count(*) FILTER (WHERE answer ~ 'denied') || ' denied',
-			count(*) FILTER (WHERE e::text IS DISTINCT FROM answer),
-			(array_agg(concat_ws(' ', q, 'but', e) ORDER BY at) FILTER (WHERE e::text IS DISTINCT FROM answer))[1]
-		FROM question AS q, LATERAL fflag_explain_at(q.at, q.name, q.user_id, q.is_staff, q.default_value) AS e});
+	# A name that no flag had then is that of the flag that has it now, by what this one was called.  Where
+	# births are not known, it may be any.
+	my $former = has_births($session) ? "SELECT c.name FROM called AS c JOIN ($flags) AS now (at, kind, name, born, attachment) USING (kind, born)
+			WHERE now.name = q.name AND c.at = q.at AND c.attachment IS NOT DISTINCT FROM now.attachment"
+		: 'SELECT DISTINCT f.name FROM subject AS f WHERE e::text <> q.answer AND fflag_explain_at(q.at, f.name, q.user_id, q.is_staff, q.default_value)::text = e::text';
+	my $said = "LATERAL (SELECT coalesce((SELECT fflag_explain_at(q.at, f.name, q.user_id, q.is_staff, q.default_value)::text
+		FROM ($former) AS f (name) WHERE q.answer ~ 'unknown_flag' LIMIT 1), q.answer) AS answer OFFSET 0) AS said";
+	my ($count, $new, $wrong, $example) = $session->selectrow_array(qq{
+		SELECT count(*), count(*) FILTER (WHERE q.answer ~ '[a-z],[^,]*\$') || ' variants, ' || count(*) FILTER (WHERE q.answer ~ 'prerequisite') || ' prerequisites, '
+				|| count(*) FILTER (WHERE q.answer ~ 'excluded') || ' excluded, ' || count(*) FILTER (WHERE q.answer ~ 'included') || ' included, '
+				|| count(*) FILTER (WHERE q.answer ~ 'denied') || ' denied, ' || count(*) FILTER (WHERE said.answer <> q.answer) || ' by a later name',
+			count(*) FILTER (WHERE e::text IS DISTINCT FROM said.answer),
+			(array_agg(concat_ws(' ', q, 'but', e, 'not', said) ORDER BY at) FILTER (WHERE e::text IS DISTINCT FROM said.answer))[1]
+		FROM question AS q, LATERAL fflag_explain_at(q.at, q.name, q.user_id, q.is_staff, q.default_value) AS e, $said});
 	cmp_ok($count, '>', 100, "$what: $count questions asked: $new");
 	is($wrong, 0, "$what: none wrong") or diag $example;
 	# no matter which type asks
-	is(ask($session, q{SELECT count(*) FROM (SELECT * FROM question WHERE user_id ~ '^\d+$' ORDER BY random() LIMIT 100) AS q,
-		LATERAL fflag_explain_at(q.at, q.name, q.user_id::bigint, q.is_staff, q.default_value) AS e WHERE e::text <> answer}), 0, "$what: bigint");
+	is(ask($session, qq{SELECT count(*) FROM (SELECT * FROM question WHERE user_id ~ '^\\d+\$' ORDER BY random() LIMIT 100) AS q,
+		LATERAL fflag_explain_at(q.at, q.name, q.user_id::bigint, q.is_staff, q.default_value) AS e, $said WHERE e::text <> said.answer}), 0, "$what: bigint");
 	$session->disconnect;
 	return;
 }
@@ -286,24 +331,25 @@ $subscriber->init;
 $subscriber->start;
 $subscriber->safe_psql('postgres', 'CREATE EXTENSION fflag');
 my ($publication) = code_blocks('docs/operations.md', 'sql history');
-$asker->do("CREATE PUBLICATION flags FOR TABLE feature_flag, feature_flag_user, feature_flag_denied_user, feature_flag_variant; $publication");
+$asker->do("CREATE PUBLICATION flags FOR TABLE feature_flag, feature_flag_user, feature_flag_denied_user, feature_flag_variant, feature_flag_relation; $publication");
 $subscriber->safe_psql('postgres', sprintf q{CREATE SUBSCRIPTION flags CONNECTION '%s dbname=alone' PUBLICATION flags, history}, $primary->connstr);
 $subscriber->wait_for_subscription_sync($primary, 'flags');
 my $before = ask($asker, 'SELECT clock_timestamp()');
 $asker->do(q{SELECT fflag_rollout('one', 100), fflag_register('two', true), fflag_require('two', 'one'), fflag_variants('two', '{"a": 1, "b": 2}'), fflag_deny('one', 2)});
+$asker->do(q{SELECT fflag_register('three', true, 0), fflag_variants('three', '{"a": 1, "b": 1}'), fflag_include('three', 'two', 'b', 'a')});
 my $between = ask($asker, 'SELECT clock_timestamp()');
-$asker->do(q{SELECT fflag_undeny('one', 2), fflag_variants('two', '{"c": 1}')});
+$asker->do(q{SELECT fflag_undeny('one', 2), fflag_include('three', 'two'), fflag_variants('two', '{"c": 1}')});
 my $late = ask($asker, 'SELECT clock_timestamp()');
-$asker->do(q{SELECT fflag_disable('one'), fflag_allow('one', 2), fflag_variants('two', NULL)});
+$asker->do(q{SELECT fflag_disable('one'), fflag_allow('one', 2), fflag_variants('two', NULL), fflag_unrelate('three', 'two'), fflag_rollout('three', 100), fflag_exclude('three', 'two')});
 my $after = ask($asker, 'SELECT clock_timestamp()');
 $primary->wait_for_catchup('flags');
 for my $moment ($at, $before, $between, $late, $after)
 {
-	my $question = "SELECT string_agg(e::text, ' ') FROM unnest('{one,two}'::text[]) AS f, unnest('{1,2}'::int[]) AS u, fflag_explain_at('$moment', f, u) AS e";
+	my $question = "SELECT string_agg(e::text, ' ') FROM unnest('{one,two,three}'::text[]) AS f, unnest('{1,2}'::int[]) AS u, fflag_explain_at('$moment', f, u) AS e";
 	is($subscriber->safe_psql('postgres', $question), ask($asker, $question), 'subscriber: same answer');
 }
 like(ask($asker, "SELECT string_agg(e::text, ' ') FROM unnest('{$between,$late,$after}'::timestamptz[]) AS at, fflag_explain_at(at, 'two', 2) AS e"),
-	qr/prerequisite.*full_rollout.*,c\) \(f,prerequisite/, 'subscriber: answers of each kind');
+	qr/prerequisite.*full_rollout.*,c,\) \(f,prerequisite/, 'subscriber: answers of each kind');
 is($subscriber->safe_psql('postgres', 'SELECT count(*) FROM fflag_history()'), ask($asker, 'SELECT count(*) FROM fflag_history()'), 'subscriber: same history');
 $asker->do('SELECT fflag_prune_history(clock_timestamp())');
 $subscriber->safe_psql('postgres', 'DROP SUBSCRIPTION flags');
@@ -331,6 +377,7 @@ sub restore
 }
 
 # for the data alone, later: databases that begin their own history while the old one goes on
+$primary->safe_psql('original', 'ALTER TABLE feature_flag DROP born');
 dump_to('schema', 'original', '-Fc', '--schema-only');
 for my $database ('data_only', 'disabled')
 {

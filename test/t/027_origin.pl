@@ -17,7 +17,7 @@ $node->append_conf('postgresql.conf', "max_sync_workers_per_subscription = 6\nma
 $node->start;
 my $dir = PostgreSQL::Test::Utils::tempdir;
 my ($emptied) = code_blocks('docs/operations.md', 'sql emptied');
-my $empty_flags = 'TRUNCATE feature_flag, feature_flag_user, feature_flag_denied_user, feature_flag_variant';
+my $empty_flags = 'TRUNCATE feature_flag, feature_flag_user, feature_flag_denied_user, feature_flag_variant, feature_flag_relation';
 
 # ---- moments, and what was answered then
 
@@ -69,6 +69,8 @@ sub changed
 		[ q{UPDATE feature_flag SET enabled = NOT enabled WHERE name IN ('f', 'h')},
 			qq{DELETE FROM feature_flag_user USING feature_flag AS f WHERE f.id = flag_id AND name = 'g' AND user_id = '$other'},
 			qq{DELETE FROM feature_flag_denied_user WHERE user_id = '$other'},
+			q{INSERT INTO feature_flag_relation (flag_id, other_id, kind) SELECT f.id, h.id, '} . ($calls % 2 ? 'excludes' : 'requires') . q{' FROM feature_flag AS f, feature_flag AS h
+				WHERE f.name = 'f' AND h.name = 'h' ON CONFLICT (flag_id, other_id, other_variant) DO UPDATE SET kind = EXCLUDED.kind},
 			qq{SELECT fflag_variants('f', '{"v$calls": 1, "w": $calls}')} ])
 	{
 		sql($db, @$_);
@@ -299,7 +301,7 @@ as_then('disabled', 'disabled, emptied as the page says', @a, now('disabled'), c
 sub publish
 {
 	my ($from, $to, $copy) = @_;
-	sql($from, qq{CREATE PUBLICATION $to FOR TABLE feature_flag, feature_flag_user, feature_flag_denied_user, feature_flag_variant,
+	sql($from, qq{CREATE PUBLICATION $to FOR TABLE feature_flag, feature_flag_user, feature_flag_denied_user, feature_flag_variant, feature_flag_relation,
 		feature_flag_change, feature_flag_history WITH (publish = 'insert, update, delete')});
 	sql($from, "SELECT pg_create_logical_replication_slot('$to', 'pgoutput')");
 	sql($to, sprintf q{CREATE SUBSCRIPTION %s CONNECTION '%s dbname=%s' PUBLICATION %s WITH (create_slot = false, copy_data = %s)},

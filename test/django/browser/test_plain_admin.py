@@ -1,5 +1,6 @@
-"""A person's way through the admin over the extension's own tables: prerequisite, denylist, variants."""
+"""A person's way through the admin over the extension's own tables: relations, denylist, variants."""
 import hashlib
+import math
 
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select
@@ -9,13 +10,20 @@ from flags.models import Flag
 from .person import PEOPLE, PersonTest
 
 
+def number(text):
+    return int.from_bytes(hashlib.md5(text.encode()).digest()[:8], "big")
+
+
 def variant(user_id, variants):
-    """As the design has it, variants being names and weights in the order of the names."""
-    h = int(hashlib.md5(f"button#variant:{user_id}".encode()).hexdigest(), 16)
-    bucket = h % 100 * 1000 + h // 100 % 1000
-    total = sum(weight for _, weight in variants)
-    return next(name for number, (name, _) in enumerate(variants)
-                if sum(weight for _, weight in variants[:number + 1]) * 100000 > bucket * total)
+    """As docs/reference.md says: the lowest -log(number of user and variant) / weight."""
+    def score(item):
+        name, weight = item
+        x = number(f"button:{user_id}") ^ number(name)
+        x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9 % 2**64
+        x = (x ^ x >> 27) * 0x94D049BB133111EB % 2**64
+        return -math.log(max(x ^ x >> 31, 1) / 2**64) / weight
+
+    return min(variants, key=score)[0]
 
 
 class PlainAdminTest(PersonTest):
@@ -30,27 +38,40 @@ class PlainAdminTest(PersonTest):
         Flag.objects.create(name="later", enabled=True, rollout_percentage=100)
 
     def test_way_through(self):
-        """Prerequisite, denylist and variants: each save is seen by the next statement of sessions that were open."""
+        """Relations, denylist and variants: each save is seen by the next statement of sessions that were open."""
         with self.at_browser():
             self.log_in()
-            self.requirement()
+            self.relations()
             self.denylist()
             self.variants()
             self.refusals()
             self.deletion()
 
-    def requirement(self):
+    def relations(self):
         self.assert_answers("(t,full_rollout,)")
         self.open_flag()
-        choices = Select(self.find("#id_requires"))
-        self.assertEqual([option.text for option in choices.options][1:], ["payments"])  # not itself, none that is newer
-        choices.select_by_visible_text("payments")
+        self.find("#relations-group .add-row a").click()
+        # a younger flag will do
+        self.relate(0, "only for users who get", "later")
         self.save()
         self.assert_answers("(t,full_rollout,)")
-        self.switch("payments")
+        self.switch("later")
         self.assert_answers("(f,prerequisite,)")
-        self.switch("payments")
+        self.switch("later")
         self.assert_answers("(t,full_rollout,)")
+        self.open_flag()
+        self.relate(0, "not for users who get", "later")
+        self.save()
+        self.assert_answers("(f,excluded,)")
+        self.open_flag()
+        self.relate(0, "only for users who get", "payments")
+        self.save()
+        self.assert_answers("(t,full_rollout,)")
+        self.open_flag("payments")
+        self.find("#relations-group .add-row a").click()
+        self.relate(0, "also for users who get", "button")
+        self.find("input[name=_save]").click()
+        self.assertIn("would depend on itself", self.find(".messagelist .error").text)
 
     def denylist(self):
         self.open_flag()
@@ -67,7 +88,7 @@ class PlainAdminTest(PersonTest):
     def variants(self):
         self.open_flag()
         for number, (name, weight) in enumerate({"green": "2.5", "blue": "1"}.items()):
-            self.find(".add-row a").click()
+            self.find("#variants-group .add-row a").click()
             self.type(f"#id_variants-{number}-name", name)
             self.type(f"#id_variants-{number}-weight", weight)
         self.type("#id_variants-0-payload", '{"color": "#0c0"}')
@@ -75,9 +96,9 @@ class PlainAdminTest(PersonTest):
         self.assert_variants(("blue", 1), ("green", 2.5))
         self.open_flag()
         weights = {self.find(f"#id_variants-{n}-name").get_attribute("value"): f"#id_variants-{n}-weight" for n in range(2)}
-        self.type(weights["blue"], "0")
+        self.type(weights["blue"], "-1")
         self.find("input[name=_save]").click()
-        self.assertIn("greater than or equal to 0.000001", self.find(".errorlist").text)
+        self.assertIn("greater than or equal to 0", self.find(".errorlist").text)
         self.type(weights["blue"], "1000")
         self.save()
         self.assert_variants(("blue", 1000), ("green", 2.5))
@@ -92,7 +113,7 @@ class PlainAdminTest(PersonTest):
     def refusals(self):
         """What only the database minds is a message."""
         self.open_flag()
-        self.find(".add-row a").click()
+        self.find("#variants-group .add-row a").click()
         self.type("#id_variants-1-name", "gr\N{ZERO WIDTH SPACE}een")
         self.find("input[name=_save]").click()
         self.assertIn("has an invisible character", self.find(".messagelist .error").text)
@@ -106,7 +127,7 @@ class PlainAdminTest(PersonTest):
         self.assertIn("would require deleting the following protected related objects", content.text)
         self.assertEqual(content.find_elements(By.CSS_SELECTOR, "input[type=submit]"), [])
         self.open_flag()
-        Select(self.find("#id_requires")).select_by_index(0)
+        self.find("#id_relations-0-DELETE").click()
         self.save()
         for name in ("payments", "button"):
             self.open_flag(name)
@@ -133,6 +154,10 @@ class PlainAdminTest(PersonTest):
         self.assert_answers("", **expected | {"bob": "(f,denied,)"})
 
     # ---- what a person does
+
+    def relate(self, number, kind, other):
+        for name, choice in ("kind", kind), ("other", other):
+            Select(self.find(f"#id_relations-{number}-{name}")).select_by_visible_text(choice)
 
     def switch(self, name):
         """Clicks on "enabled" in the list, and saves."""

@@ -10,7 +10,7 @@ from django.test import RequestFactory, TestCase
 
 from flags import queries
 from flags.functions import FlagVariant
-from flags.models import Flag, Variant
+from flags.models import Flag, Relation, Variant
 from shop.actor import Middleware
 from shop.functions import FlagEnabled
 
@@ -30,6 +30,18 @@ def inline(flag=None, *variants):
         form = f"variants-{number}-"
         fields |= {f"{form}flag": flag.pk if flag else "", f"{form}id": old.get(name, ""), f"{form}name": name,
                    f"{form}weight": weight, f"{form}payload": json.dumps(payload)}
+        fields |= {f"{form}DELETE": "on"} if delete else {}
+    return fields | related()
+
+
+def related(flag=None, *relations):
+    """The same of relations: (kind, other flag, its variant, pin), with "DELETE" behind it to delete it."""
+    old = {(r.other, r.other_variant or ""): r.pk for r in flag.relations.all()} if flag else {}
+    fields = {"relations-TOTAL_FORMS": len(relations), "relations-INITIAL_FORMS": sum(r[1:3] in old for r in relations)}
+    for number, (kind, other, variant, pin, *delete) in enumerate(sorted(relations, key=lambda r: r[1:3] not in old)):
+        form = f"relations-{number}-"
+        fields |= {f"{form}flag": flag.pk if flag else "", f"{form}id": old.get((other, variant), ""), f"{form}kind": kind,
+                   f"{form}other": other.pk, f"{form}other_variant": variant, f"{form}pin": pin}
         fields |= {f"{form}DELETE": "on"} if delete else {}
     return fields
 
@@ -139,23 +151,66 @@ class Admin(TestCase):
         flag.refresh_from_db()
         self.assertEqual({flag.starts_at, flag.ends_at, flag.ramp_to, flag.ramp_starts_at, flag.ramp_ends_at}, {None})
 
-    def test_requires(self):
-        """a flag that requires another: an older one, which is not deleted alone"""
-        payments, wallet, newer = (Flag.objects.create(name=name, enabled=True, rollout_percentage=100)
-                                   for name in ("payments", "wallet", "newer"))
+    def test_relations(self):
+        """relations of each kind, to an older flag and to a younger one"""
+        payments, wallet, testers = (Flag.objects.create(name=name, enabled=True, rollout_percentage=100)
+                                     for name in ("payments", "wallet", "testers"))
+        wallet.variants.create(name="dark")
         change = f"/admin/flags/flag/{wallet.pk}/change/"
         page = {"name": "wallet", "enabled": "on", "rollout_percentage": "100"}
-        self.post(change, **page, requires=payments.pk)
-        self.assertEqual(ask("SELECT rule FROM fflag_explain('wallet', 42)"), "full_rollout")
-        Flag.objects.filter(pk=payments.pk).update(enabled=False)
-        self.assertEqual(ask("SELECT rule FROM fflag_explain('wallet', 42)"), "prerequisite")
-        self.assertContains(self.client.get("/admin/flags/flag/"), '<td class="field-requires nowrap">payments</td>')
-        for other in (wallet, newer):
-            response = self.client.post(change, inline() | page | {"requires": other.pk})
-            self.assertContains(response, "Select a valid choice")
-        with self.assertRaises(DatabaseError), transaction.atomic():
-            Flag.objects.filter(pk=wallet.pk).update(requires=newer)
+        page |= {name: value for name, value in inline(wallet, ("dark", "1", None)).items() if name.startswith("variants")}
 
+        def explain(columns="enabled, rule, because"):
+            return ask(f"SELECT ({columns})::text FROM fflag_explain('wallet', 42)")
+
+        self.post(change, **page | related(wallet, ("requires", payments, "", "")))
+        self.assertEqual(explain(), "(t,full_rollout,)")
+        Flag.objects.filter(pk=payments.pk).update(enabled=False)
+        self.assertEqual(explain(), "(f,prerequisite,payments)")
+        self.post(change, **page | related(wallet, ("excludes", payments, "", ""), ("includes", testers, "", "dark")))
+        self.assertEqual(explain("rule, variant"), "(full_rollout,dark)")
+        self.assertEqual(ask("SELECT array_agg(other_variant) FROM feature_flag_relation"), [None, None])
+        page |= {"rollout_percentage": "0"}
+        self.post(change, **page | related(wallet, ("excludes", payments, "", ""), ("includes", testers, "", "")))
+        self.assertEqual(explain(), "(t,included,testers)")
+        Flag.objects.filter(pk=payments.pk).update(enabled=True)
+        self.assertEqual(explain(), "(f,excluded,payments)")
+        self.assertContains(self.client.get(change), "wallet excludes payments")
+        self.assertContains(self.client.get(change), "<td>relation created</td>")
+        self.post(change, **page | related(wallet, ("excludes", payments, "", "", "DELETE"), ("includes", testers, "", "")))
+        self.assertEqual(str(Relation.objects.get()), "wallet includes testers")
+
+        payments.variants.create(name="card")
+        self.post(change, **page | related(wallet, ("requires", payments, "card", ""), ("includes", testers, "", "")))
+        for relation, error in (
+            (("requires", wallet, "", ""), "A flag cannot depend on itself"),
+            (("requires", payments, "card", "dark"), "Only a flag that is also for others can pin"),
+            (("requires", payments, "cash", ""), "The other flag has no such variant"),
+        ):
+            with self.subTest(error=error):
+                self.assertContains(self.client.post(change, page | related(wallet, relation)), error)
+        self.refused(change, "feature_flag_relation_pin_fkey", **page | related(wallet, ("includes", testers, "", "bright")))
+        self.refused(change, "relations of two kinds", **page | related(wallet, ("excludes", payments, "", "")))
+        self.refused(f"/admin/flags/flag/{payments.pk}/change/", 'flag "payments" would depend on itself',
+                     name="payments", enabled="on", rollout_percentage="100",
+                     **related(payments, ("includes", wallet, "", "")))
+        self.refused(f"/admin/flags/flag/{payments.pk}/change/", 'variant "card" of flag "payments" is needed',
+                     name="payments", enabled="on", rollout_percentage="100",
+                     **inline(payments, ("card", "1", None, "DELETE")))
+        self.assertEqual(Relation.objects.count(), 2)
+
+    def test_internal(self):
+        """a flag that fflag_flags leaves out"""
+        self.post("/admin/flags/flag/add/", name="group", enabled="on", rollout_percentage="0", internal="on")
+        Flag.objects.create(name="f")
+        self.assertEqual(ask("SELECT array_agg(name) FROM fflag_flags(1)"), ["f"])
+        response = self.client.get("/admin/flags/flag/?internal__exact=1")
+        self.assertEqual([flag.name for flag in response.context["cl"].queryset], ["group"])
+
+    def test_needed(self):
+        """a flag that another one depends on is not deleted alone"""
+        payments, wallet, other = (Flag.objects.create(name=name) for name in ("payments", "wallet", "other"))
+        wallet.relations.create(kind="requires", other=payments)
         with self.assertRaises(RestrictedError):
             payments.delete()
         for url, fields in (
@@ -164,17 +219,19 @@ class Admin(TestCase):
         ):
             for response in (self.client.post(url, fields), self.client.post(url, fields | {"post": "yes"})):
                 self.assertContains(response, "would require deleting the following protected related objects")
-        # as if another session had come in between: Django knows of no flag that requires this one
-        with patch.object(Flag._meta.get_field("requires").remote_field, "on_delete", DO_NOTHING):
-            self.refused(f"/admin/flags/flag/{payments.pk}/delete/", 'flag "payments" is required by flag "wallet"', post="yes")
+        # as if another session had come in between: Django knows of no flag that depends on this one
+        with patch.object(Relation._meta.get_field("other").remote_field, "on_delete", DO_NOTHING):
+            self.refused(f"/admin/flags/flag/{payments.pk}/delete/",
+                         'flag "payments" is needed: flag "wallet" requires it', post="yes")
         self.assertEqual(Flag.objects.count(), 3)
         self.post("/admin/flags/flag/", action="delete_selected", _selected_action=[payments.pk, wallet.pk], post="yes")
-        self.assertEqual(Flag.objects.get(), newer)
+        self.assertEqual(Flag.objects.get(), other)
+        self.assertFalse(Relation.objects.exists())
 
     def test_chain(self):
         """all flags of a long chain are deleted at once"""
-        for number in range(250):
-            Flag.objects.create(name=f"f{number}", requires=Flag.objects.last())
+        flags = [Flag.objects.create(name=f"f{number}") for number in range(250)]
+        Relation.objects.bulk_create(Relation(flag=flag, kind="requires", other=other) for flag, other in zip(flags, flags[1:]))
         Flag.objects.all().delete()
         self.assertFalse(Flag.objects.exists())
 
@@ -199,13 +256,14 @@ class Admin(TestCase):
         fields = inline(flag, ("red", "2.5", {"size": 2}), ("a b", "3", None))
         self.post(change, **page, **{name: "green" if value == "red" else value for name, value in fields.items()})
         self.assertEqual(rows(), [("a b", 3, None), ("green", Decimal("2.5"), {"size": 2})])
-        self.post(change, **page, **inline(flag, ("green", "2.5", {"size": 2}, "DELETE"), ("a b", "3", None)))
+        self.post(change, **page, **inline(flag, ("green", "0", {"size": 2}), ("a b", "3", None)))
+        self.assertEqual(rows(), [("a b", 3, None), ("green", 0, {"size": 2})])
         self.assertEqual({ask("SELECT fflag_variant('button', %s)", n) for n in range(100)}, {"a b"})
+        self.post(change, **page, **inline(flag, ("green", "0", {"size": 2}, "DELETE"), ("a b", "3", None)))
         self.assertEqual(ask("SELECT fflag_variant('button', 1)"), "a b")
 
         for variants, error in (
-            ([("red", "0", None)], "greater than or equal to 0.000001"),
-            ([("red", "-1", None)], "greater than or equal to 0.000001"),
+            ([("red", "-0.000001", None)], "greater than or equal to 0"),
             ([("red", "1000000001", None)], "less than or equal to 1000000000"),
             ([("red", "0.0000001", None)], "no more than 6 decimal places"),
             ([("", "2", None)], "This field is required"),

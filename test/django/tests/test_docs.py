@@ -366,8 +366,8 @@ class Actor(TransactionTestCase):
         names = {name for name, in self.rows("SELECT proname FROM pg_proc WHERE proname ~ '^fflag_' AND prorettype <> 'trigger'::regtype")}
         changing = {name for name in names if CHANGES_FLAGS.search(f"SELECT {name}('f')")}
         self.assertEqual(changing, {
-            "fflag_register", "fflag_enable", "fflag_disable", "fflag_rollout", "fflag_ramp", "fflag_schedule",
-            "fflag_require", "fflag_allow", "fflag_disallow", "fflag_deny", "fflag_undeny", "fflag_variants",
+            "fflag_register", "fflag_rename", "fflag_enable", "fflag_disable", "fflag_rollout", "fflag_ramp", "fflag_schedule",
+            "fflag_require", "fflag_exclude", "fflag_include", "fflag_unrelate", "fflag_group", "fflag_allow", "fflag_disallow", "fflag_deny", "fflag_undeny", "fflag_variants",
             "fflag_attach", "fflag_detach"})
 
     def rows(self, query):

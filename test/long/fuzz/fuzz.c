@@ -1,13 +1,13 @@
 /*
  * fuzz.c
- *		libFuzzer harness for src/md5.c, src/bucket_simd.c, src/bucket.c, src/rules.c,
- *		src/integer_list.c.
+ *		libFuzzer harness for src/md5.c, src/bucket_simd.c, src/bucket.c, src/choice.c,
+ *		src/rules.c, src/integer_list.c.
  *
  * The first bytes of an input are the flag and how to divide the rest into name
  * and user id.  What is compared with is written differently on purpose: an MD5
  * of one message in memory, straight from RFC 1321, a division of the 128-bit
- * number digit by digit, the rules as a sentence of conditions, variants in numbers
- * of 128 bits, and a list of integers as a sorted array.
+ * number digit by digit, the rules as a sentence of conditions, scores of variants
+ * to their last digit, and a list of integers as a sorted array.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "bucket.h"
+#include "choice.h"
 #include "integer_list.h"
 #include "md5.h"
 #include "rules.h"
@@ -280,50 +281,84 @@ test_integers(const uint8_t *data, size_t size)
 		free(p.piece[i]);
 }
 
+/* -log2(u / 2^64) in units of 2^-40, cut off: digits behind the point, one after the other. */
+static uint64_t
+plain_minus_log2(uint64_t u)
+{
+	unsigned	__int128 m = u == 0 ? 1 : u;
+	int			whole = 0;
+	uint64_t	digits = 0;
+
+	while (m < (unsigned __int128) 1 << 63)
+	{
+		m *= 2;
+		whole++;
+	}
+	for (int i = 0; i < 40; i++)
+	{
+		m = m * m / ((uint64_t) 1 << 63);
+		digits *= 2;
+		if (m >= (unsigned __int128) 1 << 64)
+		{
+			m /= 2;
+			digits++;
+		}
+	}
+	return ((uint64_t) (whole + 1) << 40) - digits;
+}
+
+static uint64_t
+plain_mix(uint64_t x)
+{
+	x = (x ^ x / ((uint64_t) 1 << 30)) * UINT64_C(13787848793156543929);
+	x = (x ^ x / ((uint64_t) 1 << 27)) * UINT64_C(10723151780598845931);
+	return x ^ x / ((uint64_t) 1 << 31);
+}
+
 /*
- * Records of the input are the weights of variants.  Each bucket between two limits
- * belongs to the first whose running sum exceeds bucket * sum / FFLAG_BUCKETS.
+ * Records of the input are variants: a weight, and a name of as many bytes as there
+ * are.  The lowest score wins, the first among equals.
  */
 static void
-test_variants(const uint8_t *data, size_t size, int bucket)
+test_variants(const uint8_t *data, size_t size, uint64_t hash)
 {
 	enum
 	{
 		RECORD = 8, MOST = 100
 	};
-	int64_t		weights[MOST];
-	int			limits[MOST];
+	fflag_share shares[MOST];
 	int			count = 0;
-	__int128	sum = 0;
-	__int128	running = 0;
-	int			want = 0;
+	int			want = -1;
+	unsigned	__int128 lowest = 0;
 
 	for (; size >= RECORD && count < MOST; data += RECORD, size -= RECORD)
 	{
-		int64_t		weight;
+		uint64_t	weight;
+		uint8_t		digest[16];
 
 		memcpy(&weight, data, sizeof(weight));
-		/* of any size, and all together no larger than may be */
-		weight = (weight & INT64_MAX) >> data[RECORD - 1] % 63;
-		if (weight > 0 && sum + weight <= INT64_MAX)
-		{
-			weights[count++] = weight;
-			sum += weight;
-		}
+		/* of any size, up to the largest there may be */
+		weight = (weight >> data[RECORD - 1] % 64) % 1000000000000001;
+		shares[count] = fflag_share_of(fflag_string_make((const char *) data, size), weight);
+		plain_md5(data, size, digest);
+		for (int i = 0; i < 8; i++)
+			must(digest[i] == (uint8_t) (shares[count].hash >> (56 - 8 * i)), "hash of a variant");
+		must(shares[count].weight == weight, "weight");
+		count++;
 	}
-	fflag_set_variant_limits(count, weights, limits);
-	if (count == 0)
-		return;
-	while ((running += weights[want]) * FFLAG_BUCKETS <= bucket * sum)
-		want++;
-	must(fflag_choose_variant(count, limits, bucket) == want, "variant of a bucket");
-	running = 0;
 	for (int i = 0; i < count; i++)
 	{
-		running += weights[i];
-		must(limits[i] * sum >= running * FFLAG_BUCKETS &&
-			 (limits[i] - 1) * sum < running * FFLAG_BUCKETS, "where a variant ends");
+		unsigned	__int128 score = plain_minus_log2(plain_mix(hash ^ shares[i].hash));
+
+		if (shares[i].weight > 0 &&
+			(want < 0 || score *shares[want].weight < lowest * shares[i].weight))
+		{
+			want = i;
+			lowest = score;
+		}
 	}
+	if (want >= 0)
+		must(fflag_choose(shares, count, hash) == want, "variant of a hash");
 }
 
 int
@@ -342,18 +377,17 @@ typedef struct fuzz_user
 	fflag_subject subject;
 	const char *id;
 	size_t		len;
-	int			unmet;
+	int			gets[FFLAG_RELATION_KINDS]; /* the other flag */
 	int			denied;
 	int			listed;
 } fuzz_user;
 
-static const fflag_flag *
-get_required(fflag_subject *user, const fflag_flag *flag)
+static bool
+gets_other(fflag_subject *user, const fflag_flag *flag, const fflag_relation *relation)
 {
-	static const fflag_flag missing = {0};
-
-	must(flag->restricted, "asked for a requirement");
-	return ((fuzz_user *) user)->unmet ? &missing : NULL;
+	must(relation >= flag->relations && relation < flag->relations + flag->n_relations,
+		 "asked for another flag");
+	return ((fuzz_user *) user)->gets[relation->kind];
 }
 
 static bool
@@ -376,7 +410,7 @@ get_bucket(fflag_subject *user, const fflag_flag *flag)
 	fuzz_user  *u = (fuzz_user *) user;
 
 	must(flag->rollout > 0 && user->somebody && !u->listed, "asked for a bucket");
-	return fflag_bucket_of(flag->utf8_name, fflag_string_make(u->id, u->len));
+	return fflag_bucket_of(flag->utf8_seed, fflag_string_make(u->id, u->len));
 }
 
 /* The rules, with each answer to what they look up. */
@@ -384,7 +418,7 @@ static void
 test_rules(const uint8_t *data, const char *name, size_t name_len,
 		   const char *user, size_t user_len, int bucket)
 {
-	static const fflag_lookups look = {get_required, is_denied, is_listed, get_bucket};
+	static const fflag_lookups look = {gets_other, is_denied, is_listed, get_bucket};
 	int			rollout = data[3] << 16 | data[4] << 8 | data[5];
 	fflag_flag	flag = {
 		.overridden = (data[5] & 6) == 6,
@@ -392,36 +426,54 @@ test_rules(const uint8_t *data, const char *name, size_t name_len,
 		.known = data[2] & 1,
 		.phase = data[2] & 2 ? FFLAG_PHASE_ON : FFLAG_PHASE_DISABLED,
 		.staff_only = (data[2] & 4) != 0,
-		.restricted = (data[5] & 16) != 0,
+		.restricted = (data[5] & 16) != 0,	/* by a denylist */
 		/* near the user's bucket, where a mistake by one shows */
 		.rollout = data[2] & 64 ? bucket + (data[2] >> 7) : rollout % (FFLAG_BUCKETS + 1),
-		.utf8_name = {name, name_len}
+		.utf8_seed = {name, name_len}
 	};
 	int			default_value = (data[2] & 32) != 0;
+	int			has[FFLAG_RELATION_KINDS];
+	fflag_relation relations[FFLAG_RELATION_KINDS];
+	int			count = 0;
 
-	for (int i = 0; i < 8; i++)
+	for (int kind = FFLAG_RELATION_KINDS - 1; kind >= 0; kind--)
+	{
+		fflag_relation relation = {(fflag_relation_kind) kind, {"1", 1}, {"", 0}, {"", 0}};
+
+		has[kind] = data[4] >> kind & 1;
+		if (has[kind])
+			relations[count++] = relation;
+	}
+	fflag_set_relations(&flag, relations, count);
+
+	for (int i = 0; i < 32; i++)
 	{
 		fuzz_user	u = {
 			.subject = {(data[2] & 8) != 0, (data[2] & 16) != 0},
 			.id = user,
 			.len = user_len,
-			.unmet = i & 1,
-			.denied = i & 2,
-			.listed = i & 4
+			.gets = {i & 1, i & 2, i & 4},
+			.denied = i & 8,
+			.listed = i & 16
 		};
 		int			asks = !flag.overridden && flag.known && !flag.staff_only &&
 		flag.phase == FFLAG_PHASE_ON;
-		int			unmet = asks && flag.restricted && u.unmet;
-		int			denied = asks && flag.restricted && !u.unmet && u.denied &&
+		int			unmet = asks && has[FFLAG_REQUIRES] && !u.gets[FFLAG_REQUIRES];
+		int			excluded = asks && !unmet && has[FFLAG_EXCLUDES] && u.gets[FFLAG_EXCLUDES];
+		int			denied = asks && !unmet && !excluded && flag.restricted && u.denied &&
 		u.subject.somebody;
-		int			asks_allowlist = asks && !unmet && !denied &&
+		int			admitted = asks && !unmet && !excluded && !denied;
+		int			listed = admitted && flag.rollout < FFLAG_BUCKETS && u.subject.somebody &&
+		u.listed;
+		int			included = admitted && flag.rollout < FFLAG_BUCKETS && !listed &&
+		has[FFLAG_INCLUDES] && u.gets[FFLAG_INCLUDES];
+		int			by_bucket = admitted && !listed && !included && flag.rollout > 0 &&
 		flag.rollout < FFLAG_BUCKETS && u.subject.somebody;
 		int			want = flag.overridden ? flag.forced :
 		!flag.known ? default_value :
 		flag.staff_only ? u.subject.somebody && u.subject.is_staff :
-		asks && !unmet && !denied &&
-		(flag.rollout == FFLAG_BUCKETS ||
-		 (u.subject.somebody && (u.listed || bucket < flag.rollout)));
+		admitted && (flag.rollout == FFLAG_BUCKETS || listed || included ||
+					 (by_bucket && bucket < flag.rollout));
 		fflag_decision got = fflag_decide(&flag, &u.subject, &look, default_value);
 
 		must(got.enabled == want, "answer");
@@ -429,10 +481,13 @@ test_rules(const uint8_t *data, const char *name, size_t name_len,
 		must((got.rule == FFLAG_RULE_UNKNOWN_FLAG) ==
 			 (!flag.overridden && !flag.known), "unknown flag");
 		must((got.rule == FFLAG_RULE_PREREQUISITE) == unmet, "prerequisite");
+		must((got.rule == FFLAG_RULE_EXCLUDED) == excluded, "excluded");
 		must((got.rule == FFLAG_RULE_DENIED) == denied, "denied");
-		must((got.rule == FFLAG_RULE_ALLOWLIST) == (asks_allowlist && u.listed), "allowlist");
-		must((got.rule == FFLAG_RULE_ROLLOUT) ==
-			 (asks_allowlist && !u.listed && flag.rollout > 0), "rollout");
+		must((got.rule == FFLAG_RULE_ALLOWLIST) == listed, "allowlist");
+		must((got.rule == FFLAG_RULE_INCLUDED) == included, "included");
+		must((got.rule == FFLAG_RULE_ROLLOUT) == by_bucket, "rollout");
+		must((fflag_find_because(&flag, &u.subject, &look, got.rule, NULL) != NULL) ==
+			 (unmet || excluded || included), "because of another flag");
 		must(strlen(fflag_rule_name(got.rule)) > 0, "name of the rule");
 		must(strlen(fflag_rule_reason(got.rule)) > 0, "reason");
 	}
@@ -453,6 +508,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	uint8_t		expected[16];
 	uint32_t	digest[4];
 	int			bucket;
+	uint64_t	hash = 0;
 
 	if (size < HEAD)
 		return 0;
@@ -479,10 +535,14 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	bucket = fflag_bucket_of(fflag_string_make(name, name_len),
 							 fflag_string_make(user, user_len));
 	must(bucket == plain_bucket(message, size + 1), "bucket");
+	for (int i = 0; i < 8; i++)
+		hash = hash << 8 | expected[i];
+	must(fflag_draw_of(fflag_string_make(name, name_len),
+					   fflag_string_make(user, user_len)).hash == hash, "hash");
 	test_text(user, user_len);
 	if (size < 300)
 		test_integers(data + HEAD, size);
-	test_variants(data + HEAD, size, bucket);
+	test_variants(data + HEAD, size, hash);
 	if (size < 300)
 		test_batch(name, name_len, user, user_len, 1 + data[5] % 40);
 

@@ -1,5 +1,5 @@
-# libFuzzer on src/md5.c, src/bucket_simd.c, src/bucket.c, src/rules.c and src/integer_list.c against
-# the plain versions in fuzz.c; first of all on sources with a mistake each, which it has to find.
+# libFuzzer on src/md5.c, src/bucket_simd.c, src/bucket.c, src/choice.c, src/rules.c and
+# src/integer_list.c against the plain versions in fuzz.c; first of all on sources with a mistake each, which it has to find.
 #
 #   FFLAG_FUZZ_SECONDS   how long, together with sql.pl (30)
 use strict;
@@ -41,7 +41,8 @@ my %mistake = (
 	'md5.c' => sub { s/\(uint64_t\) bytes/(uint64_t) (bytes & 511)/ },
 	'bucket_simd.c' => sub { s/user_len >= FFLAG_MD5_ROOM - prefix;/user_len > FFLAG_MD5_ROOM - prefix;/ },
 	'bucket.c' => sub { s/51616/51617/ },
-	'rules.c' => sub { s/bucket < flag->rollout/bucket <= flag->rollout/ },
+	'choice.c' => sub { s/logarithms\[i \+ 1\]/logarithms[i]/ },
+	'rules.c' => sub { s/flag\) < flag->rollout/flag) <= flag->rollout/ },
 	'integer_list.c' => sub { s/\+\+\] = low;/++] = low & 0x7fff;/ },
 );
 for my $file (sort keys %mistake)
@@ -50,7 +51,7 @@ for my $file (sort keys %mistake)
 	$mistake{$file}->() || die "nothing to change in $file" for $source;
 	append_to_file("$dir/$file", $source);
 	my ($status, undef, $log) = fuzz("mistake-$file", 20, 4096,
-		map { $_ eq $file ? "$dir/$file" : "$root/src/$_" } qw(bucket.c md5.c bucket_simd.c rules.c integer_list.c));
+		map { $_ eq $file ? "$dir/$file" : "$root/src/$_" } qw(bucket.c md5.c bucket_simd.c choice.c rules.c integer_list.c));
 	isnt($status, 0, "a mistake in $file is found");
 	ok($log =~ /^differs: /m, 'by comparison');
 }

@@ -75,21 +75,24 @@ for my $test ([ 'UTF8', 0.6 ], [ 'LATIN1', 0.2 ], [ 'SQL_ASCII', 0.2 ])
 	$session->do("SET client_encoding = $encoding");
 	$session->do($_) for (
 		'CREATE EXTENSION fflag',
+		$encoding eq 'SQL_ASCII' ? plain_variant() =~ s/convert_to\(value, 'UTF8'\)/value/r : plain_variant(),
 		# the bucket and the rules, as the README has them
 		sprintf(q{CREATE FUNCTION expected(n text, u text, staff boolean, otherwise boolean)
-			RETURNS TABLE (enabled boolean, rule text, bucket int, rollout_percentage numeric) LANGUAGE sql STABLE AS $$
-			SELECT CASE r.rule WHEN 'unknown_flag' THEN coalesce(otherwise, false) WHEN 'staff_only' THEN u IS NOT NULL AND coalesce(staff, false)
-					WHEN 'rollout' THEN b.bucket < f.rollout_percentage * 1000 ELSE r.rule IN ('full_rollout', 'allowlist') END,
-				r.rule, b.bucket, trim_scale(f.rollout_percentage)
+			RETURNS TABLE (enabled boolean, rule text, bucket int, rollout_percentage numeric, variant text) LANGUAGE sql STABLE AS $$
+			SELECT a.enabled, r.rule, b.bucket, trim_scale(f.rollout_percentage),
+				CASE WHEN a.enabled THEN (SELECT plain_variant(hashed, u, jsonb_object_agg(v.name, weight)) FROM feature_flag_variant AS v WHERE v.flag_id = f.id) END
 			FROM (SELECT) AS nothing LEFT JOIN feature_flag AS f ON f.name = n
+				CROSS JOIN LATERAL (SELECT coalesce(f.seed, n) AS hashed) AS seeds
 				CROSS JOIN LATERAL (SELECT CASE WHEN n IS NOT NULL AND u IS NOT NULL THEN
 					(SELECT sum(get_byte(digest, i) * 256::numeric ^ (15 - i)) FROM decode(md5(%s), 'hex') AS digest, generate_series(0, 15) AS i) END AS h) AS hash
 				CROSS JOIN LATERAL (SELECT ((h %% 100) * 1000 + div(h, 100) %% 1000)::int AS bucket) AS b
 				CROSS JOIN LATERAL (SELECT CASE WHEN f.id IS NULL THEN 'unknown_flag' WHEN f.staff_only THEN 'staff_only' WHEN NOT f.enabled THEN 'disabled'
 					WHEN f.rollout_percentage = 100 THEN 'full_rollout'
 					WHEN EXISTS (SELECT FROM feature_flag_user l WHERE l.flag_id = f.id AND l.user_id = u) THEN 'allowlist'
-					WHEN f.rollout_percentage = 0 THEN 'no_rollout' WHEN u IS NULL THEN 'no_user' ELSE 'rollout' END AS rule) AS r $$},
-			$encoding eq 'SQL_ASCII' ? q{n || ':' || u} : q{convert_to(n || ':' || u, 'UTF8')}));
+					WHEN f.rollout_percentage = 0 THEN 'no_rollout' WHEN u IS NULL THEN 'no_user' ELSE 'rollout' END AS rule) AS r
+				CROSS JOIN LATERAL (SELECT CASE r.rule WHEN 'unknown_flag' THEN coalesce(otherwise, false) WHEN 'staff_only' THEN u IS NOT NULL AND coalesce(staff, false)
+					WHEN 'rollout' THEN b.bucket < f.rollout_percentage * 1000 ELSE r.rule IN ('full_rollout', 'allowlist') END AS enabled) AS a $$},
+			$encoding eq 'SQL_ASCII' ? q{hashed || ':' || u} : q{convert_to(hashed || ':' || u, 'UTF8')}));
 
 	# what flags are called and who is listed
 	my @names = ('f', "\x01", '0', ' ', ':', 'a:b', map { text(1 + rand 150) } 1 .. 40);
@@ -105,7 +108,10 @@ for my $test ([ 'UTF8', 0.6 ], [ 'LATIN1', 0.2 ], [ 'SQL_ASCII', 0.2 ])
 		{
 			my $change = one_of(
 				[ 'INSERT INTO feature_flag (name, enabled, staff_only, rollout_percentage) VALUES ($1, random() < 0.8, random() < 0.2, (ARRAY[0, 100, 0.001, 99.999, round(random()::numeric * 100, 3)])[1 + (random() * 4)::int]) ON CONFLICT (name) DO UPDATE SET rollout_percentage = EXCLUDED.rollout_percentage, enabled = EXCLUDED.enabled', one_of(@names) ],
+				[ 'UPDATE feature_flag SET seed = $1 WHERE name = $2', one_of(undef, @names), one_of(@names) ],
 				[ 'DELETE FROM feature_flag WHERE name = $1 AND random() < 0.3', one_of(@names) ],
+				[ 'INSERT INTO feature_flag_variant (flag_id, name, weight) SELECT id, $1, (ARRAY[0, 1, 1, 0.000001, 1000000000])[1 + (random() * 4)::int] FROM feature_flag WHERE random() < 0.3 ON CONFLICT (flag_id, name) DO UPDATE SET weight = EXCLUDED.weight', one_of(@names) ],
+				[ 'DELETE FROM feature_flag_variant WHERE random() < 0.1 AND $1 <> \'\'', 'any' ],
 				[ 'INSERT INTO feature_flag_user SELECT id, $1 FROM feature_flag WHERE random() < 0.2 ON CONFLICT DO NOTHING', one_of(@users) ]);
 			my ($sql, @values) = @$change;
 			# a name that the table refuses is asked for all the same
@@ -125,17 +131,17 @@ for my $test ([ 'UTF8', 0.6 ], [ 'LATIN1', 0.2 ], [ 'SQL_ASCII', 0.2 ])
 		{
 			$query = qq{SELECT row_to_json(got)::text IS DISTINCT FROM row_to_json(wanted)::text, row_to_json(got), row_to_json(wanted)
 				FROM (SELECT fflag_enabled(\$1::text, \$2::$type, $staff, $otherwise) AS called, fflag_bucket(\$1::text, \$2::$type) AS hashed,
-						e.enabled, e.rule, e.bucket, e.rollout_percentage
+						e.enabled, e.rule, e.bucket, e.rollout_percentage, e.variant, fflag_variant(\$1::text, \$2::$type, $staff) AS named
 					FROM fflag_explain(\$1::text, \$2::$type, $staff, $otherwise) AS e) AS got,
-					(SELECT enabled AS called, bucket AS hashed, e.* FROM expected(\$1::text, (\$2::$type)::text, $staff, $otherwise) AS e) AS wanted};
+					(SELECT enabled AS called, bucket AS hashed, e.*, variant AS named FROM expected(\$1::text, (\$2::$type)::text, $staff, $otherwise) AS e) AS wanted};
 			@values = ($name, $user);
 		}
 		else
 		{
-			$query = qq{SELECT count(*) > 0, string_agg(a.enabled || ' ' || a.ctid, ','), string_agg(b.enabled::text, ',')
+			$query = qq{SELECT count(*) > 0, string_agg(concat_ws(' ', a.enabled, a.variant, a.ctid), ','), string_agg(concat_ws(' ', b.enabled, b.variant), ',')
 				FROM (SELECT f.ctid, g.* FROM fflag_flags(\$1::$type, $staff) AS g LEFT JOIN feature_flag AS f USING (name)) AS a
-					FULL JOIN (SELECT name, e.enabled FROM feature_flag, expected(name, (\$1::$type)::text, $staff, false) AS e) AS b USING (name)
-				WHERE a.enabled IS DISTINCT FROM b.enabled};
+					FULL JOIN (SELECT name, e.enabled, e.variant FROM feature_flag, expected(name, (\$1::$type)::text, $staff, false) AS e) AS b USING (name)
+				WHERE (a.enabled, a.variant) IS DISTINCT FROM (b.enabled, b.variant)};
 			@values = ($user);
 		}
 		# as parameters, or as constants
