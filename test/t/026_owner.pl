@@ -70,8 +70,8 @@ my %owner_of = ((map { $_ => $owner } @own), map { $_ => $attacher } @attached);
 # a column that an index, a CHECK and so on can be about
 my %column = (feature_flag => 'name', feature_flag_user => 'user_id', feature_flag_denied_user => 'user_id', feature_flag_variant => 'name',
 	feature_flag_relation => 'kind', feature_flag_attachment => 'flags', feature_flag_change => 'application_name', feature_flag_history => 'kind', app_flag => 'name', app_flag_user => 'user_id');
-# one that may get another type, and what it has
-my %spare = (feature_flag => [ 'description', 'text' ], feature_flag_variant => [ 'payload', 'jsonb' ], feature_flag_relation => [ 'created_at', 'timestamptz' ], feature_flag_attachment => [ 'users', 'text' ],
+# one that may get another type, what it has, and its default, which may go with the type
+my %spare = (feature_flag => [ 'description', 'text', q{''} ], feature_flag_variant => [ 'payload', 'jsonb' ], feature_flag_relation => [ 'created_at', 'timestamptz', 'now()' ], feature_flag_attachment => [ 'users', 'text' ],
 	feature_flag_change => [ 'application_name', 'text' ], feature_flag_history => [ 'new_row', 'jsonb' ],
 	app_flag => [ 'note', 'text' ], app_flag_user => [ 'note', 'text' ]);
 
@@ -462,6 +462,8 @@ sub drop_traps
 	{
 		run_as_owner_of($table, fill_in($trap, $table, $trap->{drop}));
 		run_as_owner_of($table, "ALTER TABLE ${table}_away RENAME TO $table") if $trap->{back};
+		my ($column, undef, $default) = @{ $spare{$table} // [] };
+		run_as_owner_of($table, "ALTER TABLE $table ALTER $column SET DEFAULT $default") if $default;
 	}
 	return;
 }
