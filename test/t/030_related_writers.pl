@@ -1,5 +1,5 @@
 # Relations between flags, many sessions and many flags.  Twelve sessions relate, unrelate, delete,
-# rename and register 40 flags and change their variants, in each isolation level and in prepared
+# rename, import and register 40 flags and change their variants, in each isolation level and in prepared
 # transactions: no circle is ever committed, none waits for another for good, and who reads meanwhile
 # gets the answers of a second opinion in plain SQL.  And a thousand flags behind one kill switch and
 # one holdout decide these two once.
@@ -82,6 +82,8 @@ my @changes = (
 	sub { my $n = 1 + int rand 40; sprintf q{SELECT fflag_rename('flag %1$d', 'old %1$d')}, $n },
 	sub { sprintf q{UPDATE feature_flag SET enabled = NOT enabled WHERE name = '%s'}, flag() },
 	sub { sprintf q{UPDATE feature_flag SET rollout_percentage = %s WHERE name = '%s'}, one_of(0, 50, 100), flag() },
+	(sub { sprintf q{SELECT count(*) FROM fflag_import('{"fflag": 1, "flags": [{"name": "%s", "relations": [{"kind": "%s", "other": "%s"}]}, {"name": "%s", "relations": []},
+		{"name": "%s", "variants": [{"name": "a", "weight": 1}], "allowlist": ["1"]}]}')}, flag(), one_of(qw(requires excludes includes)), flag(), flag(), flag() }) x 4,
 	(sub { sprintf q{SELECT fflag_variants('%s', '%s')}, flag(), one_of('{"a": 1}', '{"a": 1, "b": 1}', '{"b": 2, "c": 1}', '{"a": 1, "b": 2, "c": 3}') }) x 4,
 	sub { sprintf q{UPDATE feature_flag_variant AS v SET name = '%s' FROM feature_flag AS f WHERE f.id = v.flag_id AND f.name = '%s' AND v.name = '%s'}, variant(), flag(), variant() },
 	sub { sprintf q{DELETE FROM feature_flag_variant AS v USING feature_flag AS f WHERE f.id = v.flag_id AND f.name = '%s' AND v.name = '%s'}, flag(), variant() },
