@@ -255,7 +255,7 @@ fflag_export(PG_FUNCTION_ARGS)
 {
 	Oid			schema = fflag_extension_schema(fcinfo->flinfo->fn_oid);
 	fflag_command command = {.read_only = true};
-	fflag_selection selection = {NULL};
+	fflag_selection selection = {.ids = NULL};
 	fflag_scanned_tables scanned = {{NULL}};
 	fflag_rows_sql rows;
 	bool		isnull;

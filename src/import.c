@@ -332,7 +332,7 @@ static void
 plan_changes(flag_import *import, ReturnSetInfo *result)
 {
 	fflag_command command = {.read_only = false};
-	fflag_selection selection = {NULL};
+	fflag_selection selection = {.ids = NULL};
 	fflag_rows_sql rows;
 	StringInfoData sql;
 
