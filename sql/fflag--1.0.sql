@@ -666,11 +666,11 @@ COMMENT ON FUNCTION @extschema@.fflag_select(pg_catalog.text, pg_catalog.text[])
 CREATE FUNCTION @extschema@.fflag_cache(
 	OUT caching boolean, OUT flags bigint, OUT unknown_names bigint,
 	OUT allowlists bigint, OUT bytes bigint,
-	OUT hits bigint, OUT loads bigint, OUT invalidations bigint)
+	OUT hits bigint, OUT loads bigint, OUT invalidations bigint, OUT lock_counts boolean)
 LANGUAGE c VOLATILE PARALLEL RESTRICTED
 AS 'MODULE_PATHNAME', 'fflag_cache';
 COMMENT ON FUNCTION @extschema@.fflag_cache() IS
-'what this session caches, and how often it was asked, had to read, and was told of changes';
+'what this session caches, how often it was asked, had to read, and was told of changes, and how it looks for commits under way';
 
 --
 -- Usage

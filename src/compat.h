@@ -10,6 +10,7 @@
 
 #include "catalog/pg_class.h"
 #include "storage/proc.h"
+#include "storage/spin.h"
 #include "utils/acl.h"
 
 #if PG_VERSION_NUM < 150000
@@ -114,6 +115,31 @@
 #define fflag_new_tranche(name) LWLockNewTrancheId()
 #define fflag_name_tranche(lock, name) \
 	LWLockRegisterTranche((lock)->tranche, name)
+#endif
+
+/* 18 may log that a lock was not to be had */
+#if PG_VERSION_NUM >= 180000
+#define fflag_try_lock(tag, mode) \
+	LockAcquireExtended(tag, mode, false, true, false, NULL, false)
+#else
+#define fflag_try_lock(tag, mode) \
+	LockAcquireExtended(tag, mode, false, true, false, NULL)
+#endif
+
+/*
+ * How many locks of relations stronger than ShareUpdateExclusiveLock are held or
+ * about to be, by the hash of what is locked: a structure private to the server,
+ * lock.c's FastPathStrongRelationLockData, which was compared in 15 to 19.  Of
+ * others nothing is known: see strong_lock.c, which does without.
+ */
+typedef struct fflag_lock_counts
+{
+	slock_t		mutex;
+	uint32		count[1024];
+} fflag_lock_counts;
+
+#if PG_VERSION_NUM < 200000
+#define FFLAG_LOCK_COUNTS "Fast Path Strong Relation Lock Data"
 #endif
 
 #endif							/* FFLAG_COMPAT_H */

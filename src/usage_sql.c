@@ -14,6 +14,7 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "funcapi.h"
@@ -36,6 +37,7 @@
 #include "related.h"
 #include "snapshot.h"
 #include "spi.h"
+#include "strong_lock.h"
 
 /* Flags and counted names, walked through together. */
 typedef struct usage_walk
@@ -593,8 +595,8 @@ fflag_cache(PG_FUNCTION_ARGS)
 {
 	fflag_cache_stats stats = fflag_cache_get_stats(fcinfo->flinfo->fn_oid);
 	TupleDesc	desc;
-	Datum		values[8];
-	bool		nulls[8] = {false};
+	Datum		values[9];
+	bool		nulls[9] = {false};
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
@@ -607,6 +609,8 @@ fflag_cache(PG_FUNCTION_ARGS)
 	values[5] = Int64GetDatum(stats.hits);
 	values[6] = Int64GetDatum(stats.loads);
 	values[7] = Int64GetDatum(stats.invalidations);
+	nulls[8] = RecoveryInProgress();	/* where no lock is looked for */
+	values[8] = BoolGetDatum(!nulls[8] && fflag_has_lock_counts());
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc),
 													  values, nulls)));
 }

@@ -28,7 +28,6 @@
 #include "access/xact.h"
 #include "access/xlogrecovery.h"
 #include "catalog/pg_class.h"
-#include "catalog/pg_extension.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
 #include "storage/lock.h"
@@ -37,6 +36,7 @@
 #include "utils/snapmgr.h"
 
 #include "compat.h"
+#include "strong_lock.h"
 #include "writer.h"
 
 /* what this backend's transaction has written, see fflag_begin_write() */
@@ -78,16 +78,19 @@ static LocalTransactionId committing = InvalidLocalTransactionId;
 
 /*
  * The lock that a writer holds from before it becomes visible until after its
- * messages are out.  Only we know it: there is no extension with OID 0.
+ * messages are out.  Only we know it: there is no relation with OID 0.
  * Writers do not conflict with each other, and readers only look whether it
- * is held; so nobody waits for it.
+ * is held; so nobody waits for it.  It is a strong lock of a relation, because the
+ * server counts these, see strong_lock.c.
  */
+#define WRITE_LOCK_MODE ShareLock
+
 static LOCKTAG
 write_lock(void)
 {
 	LOCKTAG		lock;
 
-	SET_LOCKTAG_OBJECT(lock, MyDatabaseId, ExtensionRelationId, InvalidOid, 0);
+	SET_LOCKTAG_RELATION(lock, MyDatabaseId, InvalidOid);
 	return lock;
 }
 
@@ -99,7 +102,7 @@ take_write_lock(void)
 	ResourceOwner caller = CurrentResourceOwner;
 
 	CurrentResourceOwner = TopTransactionResourceOwner;
-	(void) LockAcquire(&lock, RowExclusiveLock, false, false);
+	(void) LockAcquire(&lock, WRITE_LOCK_MODE, false, false);
 	CurrentResourceOwner = caller;
 }
 
@@ -331,15 +334,18 @@ fflag_is_commit_under_way(Snapshot snapshot, const Oid *tables, int count)
 	}
 
 	/* those who change rows, and those who change or truncate the tables */
-	if (LockWaiterCount(&lock) > 0)
+	if (fflag_may_be_locked(InvalidOid) && LockWaiterCount(&lock) > 0)
 		return true;
 	for (int i = 0; i < count; i++)
 	{
-		if (!OidIsValid(tables[i]))
+		if (!OidIsValid(tables[i]) || !fflag_may_be_locked(tables[i]))
 			continue;
 		SET_LOCKTAG_RELATION(lock, MyDatabaseId, tables[i]);
 		if (is_locked(&lock))
 			return true;
 	}
+
+	/* what was found above is older than the messages that are accepted next */
+	pg_read_barrier();
 	return false;
 }

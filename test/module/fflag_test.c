@@ -8,6 +8,8 @@
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "storage/lwlock.h"
+#include "storage/shmem.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
@@ -15,6 +17,7 @@
 
 #include "bucket.h"
 #include "compat.h"
+#include "strong_lock.h"
 
 PG_MODULE_MAGIC;
 
@@ -46,6 +49,42 @@ test_delay_commit(PG_FUNCTION_ARGS)
 		RegisterXactCallback(delay_commit, NULL);
 	registered = true;
 	commit_delay_seconds = PG_GETARG_FLOAT8(0);
+	PG_RETURN_VOID();
+}
+
+/*
+ * test_hold_init_lock(seconds): meanwhile no commit that changes a system catalog which
+ * new sessions read from a file comes further than to where others see it.  COMMIT
+ * PREPARED has no callback that could make it wait there.
+ */
+PG_FUNCTION_INFO_V1(test_hold_init_lock);
+
+Datum
+test_hold_init_lock(PG_FUNCTION_ARGS)
+{
+	LWLockAcquire(RelCacheInitLock, LW_EXCLUSIVE);
+	pg_usleep((long) (PG_GETARG_FLOAT8(0) * 1e6));
+	LWLockRelease(RelCacheInitLock);
+	PG_RETURN_VOID();
+}
+
+/*
+ * test_use_lock_counts(use): whether the server's counts of locks are used, as after
+ * a proof that has succeeded, or has failed
+ */
+PG_FUNCTION_INFO_V1(test_use_lock_counts);
+
+Datum
+test_use_lock_counts(PG_FUNCTION_ARGS)
+{
+	fflag_lock_counts_proof *proof;
+	bool		found;
+
+	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	proof = ShmemInitStruct(FFLAG_LOCK_COUNTS_PROOF, sizeof(*proof), &found);
+	proof->proved = PG_GETARG_BOOL(0);
+	proof->attempts = FFLAG_PROOF_ATTEMPTS;
+	LWLockRelease(AddinShmemInitLock);
 	PG_RETURN_VOID();
 }
 

@@ -11,6 +11,9 @@ SELECT caching, flags, unknown_names, allowlists, hits, loads FROM fflag_cache()
 SELECT count(fflag_enabled('f' || n % 5 + 1, n)) FROM generate_series(1, 1000) AS n;
 SELECT caching, flags, unknown_names, allowlists, hits, loads FROM fflag_cache();
 
+-- whether a commit is under way is found out without a lock
+SELECT lock_counts FROM fflag_cache();
+
 -- a change of one's own or by others drops what is cached
 SELECT fflag_enable('f1');
 SELECT fflag_enabled('f1', 1);
