@@ -164,6 +164,7 @@ add(struct strtab_hash *tab, MemoryContext cxt, fflag_string name,
 		entry->flag.forced = override->enabled;
 		entry->forced_variant = copy_string(override->variant, &place);
 	}
+	fflag_settle(&entry->flag);
 	strtab_insert(tab, entry->name, &found)->value = entry;
 	return entry;
 }

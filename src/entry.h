@@ -113,9 +113,13 @@ fflag_entry_count_bulk(const fflag_entry *entry)
 static inline void
 fflag_entry_set_time(const fflag_entry *entry)
 {
+	fflag_flag *flag = &unconstify(fflag_entry *, entry)->flag;
+
 	if (unlikely(entry->terms != NULL))
-		fflag_set_time(&unconstify(fflag_entry *, entry)->flag, entry->terms,
-					   GetCurrentStatementStartTimestamp());
+	{
+		fflag_set_time(flag, entry->terms, GetCurrentStatementStartTimestamp());
+		fflag_settle(flag);
+	}
 }
 
 extern void fflag_entries_init(void);

@@ -249,31 +249,40 @@ get_user(FunctionCallInfo fcinfo, user_type type, cache_user *user)
 	set_user(user, fcinfo->args[1], type, !PG_ARGISNULL(2) && PG_GETARG_BOOL(2));
 }
 
+static inline int
+bucket_of_seed(fflag_string utf8_seed, Datum id, user_type type)
+{
+	char		room[FFLAG_ID_ROOM];
+	fflag_string user = user_to_text(id, type, room);
+
+	return fflag_bucket_of(utf8_seed, type == USER_TEXT ? fflag_to_utf8(user) : user);
+}
+
 /* fflag_enabled(name, user_id, is_staff, default_value) returns boolean */
 static inline Datum
 fflag_enabled(FunctionCallInfo fcinfo, user_type type)
 {
 	const fflag_entry *entry = get_entry(fcinfo);
-	cache_user	user;
 	bool		enabled;
 
-	get_user(fcinfo, type, &user);
-	enabled = evaluate_entry(entry, &user, !PG_ARGISNULL(3) && PG_GETARG_BOOL(3)).enabled;
+	/* what most rows are about, which the rules have settled beforehand */
+	if (entry->flag.by_bucket && !PG_ARGISNULL(1) &&
+		fflag_cache_list(entry, FFLAG_USERS) == NULL)
+		enabled = bucket_of_seed(entry->flag.utf8_seed, PG_GETARG_DATUM(1), type) <
+			entry->flag.rollout;
+	else
+	{
+		cache_user	user;
+
+		get_user(fcinfo, type, &user);
+		enabled = evaluate_entry(entry, &user, !PG_ARGISNULL(3) && PG_GETARG_BOOL(3)).enabled;
+	}
 	fflag_entry_count(entry, 1, enabled);
 	PG_RETURN_BOOL(enabled);
 }
 
 OVERLOADS(fflag_enabled,
 		  fflag_enabled_bigint, fflag_enabled_uuid, fflag_enabled_text);
-
-static int
-bucket_of_seed(fflag_string utf8_seed, Datum id, user_type type)
-{
-	char		room[FFLAG_ID_ROOM];
-	fflag_string user = user_to_text(id, type, room);
-
-	return fflag_bucket_of(utf8_seed, fflag_to_utf8(user));
-}
 
 static fflag_string
 utf8_name(Datum name)

@@ -6,8 +6,8 @@
  * much, most of it in setting up a context, and FIPS builds refuse it.  Here
  * MD5 is a mixing function and no secret.
  *
- * Nearly every message fits into one block (55 bytes), which is laid out on
- * the stack and hashed without any state to carry.
+ * Nearly every message fits into one block (55 bytes), which is hashed without any
+ * state to carry.
  *
  * Plain C without PostgreSQL headers: test/unit runs this file alone.
  *
@@ -99,29 +99,53 @@ fflag_md5(fflag_string s, uint32_t digest[4])
 	finish(digest, block, fill, s.len);
 }
 
+/*
+ * MD5 of name || ':' || user if that fits into one block: it is laid out where the
+ * steps read its words, and begins with a state that is known.
+ */
+static inline void
+hash_short(fflag_string name, fflag_string user, size_t len, uint32_t digest[4])
+{
+	uint32_t	m[FFLAG_MD5_BLOCK / sizeof(uint32_t)] = {0};
+	unsigned char *block = (unsigned char *) m;
+	uint32_t	a = initial_state[0];
+	uint32_t	b = initial_state[1];
+	uint32_t	c = initial_state[2];
+	uint32_t	d = initial_state[3];
+
+	memcpy(block, name.data, name.len);
+	block[name.len] = ':';
+	memcpy(block + name.len + 1, user.data, user.len);
+	block[len] = 0x80;
+	for (int i = 0; i < FFLAG_MD5_ROOM / 4; i++)
+		m[i] = load_le32(block + 4 * i);
+	m[FFLAG_MD5_ROOM / 4] = (uint32_t) len << 3;
+
+	FFLAG_MD5_STEPS(a, b, c, d);
+
+	digest[0] = initial_state[0] + a;
+	digest[1] = initial_state[1] + b;
+	digest[2] = initial_state[2] + c;
+	digest[3] = initial_state[3] + d;
+}
+
 /* The same of name || ':' || user. */
 void
 fflag_md5_pair(fflag_string name, fflag_string user, uint32_t digest[4])
 {
-	unsigned char block[FFLAG_MD5_BLOCK] = {0};
+	unsigned char block[FFLAG_MD5_BLOCK];
 	size_t		len = name.len + 1 + user.len;
 	size_t		fill;
 
-	memcpy(digest, initial_state, sizeof(initial_state));
-
 	if (len < FFLAG_MD5_ROOM)
 	{
-		memcpy(block, name.data, name.len);
-		block[name.len] = ':';
-		memcpy(block + name.len + 1, user.data, user.len);
-		fill = len;
+		hash_short(name, user, len, digest);
+		return;
 	}
-	else
-	{
-		fill = feed(digest, block, 0, name);
-		fill = feed(digest, block, fill, fflag_string_make(":", 1));
-		fill = feed(digest, block, fill, user);
-		memset(block + fill, 0, FFLAG_MD5_BLOCK - fill);
-	}
+	memcpy(digest, initial_state, sizeof(initial_state));
+	fill = feed(digest, block, 0, name);
+	fill = feed(digest, block, fill, fflag_string_make(":", 1));
+	fill = feed(digest, block, fill, user);
+	memset(block + fill, 0, FFLAG_MD5_BLOCK - fill);
 	finish(digest, block, fill, len);
 }

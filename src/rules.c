@@ -344,6 +344,22 @@ fflag_decide_for_all(const fflag_flag *flag, fflag_subject kind,
 	return fflag_decide_by_facts(flag, &unlucky).enabled == best->enabled;
 }
 
+/*
+ * Finds out beforehand whether the bucket alone decides, by its rule, for whoever is
+ * somebody and not listed.  Called when all else of the flag is set, and again
+ * when its time is.
+ */
+void
+fflag_settle(fflag_flag *flag)
+{
+	fflag_facts lucky = {.user.somebody = true,.included = true};
+	fflag_facts unlucky = {.user.somebody = true,.refused = true};
+
+	flag->by_bucket =
+		fflag_decide_by_facts(flag, &lucky).rule == FFLAG_RULE_ROLLOUT &&
+		fflag_decide_by_facts(flag, &unlucky).rule == FFLAG_RULE_ROLLOUT;
+}
+
 /* A kind as column "kind" says it. */
 const char *
 fflag_kind_name(fflag_relation_kind kind)

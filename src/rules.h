@@ -64,6 +64,7 @@ typedef struct fflag_flag
 								 * are denied */
 	bool		includes;		/* it includes another */
 	bool		internal;		/* no rule: fflag_flags() leaves it out */
+	bool		by_bucket;		/* see fflag_settle() */
 	fflag_phase phase;
 	int			rollout;		/* thousandths of a percent, 0 to 100000 */
 	int			n_relations;
@@ -141,6 +142,7 @@ typedef struct fflag_decision
 } fflag_decision;
 
 extern void fflag_set_time(fflag_flag *flag, const fflag_terms *terms, int64_t now);
+extern void fflag_settle(fflag_flag *flag);
 extern void fflag_set_relations(fflag_flag *flag, fflag_relation *relations, int count);
 extern const fflag_relation *fflag_find_because(const fflag_flag *flag, fflag_subject *user,
 												const fflag_lookups *look, fflag_rule rule,

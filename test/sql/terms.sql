@@ -213,6 +213,15 @@ EXECUTE p;
 SELECT fflag_enabled('f', 1) AS started;
 COMMIT;
 
+-- who got a flag by the bucket does not get it when it has ended
+SELECT fflag_register('ends', true, 50), fflag_schedule('ends', NULL, now() + '0.3 s');
+PREPARE right_to_end AS SELECT (count(*) FILTER (WHERE fflag_enabled(name, n)) > 0) = (statement_timestamp() < ends_at) AS right
+	FROM feature_flag, generate_series(1, 100) AS n WHERE name = 'ends' GROUP BY ends_at;
+EXECUTE right_to_end;
+EXECUTE right_to_end;
+SELECT pg_sleep(0.4);
+EXECUTE right_to_end;
+
 DROP FUNCTION shown, about_now;
 DROP VIEW compared;
 DROP EXTENSION fflag;

@@ -81,6 +81,19 @@ SELECT count(*) FILTER (WHERE fflag IS DISTINCT FROM fflag_enabled(r.name, s.id,
 FROM result r JOIN subject s USING (n, type) WHERE r.name IS NOT NULL AND n < 45;
 RESET fflag.cache;
 
+-- and without lists
+CREATE TEMP TABLE kept AS TABLE feature_flag_user;
+DELETE FROM feature_flag_user;
+SELECT rule, count(*) AS answers, count(*) FILTER (WHERE said IS DISTINCT FROM enabled) AS wrong
+FROM (SELECT (plain_rules(f, s.id, staff, d, NULL)).*, CASE type
+		WHEN 'bigint' THEN fflag_enabled(f.name, s.id::bigint, staff, d)
+		WHEN 'uuid' THEN fflag_enabled(f.name, s.id::uuid, staff, d)
+		ELSE fflag_enabled(f.name, s.id, staff, d)
+	END AS said
+	FROM feature_flag AS f, subject AS s, (VALUES (false), (true), (NULL)) AS staff (staff), (VALUES (false), (true), (NULL)) AS dflt (d)) AS answers
+GROUP BY rule ORDER BY rule;
+INSERT INTO feature_flag_user TABLE kept;
+
 -- the same with each flag, and a name without one, overridden to either
 CREATE TEMP TABLE overridden (forced boolean, LIKE result);
 CREATE FUNCTION override_all(forced boolean) RETURNS void LANGUAGE plpgsql AS $$

@@ -308,6 +308,8 @@ test_kinds(void)
 	int			wrong_kinds = 0;
 	int			alike = 0;
 	int			unlike = 0;
+	int			wrongly_settled = 0;
+	int			settled = 0;
 
 	for (unsigned n = 0; n < 2 * 2 * 2 * 2 * 4 * 4 * 2 * 2 * 2 * 2 * 2 * 2 * 2; n++)
 	{
@@ -328,10 +330,12 @@ test_kinds(void)
 		bool		anybody_listed = take(&rest, 2);
 		int			enabled = 0;
 		int			users = 0;
+		bool		by_bucket = kind.somebody;
 		fflag_decision best;
 		bool		all;
 
 		relate(&flag, of_kind, relations);
+		fflag_settle(&flag);
 		/* refused or not, included, listed, in the first and the last bucket */
 		for (int i = 0; i < 16; i++)
 		{
@@ -347,13 +351,18 @@ test_kinds(void)
 				continue;
 			users++;
 			enabled += fflag_decide_by_facts(&flag, &facts).enabled;
+			if (!facts.listed && fflag_decide_by_facts(&flag, &facts).rule != FFLAG_RULE_ROLLOUT)
+				by_bucket = false;
 		}
 		all = fflag_decide_for_all(&flag, kind, anybody_listed, &best);
 		wrong_kinds += all != (enabled == 0 || enabled == users) || best.enabled != (enabled > 0);
 		alike += all;
 		unlike += !all;
+		wrongly_settled += kind.somebody && flag.by_bucket != by_bucket;
+		settled += by_bucket;
 	}
 	ok(wrong_kinds == 0 && alike > 0 && unlike > 0, "whether all of a kind are answered alike");
+	ok(wrongly_settled == 0 && settled > 0, "whether the bucket alone decides");
 }
 
 int
