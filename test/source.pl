@@ -1,10 +1,11 @@
 # What can be said of the sources without a server: the layout of the C code, the scripts, the
-# patches of test/long/naive, what test/README.md lists, the metadata for PGXN, and that the
-# archive builds.
+# patches of test/long/naive, how the pages are wrapped, where their links lead, what
+# CONTRIBUTING.md and test/README.md list, the metadata for PGXN, and that the archive builds.
 #
 #   source.pl TOP   PG_CONFIG says with which PostgreSQL; the current folder is for temporary files
 use strict;
 use warnings;
+use Encode qw(decode_utf8);
 use JSON::PP;
 use Test::More;
 
@@ -69,6 +70,46 @@ rm -rf $work
 END
 @ENV{qw(TOP HEADERS TRY)} = ($top, $headers, $try);
 is(`printf '%s\\0' '$top'/test/long/naive/*.patch | xargs -0 -n 1 -P "\$(nproc)" sh -c "\$TRY" sh`, '', 'they apply without fuzz, and what they change compiles');
+
+# ---- all pages: prose is wrapped at 100 columns, links lead somewhere
+
+my %text;
+for my $file (map { glob "$top/$_" } qw(*.md docs/*.md bench/*.md test/*.md test/*/*.md))
+{
+	my $text = decode_utf8(slurp($file));
+	$text =~ s/^ *```.*?^ *```$//gms;
+	$text{ substr($file, 1 + length $top) } = $text =~ s/^(    |\t).*//gmr;
+}
+
+# What a heading is called in a link.
+sub anchor { return lc($_[0]) =~ s/[^\w -]//gr =~ tr/ /-/r; }
+
+for my $page (sort keys %text)
+{
+	my $prose = $text{$page} =~ s/^\|.*//gmr;
+	my @long = grep { s/\]\([^)]*\)/]/gr =~ /.{101}/ } split /\n/, $prose;
+	is(join("\n", map { substr(s/[^ -~]/?/gr, 0, 60) } @long), '', "$page: prose is wrapped");
+
+	my ($folder) = $page =~ m{^(.*/)?};
+	my @broken;
+	for my $link (grep { !/^https?:/ } $text{$page} =~ /\]\(([^)]*)\)/g)
+	{
+		my ($file, $heading) = $link =~ /^([^#]*)(?:#(.*))?$/;
+		my $path = $file eq '' ? $page : ($folder // '') . $file;
+		1 while $path =~ s{(^|/)[^/]+/\.\./}{$1};
+		push @broken, $link if !-e "$top/$path" ||
+			defined $heading && !grep { anchor($_) eq $heading } ($text{$path} // '') =~ /^#+ (.*)/gm;
+	}
+	is("@broken", '', "$page: links lead somewhere");
+}
+
+# ---- a stranger finds each room
+
+my $layout = slurp("$top/CONTRIBUTING.md");
+for my $room (map { m{([^/]*)$} } glob "$top/src/*.c")
+{
+	like($layout, qr{^\|.*`src/\Q$room\E`}m, "CONTRIBUTING.md: what $room owns");
+}
 
 # ---- pages: test/README.md names each of these files
 

@@ -2,11 +2,9 @@
 # docs/operations.md works when it is pasted, in the page's order, into an empty
 # database, and returns what the "=>" comments say.  What needs more than one server is
 # marked otherwise, and run by 002_subscriber, 003_dump and 011_shared; docs/django.md is
-# for the tests of Django.  On all pages prose is wrapped and links lead somewhere,
-# and CONTRIBUTING.md has a line for each file of src.
+# for the tests of Django.
 use strict;
 use warnings;
-use Encode qw(decode_utf8);
 use FindBin;
 use lib "$FindBin::RealBin/../perl";
 use PostgreSQL::Test::Cluster;
@@ -67,45 +65,5 @@ $new->do('SET ROLE regress_fflag_else');
 like(error_of($new, $sessions), qr/permission denied/, '... for superusers');
 $_->disconnect for $old, $new;
 $node->stop;
-
-# ---- all pages: prose is wrapped at 100 columns, links lead somewhere
-
-my %text;
-for my $file (map { glob "$top/$_" } qw(*.md docs/*.md bench/*.md test/*.md test/*/*.md))
-{
-	my $text = decode_utf8(slurp_file($file));
-	$text =~ s/^ *```.*?^ *```$//gms;
-	$text{ substr($file, 1 + length $top) } = $text =~ s/^(    |\t).*//gmr;
-}
-
-# What a heading is called in a link.
-sub anchor { return lc($_[0]) =~ s/[^\w -]//gr =~ tr/ /-/r; }
-
-for my $page (sort keys %text)
-{
-	my $prose = $text{$page} =~ s/^\|.*//gmr;
-	my @long = grep { s/\]\([^)]*\)/]/gr =~ /.{101}/ } split /\n/, $prose;
-	is(join("\n", map { substr(s/[^ -~]/?/gr, 0, 60) } @long), '', "$page: prose is wrapped");
-
-	my ($folder) = $page =~ m{^(.*/)?};
-	my @broken;
-	for my $link (grep { !/^https?:/ } $text{$page} =~ /\]\(([^)]*)\)/g)
-	{
-		my ($file, $heading) = $link =~ /^([^#]*)(?:#(.*))?$/;
-		my $path = $file eq '' ? $page : ($folder // '') . $file;
-		1 while $path =~ s{(^|/)[^/]+/\.\./}{$1};
-		push @broken, $link if !-e "$top/$path" ||
-			defined $heading && !grep { anchor($_) eq $heading } ($text{$path} // '') =~ /^#+ (.*)/gm;
-	}
-	is("@broken", '', "$page: links lead somewhere");
-}
-
-# ---- a stranger finds each room
-
-my $layout = slurp_file("$top/CONTRIBUTING.md");
-for my $room (map { m{([^/]*)$} } glob "$top/src/*.c")
-{
-	like($layout, qr{^\|.*`src/\Q$room\E`}m, "CONTRIBUTING.md: what $room owns");
-}
 
 done_testing();
