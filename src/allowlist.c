@@ -2,10 +2,10 @@
  * allowlist.c
  *		Membership in a flag's allowlist or denylist, small or large.
  *
- * The first question reads up to FIRST_READING entries.  Most lists end there
- * and are held in memory whole; an empty one costs nothing from then on.  For
- * a longer list, each question is an index probe.  The list is read once the
- * probes have cost more than reading it would have.
+ * At first, up to FIRST_READING entries are read.  Most lists end there and are
+ * held in memory whole; of an empty one, nothing is held here.  For a longer list,
+ * each question is an index probe.  The list is read once the probes have cost more
+ * than reading it would have.
  *
  * The form in memory depends on the entries.  If all are integers, as most ids
  * are, integer_list.c holds them, unless they are too far apart.  Any other
@@ -231,6 +231,27 @@ read_list(fflag_allowlist *list, int64 limit)
 	return complete;
 }
 
+/* Reads the list, or finds out that this is too early. */
+static void
+try_to_read(fflag_allowlist *list)
+{
+	int64		limit = Max(list->probes * READ_PER_PROBE, FIRST_READING);
+
+	if (limit <= LONGEST_FILTERED && !read_list(list, limit))
+		list->next_reading = Max(list->probes * 2,
+								 FIRST_READING / READ_PER_PROBE * 2);
+}
+
+/*
+ * Reads a list that nobody has looked at; of a long one, the beginning.  If counted is
+ * 0 then, it is empty, and list->cxt holds nothing of it.  Content as below.
+ */
+void
+fflag_allowlist_begin(fflag_allowlist *list)
+{
+	try_to_read(list);
+}
+
 /*
  * Is the user on the list?  user is an id in canonical text, and hash is what
  * fflag_allowlist_hash() returned for it.  The list's content must be that of
@@ -245,13 +266,7 @@ fflag_allowlist_has(fflag_allowlist *list, fflag_string user, uint64 hash)
 
 	if (!list->whole && list->filter == NULL &&
 		list->probes >= list->next_reading)
-	{
-		int64		limit = Max(list->probes * READ_PER_PROBE, FIRST_READING);
-
-		if (limit <= LONGEST_FILTERED && !read_list(list, limit))
-			list->next_reading = Max(list->probes * 2,
-									 FIRST_READING / READ_PER_PROBE * 2);
-	}
+		try_to_read(list);
 
 	if (list->integers != NULL)
 		return fflag_integer_from_text(user, &integer) &&

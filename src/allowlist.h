@@ -20,9 +20,9 @@ typedef struct fflag_filter_line
 } fflag_filter_line;
 
 /*
- * What a backend holds of one list; a denylist is one as well.  Of one that has not
- * been looked at, flag_id, source, table and cxt are set, counted is -1 and the
- * rest zero.
+ * What a backend holds of one list; a denylist is one as well.  Before
+ * fflag_allowlist_begin(), flag_id, source, table and cxt are set, counted is -1 and
+ * the rest zero.
  */
 typedef struct fflag_allowlist
 {
@@ -40,16 +40,10 @@ typedef struct fflag_allowlist
 	int64		next_reading;	/* read the list after so many probes */
 } fflag_allowlist;
 
+extern void fflag_allowlist_begin(fflag_allowlist *list);
 extern bool fflag_allowlist_has(fflag_allowlist *list, fflag_string user,
 								uint64 hash);
 extern int64 fflag_allowlist_count(fflag_allowlist *list);
-
-/* Is the list known to have no entries? */
-static inline bool
-fflag_allowlist_is_empty(const fflag_allowlist *list)
-{
-	return list->counted == 0;
-}
 
 static inline fflag_filter_line *
 fflag_filter_line_of(fflag_filter_line *filter, uint64 mask, uint64 hash)

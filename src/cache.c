@@ -712,7 +712,10 @@ fflag_cache_get_all(Oid function, int *count)
 	return all;
 }
 
-/* Makes list the flag's list; out of line as it is seldom needed. */
+/*
+ * Makes list the flag's list, whose beginning is read if it is not here; out of line
+ * as it is seldom needed.
+ */
 static pg_noinline void
 use_list(const fflag_entry *entry, fflag_table_id which, fflag_entry_list *list)
 {
@@ -726,7 +729,7 @@ use_list(const fflag_entry *entry, fflag_table_id which, fflag_entry_list *list)
 
 /*
  * The list in table FFLAG_USERS or FFLAG_DENIED of a flag that one of the functions
- * above has just returned, or fflag_other_flag(); NULL if it is known to be
+ * above has just returned, or fflag_other_flag(); NULL if it is
  * empty.  What allowlist.c says of it is true under the same snapshot, until the
  * next call of those functions by anybody.
  */
@@ -737,7 +740,18 @@ fflag_cache_list(const fflag_entry *entry, fflag_table_id which)
 
 	if (list->generation != parts[list_part(which, entry->list_part)].generation)
 		use_list(entry, which, list);
-	return fflag_allowlist_is_empty(list->list) ? NULL : list->list;
+	return list->list;
+}
+
+/*
+ * The same, but reads nothing: if nothing has been read of the list, the result is
+ * "unread", which can only be counted.
+ */
+fflag_allowlist *
+fflag_cache_peek_list(const fflag_entry *entry, fflag_table_id which,
+					  fflag_allowlist *unread)
+{
+	return fflag_entries_peek_list(entry, which, &source, unread);
 }
 
 /*

@@ -33,6 +33,9 @@ extern const fflag_entry *fflag_cache_find(Oid function, Datum name);
 extern const fflag_entry *const *fflag_cache_get_all(Oid function, int *count);
 extern struct fflag_allowlist *fflag_cache_list(const fflag_entry *entry,
 												fflag_table_id which);
+extern struct fflag_allowlist *fflag_cache_peek_list(const fflag_entry *entry,
+													 fflag_table_id which,
+													 struct fflag_allowlist *unread);
 extern fflag_source *fflag_cache_begin_load(bool *was_tagged);
 extern void fflag_cache_end_load(bool was_tagged);
 extern void fflag_cache_add_dependency(struct PlannerGlobal *glob,

@@ -10,14 +10,41 @@
  */
 #include "postgres.h"
 
+#include "port/pg_bitutils.h"
 #include "utils/memutils.h"
 
 #include "allowlist.h"
 #include "compat.h"
 #include "entry.h"
 #include "override.h"
-#include "strtab.h"
 #include "writer.h"
+
+/*
+ * Hash tables of what has a name or an id.  Not strtab.h, whose slots are twice as
+ * large: these point to the string, which is a field of what the table holds.  All
+ * lists of a part have the same hash in its last bits, see fflag_list_part(): so the
+ * table goes by others first, or it would be mostly empty.
+ */
+typedef struct held_slot
+{
+	const fflag_string *key;
+	uint32		hash;
+	char		status;
+} held_slot;
+
+#define SH_PREFIX held
+#define SH_ELEMENT_TYPE held_slot
+#define SH_KEY_TYPE const fflag_string *
+#define SH_KEY key
+#define SH_HASH_KEY(tb, k) \
+	pg_rotate_right32(hash_bytes((const unsigned char *) (k)->data, (k)->len), 8)
+#define SH_EQUAL(tb, a, b) fflag_string_equal(*(a), *(b))
+#define SH_STORE_HASH
+#define SH_GET_HASH(tb, slot) ((slot)->hash)
+#define SH_SCOPE static inline
+#define SH_DECLARE
+#define SH_DEFINE
+#include "lib/simplehash.h"
 
 /*
  * Names that no flag has are remembered too, but anybody can make them up, so
@@ -27,30 +54,44 @@
 #define MAX_UNKNOWN_LENGTH 600	/* bytes; varchar(150) in UTF-8 is no longer */
 
 static MemoryContext flags_cxt;
-static struct strtab_hash *flags;	/* by name */
+static struct held_hash *flags; /* by name */
 static const fflag_entry **all_flags;	/* sorted; NULL: not all are here */
 static int	n_all_flags;
 
 static MemoryContext unknown_cxt;	/* in flags_cxt */
-static struct strtab_hash *unknown_names;
+static struct held_hash *unknown_names;
 
 static MemoryContext lists_cxt;
+
+/* small, as there are many parts, each with a block that is half empty */
+#define PART_BLOCK 2048
 
 typedef struct part_lists
 {
 	MemoryContext cxt;			/* in lists_cxt; at first NULL */
-	struct strtab_hash *lists;	/* by the flag's id */
+	struct held_hash *lists;	/* of held_list, by the flag's id */
 } part_lists;
+
+/* A list by its flag.  Most are empty, and this is all that is held of them. */
+typedef struct held_list
+{
+	fflag_string flag_id;
+	fflag_allowlist *list;		/* NULL: it is empty */
+	char		bytes[FLEXIBLE_ARRAY_MEMBER];	/* of the id */
+} held_list;
 
 static part_lists list_parts[FFLAG_LISTS][FFLAG_LIST_PARTS];
 
-/* Called at first, and again if it has failed for want of memory. */
+/*
+ * Called at first, and again if it has failed for want of memory.  Entries go
+ * together; a context of that kind does not round their sizes up to powers of two.
+ */
 void
 fflag_entries_init(void)
 {
 	if (flags_cxt == NULL)
-		flags_cxt = AllocSetContextCreate(TopMemoryContext, "fflag flags",
-										  ALLOCSET_SMALL_SIZES);
+		flags_cxt = GenerationContextCreate(TopMemoryContext, "fflag flags",
+											ALLOCSET_SMALL_SIZES);
 	if (lists_cxt == NULL)
 		lists_cxt = AllocSetContextCreate(TopMemoryContext, "fflag lists",
 										  ALLOCSET_SMALL_SIZES);
@@ -80,17 +121,23 @@ fflag_entries_forget_lists(fflag_table_id which, int number)
 	part->lists = NULL;
 }
 
+static inline const fflag_entry *
+entry_in(const held_slot *slot)
+{
+	return (const fflag_entry *) ((const char *) slot->key - offsetof(fflag_entry, name));
+}
+
 /* The entry of a name, NULL if there is none. */
 const fflag_entry *
 fflag_entries_find(fflag_string name)
 {
-	fflag_string_slot *slot = NULL;
+	held_slot  *slot = NULL;
 
 	if (flags != NULL)
-		slot = strtab_lookup(flags, name);
+		slot = held_lookup(flags, &name);
 	if (slot == NULL && unknown_names != NULL)
-		slot = strtab_lookup(unknown_names, name);
-	return slot == NULL ? NULL : slot->value;
+		slot = held_lookup(unknown_names, &name);
+	return slot == NULL ? NULL : entry_in(slot);
 }
 
 /* A copy in *place, which moves on behind it. */
@@ -128,17 +175,21 @@ copy_relations(fflag_entry *entry, MemoryContext cxt)
 
 /* Adds an entry with its strings; row is NULL if no flag has the name. */
 static const fflag_entry *
-add(struct strtab_hash *tab, MemoryContext cxt, fflag_string name,
+add(struct held_hash *tab, MemoryContext cxt, fflag_string name,
 	const fflag_row *row)
 {
 	const fflag_override *override = fflag_find_override(name);
 	size_t		len = name.len;
 	fflag_entry *entry;
 	char	   *place;
+	bool		own_seed = false;
 	bool		found;
 
 	if (row != NULL)
-		len += row->id.len + row->flag.utf8_seed.len;
+	{
+		own_seed = !fflag_string_equal(row->flag.utf8_seed, name);
+		len += row->id.len + (own_seed ? row->flag.utf8_seed.len : 0);
+	}
 	if (override != NULL)
 		len += override->variant.len;
 	entry = MemoryContextAllocZero(cxt, offsetof(fflag_entry, bytes) + len);
@@ -149,7 +200,8 @@ add(struct strtab_hash *tab, MemoryContext cxt, fflag_string name,
 		entry->id = copy_string(row->id, &place);
 		entry->list_part = fflag_list_part(entry->id);
 		entry->flag = row->flag;
-		entry->flag.utf8_seed = copy_string(row->flag.utf8_seed, &place);
+		entry->flag.utf8_seed = own_seed ? copy_string(row->flag.utf8_seed, &place) :
+			entry->name;
 		if (row->has_terms)
 		{
 			entry->terms = MemoryContextAlloc(cxt, sizeof(fflag_terms));
@@ -165,7 +217,7 @@ add(struct strtab_hash *tab, MemoryContext cxt, fflag_string name,
 		entry->forced_variant = copy_string(override->variant, &place);
 	}
 	fflag_settle(&entry->flag);
-	strtab_insert(tab, entry->name, &found)->value = entry;
+	(void) held_insert(tab, &entry->name, &found);
 	return entry;
 }
 
@@ -173,12 +225,12 @@ add(struct strtab_hash *tab, MemoryContext cxt, fflag_string name,
 const fflag_entry *
 fflag_entries_add_flag(const fflag_row *row)
 {
-	fflag_string_slot *slot;
+	held_slot  *slot;
 
 	if (flags == NULL)
-		flags = strtab_create(flags_cxt, 16, NULL);
-	slot = strtab_lookup(flags, row->name);
-	return slot != NULL ? slot->value : add(flags, flags_cxt, row->name, row);
+		flags = held_create(flags_cxt, 16, NULL);
+	slot = held_lookup(flags, &row->name);
+	return slot != NULL ? entry_in(slot) : add(flags, flags_cxt, row->name, row);
 }
 
 /* The entry of a name that is too long to be remembered: its name equals none. */
@@ -218,10 +270,10 @@ fflag_entries_add_unknown(fflag_string name, bool *forgotten)
 		*forgotten = true;
 	}
 	if (unknown_cxt == NULL)
-		unknown_cxt = AllocSetContextCreate(flags_cxt, "fflag unknown names",
-											ALLOCSET_SMALL_SIZES);
+		unknown_cxt = GenerationContextCreate(flags_cxt, "fflag unknown names",
+											  ALLOCSET_SMALL_SIZES);
 	if (unknown_names == NULL)
-		unknown_names = strtab_create(unknown_cxt, 16, NULL);
+		unknown_names = held_create(unknown_cxt, 16, NULL);
 	return add(unknown_names, unknown_cxt, name, NULL);
 }
 
@@ -237,17 +289,17 @@ void
 fflag_entries_complete(void)
 {
 	const fflag_entry **sorted;
-	strtab_iterator it;
-	fflag_string_slot *slot;
+	held_iterator it;
+	held_slot  *slot;
 	int			n = 0;
 
 	sorted = MemoryContextAllocHuge(flags_cxt, sizeof(*sorted) *
 									(flags ? flags->members + 1 : 1));
 	if (flags != NULL)
 	{
-		strtab_start_iterate(flags, &it);
-		while ((slot = strtab_iterate(flags, &it)) != NULL)
-			sorted[n++] = slot->value;
+		held_start_iterate(flags, &it);
+		while ((slot = held_iterate(flags, &it)) != NULL)
+			sorted[n++] = entry_in(slot);
 		qsort(sorted, n, sizeof(*sorted), compare_names);
 	}
 	all_flags = sorted;
@@ -263,37 +315,63 @@ fflag_entries_all(int *count)
 }
 
 /*
- * The list of a flag; if new, one that nobody has looked at, to be read from this
- * table of the source.
+ * The list of a flag, NULL if it is known to be empty; "unread" if nothing has been
+ * read of it, which becomes a list in this table of the source.
+ */
+fflag_allowlist *
+fflag_entries_peek_list(const fflag_entry *entry, fflag_table_id which,
+						fflag_source *source, fflag_allowlist *unread)
+{
+	part_lists *part = &list_parts[which - FFLAG_USERS][entry->list_part];
+	fflag_allowlist list = {
+		.flag_id = entry->id,.source = source,.table = which,.cxt = part->cxt,.counted = -1
+	};
+	held_slot  *slot = NULL;
+
+	if (part->lists != NULL)
+		slot = held_lookup(part->lists, &entry->id);
+	if (slot != NULL)
+		return ((const held_list *) slot->key)->list;
+	*unread = list;
+	return unread;
+}
+
+/*
+ * The list of a flag, NULL if it is empty.  If it is not here yet, its beginning is
+ * read from this table of the source, see fflag_allowlist_begin().
  */
 fflag_allowlist *
 fflag_entries_list(const fflag_entry *entry, fflag_table_id which,
 				   fflag_source *source)
 {
 	part_lists *part = &list_parts[which - FFLAG_USERS][entry->list_part];
-	fflag_string_slot *slot;
+	fflag_allowlist new;
 	fflag_allowlist *list;
+	held_list  *held;
 	char	   *place;
 	bool		found;
 
 	if (part->cxt == NULL)
 		part->cxt = AllocSetContextCreate(lists_cxt, "fflag lists of a part",
-										  ALLOCSET_SMALL_SIZES);
+										  0, PART_BLOCK, PART_BLOCK);
 	if (part->lists == NULL)
-		part->lists = strtab_create(part->cxt, 8, NULL);
-	slot = strtab_lookup(part->lists, entry->id);
-	if (slot != NULL)
-		return slot->value;
+		part->lists = held_create(part->cxt, 8, NULL);
+	list = fflag_entries_peek_list(entry, which, source, &new);
+	if (list != &new)
+		return list;
 
-	list = MemoryContextAllocZero(part->cxt, sizeof(*list) + entry->id.len);
-	place = (char *) (list + 1);
-	list->flag_id = copy_string(entry->id, &place);
-	list->source = source;
-	list->table = which;
-	list->cxt = part->cxt;
-	list->counted = -1;
-	strtab_insert(part->lists, list->flag_id, &found)->value = list;
-	return list;
+	fflag_allowlist_begin(&new);
+	held = MemoryContextAllocZero(part->cxt, offsetof(held_list, bytes) + entry->id.len);
+	place = held->bytes;
+	held->flag_id = copy_string(entry->id, &place);
+	if (new.counted != 0)
+	{
+		new.flag_id = held->flag_id;
+		held->list = MemoryContextAlloc(part->cxt, sizeof(new));
+		*held->list = new;
+	}
+	(void) held_insert(part->lists, &held->flag_id, &found);
+	return held->list;
 }
 
 /* The variants of a flag, whose rows have been read; as long as the entry. */

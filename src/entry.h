@@ -21,7 +21,7 @@
 /* A flag's list, and in which generation of cache.c's it is valid. */
 typedef struct fflag_entry_list
 {
-	struct fflag_allowlist *list;
+	struct fflag_allowlist *list;	/* NULL: it is empty */
 	uint64		generation;
 } fflag_entry_list;
 
@@ -42,7 +42,10 @@ typedef struct fflag_standing
 								 * usage_sql.c */
 } fflag_standing;
 
-/* A flag, or the knowledge that there is none of this name. */
+/*
+ * A flag, or the knowledge that there is none of this name.  There may be a hundred
+ * thousand of them in each session.
+ */
 typedef struct fflag_entry
 {
 	fflag_flag	flag;			/* not known if there is none */
@@ -52,13 +55,13 @@ typedef struct fflag_entry
 	fflag_string id;			/* of the flag, canonical text */
 
 	/* what cache.c and related.c look up on demand */
-	int			list_part;		/* of its lists, see fflag_list_part() */
 	fflag_entry_list lists[FFLAG_LISTS];	/* FFLAG_USERS is the first */
 	fflag_standing *standing;	/* NULL: no relation has led here yet */
 	struct fflag_entry **others;	/* the flags of its relations, or NULL */
 	fflag_variant_set *variants;
 	fflag_string forced_variant;	/* by fflag.override, or empty */
 
+	uint8		list_part;		/* of its lists, see fflag_list_part() */
 	char		bytes[FLEXIBLE_ARRAY_MEMBER];	/* of the strings above */
 } fflag_entry;
 
@@ -131,6 +134,10 @@ extern const fflag_entry *fflag_entries_add_unknown(fflag_string name,
 													bool *forgotten);
 extern void fflag_entries_complete(void);
 extern const fflag_entry *const *fflag_entries_all(int *count);
+extern struct fflag_allowlist *fflag_entries_peek_list(const fflag_entry *entry,
+													   fflag_table_id which,
+													   fflag_source *source,
+													   struct fflag_allowlist *unread);
 extern struct fflag_allowlist *fflag_entries_list(const fflag_entry *entry,
 												  fflag_table_id which,
 												  fflag_source *source);

@@ -1,6 +1,6 @@
 /*
  * strtab.h
- *		A hash table keyed by counted strings, for entry.c and allowlist.c.
+ *		A hash table keyed by counted strings.
  *
  * The server's simplehash rather than dynahash: it is probed once a row where
  * the flag's name comes from a column, and needs no key of a fixed size.  It

@@ -155,7 +155,8 @@ share_true(SupportRequestSelectivity *req, int n)
 static Selectivity
 share_listed(const fflag_entry *entry, fflag_table_id which, double users)
 {
-	fflag_allowlist *list = fflag_cache_list(entry, which);
+	fflag_allowlist unread;
+	fflag_allowlist *list = fflag_cache_peek_list(entry, which, &unread);
 	double		listed = list == NULL ? 0 : estimate_listed(list);
 
 	if (listed <= 0)

@@ -20,13 +20,13 @@ typedef struct fflag_usage_count
 	uint64		evaluations;
 	uint64		enabled;		/* of these, the answers that were true */
 	uint64		bulk;			/* answers of fflag_flags(), no evaluations */
+	struct fflag_usage_count *next; /* in the list */
+	TimestampTz asked;			/* when the statement began that listed it */
+	uint32		generation;		/* of the slot, when it was ours */
+	uint16		slot;			/* where the server counts it; 0: nowhere */
 	bool		listed;
 	bool		bulk_in_rest;	/* has no slot of its own, but an evaluation
 								 * might get one */
-	struct fflag_usage_count *next; /* in the list */
-	TimestampTz asked;			/* when the statement began that listed it */
-	int			slot;			/* where the server counts it; 0: nowhere */
-	uint32		generation;		/* of the slot, when it was ours */
 } fflag_usage_count;
 
 /* What the server has counted of a name in this database. */

@@ -26,7 +26,6 @@
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
 
-#include "allowlist.h"
 #include "cache.h"
 #include "catalog.h"
 #include "change.h"
@@ -442,14 +441,6 @@ ask_for_others(usage_walk walk)
 	}
 }
 
-static bool
-is_anybody_listed(const fflag_entry *entry)
-{
-	fflag_allowlist *list = fflag_cache_list(entry, FFLAG_USERS);
-
-	return list != NULL && fflag_allowlist_count(list) > 0;
-}
-
 /*
  * Does everybody get the same answer, whatever this session overrides?  If so,
  * *answer is set to it.
@@ -466,7 +457,8 @@ answers_all_alike(const fflag_entry *entry, bool *answer)
 		fflag_decision decision;
 
 		if (!fflag_decide_for_all(&flag, kind, true, &decision) &&
-			(!fflag_decide_for_all(&flag, kind, false, &decision) || is_anybody_listed(entry)))
+			(!fflag_decide_for_all(&flag, kind, false, &decision) ||
+			 fflag_cache_list(entry, FFLAG_USERS) != NULL))
 			return false;
 		if (i > 0 && decision.enabled != *answer)
 			return false;

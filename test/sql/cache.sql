@@ -126,6 +126,13 @@ SELECT fflag_enabled('shop');
 SELECT fflag_detach();
 DROP SCHEMA shop CASCADE;
 
+-- many flags fit into a session: one without lists, variants and relations takes at
+-- most 400 bytes, its name and the knowledge that nobody is listed included
+INSERT INTO feature_flag (name, enabled, rollout_percentage) SELECT 'flag number ' || n, true, 10 FROM generate_series(1, 10000) AS n;
+\c
+SELECT count(fflag_enabled('flag number ' || n, 42)) FROM generate_series(1, 10000) AS n;
+SELECT flags, allowlists, bytes / flags <= 400 AS small FROM fflag_cache();
+
 SET fflag.no_such_setting = 1;
 DROP VIEW cache;
 DROP EXTENSION fflag;
