@@ -1136,15 +1136,16 @@ CREATE TRIGGER fflag_record_delete AFTER DELETE ON @extschema@.feature_flag_atta
 CREATE TRIGGER fflag_record_truncate BEFORE TRUNCATE ON @extschema@.feature_flag_attachment
 	FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.fflag_record('tables');
 
-CREATE FUNCTION @extschema@.fflag_history(name pg_catalog.text DEFAULT NULL, detail boolean DEFAULT false)
+CREATE FUNCTION @extschema@.fflag_history(name pg_catalog.text DEFAULT NULL, detail boolean DEFAULT false,
+	since timestamp with time zone DEFAULT NULL, until timestamp with time zone DEFAULT NULL)
 RETURNS TABLE (at timestamp with time zone, session_role pg_catalog.text, role pg_catalog.text,
 	application_name pg_catalog.text, actor pg_catalog.text, what pg_catalog.text,
 	flag pg_catalog.text, user_id pg_catalog.text, users bigint,
 	old_values pg_catalog.jsonb, new_values pg_catalog.jsonb)
 LANGUAGE c STABLE PARALLEL RESTRICTED
 AS 'MODULE_PATHNAME', 'fflag_history';
-COMMENT ON FUNCTION @extschema@.fflag_history(pg_catalog.text, boolean) IS
-'who changed what, and when, newest first: of a flag, or of all; users listed by one statement are one line, unless in detail';
+COMMENT ON FUNCTION @extschema@.fflag_history(pg_catalog.text, boolean, timestamp with time zone, timestamp with time zone) IS
+'who changed what, and when, newest first: of a flag, or of all, in a stretch of time; users listed by one statement are one line, unless in detail';
 
 CREATE FUNCTION @extschema@.fflag_explain_at(at timestamp with time zone, name pg_catalog.text, user_id bigint,
 	is_staff boolean DEFAULT false, default_value boolean DEFAULT false,
