@@ -258,6 +258,62 @@ sub settle
 	return;
 }
 
+# The lines of one flag, and those of a stretch of time, are some of all lines.  These do not say
+# whose they are: here each change is split into one for each flag's id and statement, and tells them
+# as its application_name.  "life" tells a flag from others that had its id before.
+sub check_lines
+{
+	my ($session, $what) = @_;
+	my $lines = 'row_number() OVER () AS n, h.*, h::text AS line';
+	my ($wrong, $stretches) = ('', 0);
+	$session->do($_) for 'BEGIN', q{SET LOCAL session_replication_role = replica}, q{ALTER TABLE feature_flag_change DISABLE TRIGGER fflag_skip_known},
+		q{CREATE TEMP TABLE split ON COMMIT DROP AS SELECT DISTINCT ON (id) md5(concat_ws(' ', change, sequence, attached, flag_id))::uuid AS id, change,
+			jsonb_build_array(sequence, attached, flag_id)::text AS said FROM feature_flag_history},
+		q{INSERT INTO feature_flag_change (id, origin, restored_in, begins, at, transaction, session_role, role, application_name, actor)
+			SELECT s.id, origin, restored_in, begins, at, transaction, session_role, role, said, actor FROM split AS s JOIN feature_flag_change AS c ON c.id = s.change},
+		q{UPDATE feature_flag_history SET change = md5(concat_ws(' ', change, sequence, attached, flag_id))::uuid},
+		'ANALYZE feature_flag_change, feature_flag_history';
+	for my $detail ('false', 'true')
+	{
+		$session->do(qq{CREATE TEMP TABLE lived ON COMMIT DROP AS SELECT *, count(*) FILTER (WHERE what = 'flag created')
+				OVER (PARTITION BY attached, id ORDER BY at, sequence, what !~ '^flag', what = 'flag created') AS life
+			FROM (SELECT *, j ->> 1 AS attached, j ->> 2 AS id, (j ->> 0)::bigint AS sequence FROM (SELECT $lines, application_name::jsonb AS j FROM fflag_history(NULL, $detail) AS h) AS h) AS h});
+		my $names = $session->selectcol_arrayref(q{SELECT name FROM feature_flag_history WHERE kind = 'flag' UNION SELECT name FROM feature_flag UNION SELECT 'none'});
+		for my $name (@$names)
+		{
+			my $of_name = qq{SELECT line FROM lived WHERE '$name' IN (flag, CASE what WHEN 'flag renamed' THEN coalesce(old_values ->> 'name', old_values ->> 'label') END)
+				OR (attached, id, life) IN (SELECT attached, id, life FROM (SELECT DISTINCT ON (attached, id, life) * FROM lived WHERE what ~ '^flag'
+					ORDER BY attached, id, life, at DESC, sequence DESC, what = 'flag created' DESC) AS last WHERE flag = '$name')};
+			$wrong ||= differences($session, $of_name, "SELECT h::text FROM fflag_history('$name', $detail) AS h", "$name, $detail");
+		}
+		for my $i (1 .. 8)
+		{
+			my ($since, $until) = map { ask($session, 'SELECT at FROM feature_flag_change WHERE NOT begins ORDER BY random() LIMIT 1') } 1 .. 2;
+			($since, $until) = ($until, $since) if $since gt $until;
+			my $between = join ' AND ', 'true', $i % 4 ? "at >= '$since'" : (), $i % 4 > 1 ? () : "at < '$until'";
+			my $arguments = join ', ', $i % 4 ? "since => '$since'" : (), $i % 4 > 1 ? () : "until => '$until'";
+			my $name = one_of(@$names);
+			$wrong ||= differences($session, "SELECT line FROM lived WHERE $between", "SELECT h::text FROM fflag_history(detail => $detail, $arguments) AS h", "$arguments, $detail")
+				|| differences($session, "SELECT h::text FROM fflag_history('$name', $detail) AS h WHERE $between", "SELECT h::text FROM fflag_history('$name', $detail, $arguments) AS h", "$name, $arguments, $detail");
+			$stretches += ask($session, "SELECT count(*) FROM lived WHERE $between");
+		}
+		$session->do('DROP TABLE lived');
+	}
+	$session->do('ROLLBACK');
+	cmp_ok($stretches, '>', 0, "$what: lines of stretches of time: $stretches");
+	is($wrong, '', "$what: lines of one flag, of a stretch of time");
+	return;
+}
+
+# What one query returns and the other does not.
+sub differences
+{
+	my ($session, $wanted, $got, $where) = @_;
+	my ($count, $example) = $session->selectrow_array("WITH wanted AS ($wanted), got AS ($got)
+		SELECT count(*), min(side || line) FROM (SELECT '- ', line FROM (TABLE wanted EXCEPT ALL TABLE got) AS w (line) UNION ALL SELECT '+ ', line FROM (TABLE got EXCEPT ALL TABLE wanted) AS g (line)) AS d (side, line)");
+	return $count ? "$where: $count, as $example" : '';
+}
+
 sub check
 {
 	my ($node, $database, $what) = @_;
@@ -279,6 +335,7 @@ sub check
 		FROM question AS q, LATERAL fflag_explain_at(q.at, q.name, q.user_id, q.is_staff, q.default_value) AS e, $said});
 	cmp_ok($count, '>', 100, "$what: $count questions asked: $new");
 	is($wrong, 0, "$what: none wrong") or diag $example;
+	check_lines($session, $what) unless ask($session, 'SELECT pg_is_in_recovery()');
 	# no matter which type asks
 	is(ask($session, qq{SELECT count(*) FROM (SELECT * FROM question WHERE user_id ~ '^\\d+\$' ORDER BY random() LIMIT 100) AS q,
 		LATERAL fflag_explain_at(q.at, q.name, q.user_id::bigint, q.is_staff, q.default_value) AS e, $said WHERE e::text <> said.answer}), 0, "$what: bigint");
