@@ -1004,8 +1004,8 @@ CREATE TABLE @extschema@.feature_flag_history (
 );
 
 -- Names and ids of attached tables may be longer than what an index takes.  None
--- is on change: who lists or forgets changes reads the whole table, and each index
--- makes long allowlists slower to load.
+-- is on change: who lists or forgets changes of all flags reads the whole table, and
+-- each index makes long allowlists slower to load.
 CREATE INDEX feature_flag_history_name_idx
 	ON @extschema@.feature_flag_history (pg_catalog."left"(name, 100)) WHERE name IS NOT NULL;
 CREATE INDEX feature_flag_history_id_idx

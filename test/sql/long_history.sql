@@ -20,7 +20,9 @@ SELECT fflag_allow('old', 1, 2), fflag_require('old', 'gone'), fflag_require('ol
 SELECT fflag_unrelate('new', 'gone');
 DELETE FROM feature_flag WHERE name = 'gone';
 CREATE TABLE moment AS SELECT clock_timestamp() AS at;
-SELECT fflag_allow('new', 3), fflag_rename('new', 'newer');
+SELECT fflag_allow('new', 3);
+CREATE TABLE renamed AS SELECT clock_timestamp() AS at;
+SELECT fflag_rename('new', 'newer');
 CREATE TABLE later AS SELECT clock_timestamp() AS at;
 SELECT fflag_disallow('newer', 3), fflag_variants('newer', '{"a": 1}');
 VACUUM ANALYZE feature_flag_history, feature_flag_change;
@@ -42,6 +44,7 @@ SELECT history < 102700 AS history, change < 60 AS change FROM rows_read('SELECT
 ROLLBACK;
 
 -- of all flags, a stretch of time: named by what was before and is after
+SELECT h.what, h.flag, h.users FROM moment AS m, renamed AS r, fflag_history(since => m.at, until => r.at) AS h;
 SELECT h.what, h.flag, h.users FROM moment AS m, later AS l, fflag_history(since => m.at, until => l.at) AS h;
 SELECT h.what, h.flag, h.users FROM later AS l, fflag_history(since => l.at) AS h;
 SELECT count(*) FROM later AS l, fflag_history(until => l.at) AS h;
@@ -63,6 +66,19 @@ SELECT what FROM fflag_history('newer', until => '2020-01-01');
 SELECT count(*) FROM fflag_history(since => '-infinity') WHERE at IS NULL;
 SELECT count(*) FROM fflag_history(since => '2020-01-01') WHERE at IS NULL;
 
+-- names and ids that are longer than what the indexes have of them
+CREATE TABLE their_flag (id text PRIMARY KEY, name text NOT NULL UNIQUE, enabled boolean NOT NULL, staff_only boolean NOT NULL, rollout_percentage int NOT NULL);
+CREATE TABLE their_user (featureflag_id text NOT NULL, user_id text NOT NULL, PRIMARY KEY (featureflag_id, user_id));
+SELECT fflag_attach('their_flag', 'their_user');
+CREATE TABLE start AS SELECT clock_timestamp() AS at;
+INSERT INTO their_flag SELECT repeat('i', 200) || n, repeat('n', 200) || n, true, false, 0 FROM generate_series(1, 3) AS n;
+INSERT INTO their_user SELECT id, repeat('u', 200) || n FROM their_flag, generate_series(1, 2) AS n;
+UPDATE their_flag SET name = repeat('n', 200) || 4 WHERE name ~ '3';
+SELECT what, "right"(flag, 2) AS flag, "right"(user_id, 2) AS user_id FROM fflag_history(repeat('n', 200) || 1, true);
+SELECT n, count(*), count(DISTINCT flag) FROM generate_series(0, 4) AS n, fflag_history(repeat('n', 200) || n, true) GROUP BY n ORDER BY n;
+SELECT h.what, "right"(h.flag, 2) AS flag, h.users FROM start AS s, fflag_history(since => s.at) AS h;
+SELECT fflag_detach();
+
 DROP EXTENSION fflag;
-DROP TABLE moment, later;
+DROP TABLE moment, renamed, later, start, their_flag, their_user;
 DROP FUNCTION rows_read;
