@@ -108,7 +108,26 @@ sub show
 	return $ratio < 0.4 ? sprintf('1 / %.1f', 1 / $ratio) : sprintf('%.2f', $ratio);
 }
 
-my @missed;
+my (@table, @missed);
+
+# What a user would ask first; the page begins with it.
+my @asked = (
+	'10%: PL/pgSQL', '10%: join by hand', '10%, bigint: hash and compare in C', 'flag off: false in C',
+	'list of 1000000: empty list', 'all of 73 flags: query by hand', 'prepared statement, 1 clients: SELECT $1::bool',
+	'the same, ten changes a second: without changes', 'first call on a new connection: PL/pgSQL, first call',
+	'history of one flag, among 500,000 lines: that of all flags, filtered');
+
+# A row of the table.
+sub row
+{
+	my ($name, $reference, $ratio, $spread, $reach, $reached, $note) = @_;
+	my $line = "| $name | $reference | $ratio | $spread | $reach | $reached | $note |\n";
+	push @missed, $name if $reached eq 'no';
+	push @table, ["$name: $reference", $line];
+	progress('') if -t STDERR;
+	print STDERR $line;
+	return;
+}
 
 # case(name, ours, reference's name, reference, reach, how many times as much
 # work ours does, note): both are queries, or subs that return seconds.  The
@@ -129,15 +148,15 @@ sub case
 		push @ours, seconds($ours) unless $round % 2;
 		push @ratios, $ours[-1] / $theirs[-1];
 	}
-	progress('') if -t STDERR;
 	my @sorted = sort { $a <=> $b } @ratios;
 	my $median = median(@ratios);
-	my $reached = !defined $reach ? '' : $median <= $reach ? 'yes' : 'no';
-	push @missed, $name if $reached eq 'no';
-	printf "| %s | %s | %s | %s to %s | %s | %s | %s |\n", $name, $reference_name, show($median), show($sorted[0]), show($sorted[-1]),
-	  defined $reach ? show($reach) : '', $reached, ref $note ? $note->(median(@ours)) : $note // '';
+	row($name, $reference_name, show($median), show($sorted[0]) . ' to ' . show($sorted[-1]), defined $reach ? show($reach) : '',
+		!defined $reach ? '' : $median <= $reach ? 'yes' : 'no', ref $note ? $note->(median(@ours)) : $note // '');
 	return;
 }
+
+# Without cases there is nothing to prepare for them.
+sub wanted { return scalar grep { /$only/ } @_; }
 
 my $per_row = sub { return sprintf '%.0f ns a row', $_[0] / $rows * 1e9 };
 
@@ -150,16 +169,13 @@ my ($mine) = $db->selectrow_array(scan(q{fflag_enabled('new_checkout', id, is_st
 my ($joined) = $db->selectrow_array($join);
 die "the rules differ: $wrong users, $mine and $joined\n" if $wrong || $mine != $joined;
 
-print "Ratios of times, ours to the reference's; `1 / 5` is five times faster.\nMedian and spread of $rounds rounds, $rows users.\n\n";
-print "| case | reference | ratio | spread | reach | reached | |\n|---|---|---|---|---|---|---|\n";
-
 # ---- one flag, a scan
 
 my $ten = scan(q{fflag_enabled('new_checkout', id, is_staff)});
 my $bare = scan(q{test_hash('new_checkout', id, is_staff, 10000)});
-case('10%, bigint', $ten, 'hash and compare in C', $bare, 1.10, 1, $per_row);
-case('10%, uuid', scan(q{fflag_enabled('new_checkout', uid, is_staff)}), 'hash and compare in C', scan(q{test_hash('new_checkout', uid, is_staff, 10000)}), 1.10, 1, $per_row);
-case('10%, text', scan(q{fflag_enabled('new_checkout', tid, is_staff)}), 'hash and compare in C', scan(q{test_hash('new_checkout', tid, is_staff, 10000)}), 1.10, 1, $per_row);
+case('10%, bigint', $ten, 'hash and compare in C', $bare, 1.05, 1, $per_row);
+case('10%, uuid', scan(q{fflag_enabled('new_checkout', uid, is_staff)}), 'hash and compare in C', scan(q{test_hash('new_checkout', uid, is_staff, 10000)}), 1.05, 1, $per_row);
+case('10%, text', scan(q{fflag_enabled('new_checkout', tid, is_staff)}), 'hash and compare in C', scan(q{test_hash('new_checkout', tid, is_staff, 10000)}), 1.05, 1, $per_row);
 for (['off', 'false'], ['full', 'true'], ['staff', 'is_staff'], ['unknown', 'false'])
 {
 	my ($flag, $answer) = @$_;
@@ -264,6 +280,7 @@ for my $n (50, 1000)
 
 my $dir = $ENV{TMPDIR} // '/tmp';
 sub script { my ($name, $text) = @_; open my $f, '>', "$dir/$name.sql" or die; print $f $text; close $f; return "$dir/$name.sql"; }
+sub slurp { my ($file) = @_; open my $f, '<', $file or die; local $/ = undef; return <$f>; }
 my $evaluate = script('evaluate', "\\set id random(1, $rows)\n\\set staff random(0, 1)\nSELECT fflag_enabled('new_checkout', :id\::bigint, :staff\::int\::bool);\n");
 my $floor = script('floor', "\\set id random(1, $rows)\n\\set staff random(0, 1)\nSELECT :staff\::int\::bool;\n");
 my $constant = script('constant', "\\set id random(1, $rows)\n\\set staff random(0, 1)\nSELECT test_constant('new_checkout', :id\::bigint, :staff\::int\::bool, true);\n");
@@ -271,22 +288,38 @@ my $constant = script('constant', "\\set id random(1, $rows)\n\\set staff random
 # Seconds a thousand transactions
 sub pgbench
 {
-	my ($script, $clients, $writing, $mode) = @_;
+	my ($script, $clients, $mode) = @_;
 	$mode //= 'prepared';
-	my $writer = 0;
-	if ($writing)
-	{
-		$writer = fork // die;
-		if (!$writer)
-		{
-			my $w = connection();
-			while (1) { $w->do(q{UPDATE feature_flag SET enabled = NOT enabled WHERE name = 'off'}); sleep 0.1; }
-		}
-	}
 	my $output = `"$bindir/pgbench" -n -M $mode -f "$script" -c $clients -j 2 -T 1 postgres 2>/dev/null`;
-	if ($writer) { kill KILL => $writer; waitpid $writer, 0; }
 	my ($tps) = $output =~ /tps = ([0-9.]+)/ or die "pgbench failed: $output";
 	return 1000 / $tps;
+}
+
+# what others do meanwhile, each in a session of its own
+my $advance = sub { my ($w) = @_; while (1) { $w->do('SELECT pg_current_xact_id()'); sleep 0.001; } };
+my $change = sub { my ($w) = @_; while (1) { $w->do(q{UPDATE feature_flag SET enabled = NOT enabled WHERE name = 'off'}); sleep 0.1; } };
+my $stay_open = sub { my ($w) = @_; $w->begin_work; $w->do(q{UPDATE feature_flag SET enabled = NOT enabled WHERE name = 'off'}); sleep 3600; };
+my $list_others = sub {
+	my ($w) = @_;
+	while (1) { $w->do(q{INSERT INTO feature_flag_user (flag_id, user_id) SELECT id, gen_random_uuid() FROM feature_flag WHERE name = 'other list'}); sleep 0.1; }
+};
+
+sub beside
+{
+	my ($measure, @others) = @_;
+	return sub {
+		my @pids;
+		for my $other (@others)
+		{
+			push @pids, fork // die;
+			$other->(connection()) unless $pids[-1];
+		}
+		sleep 0.1;    # until they are at work
+		my $taken = seconds($measure);
+		kill KILL => @pids;
+		waitpid $_, 0 for @pids;
+		return $taken;
+	};
 }
 
 # rates wander more than scans do, so there are many short rounds of neighbours
@@ -298,7 +331,7 @@ for my $clients (1, 32)
 	case("prepared statement, $clients clients", sub { pgbench($evaluate, $clients) }, 'true in C, the same arguments', sub { pgbench($constant, $clients) }, undef, 1,
 		"$rounds rounds of a second");
 }
-case('the same, ten changes a second', sub { pgbench($evaluate, 8, 1) }, 'without changes', sub { pgbench($evaluate, 8, 0) }, 1 / 0.95);
+case('the same, ten changes a second', beside(sub { pgbench($evaluate, 8) }, $change), 'without changes', sub { pgbench($evaluate, 8) }, 1 / 0.95);
 
 sub first_call
 {
@@ -329,36 +362,10 @@ my $texts = scan(q{fflag_enabled('texts', tid)}, 'scanned');
 my $twenty_scans = sub { my $total = 0; $total += seconds($texts) for (1 .. 20); return $total; };
 seconds($twenty_scans);
 
-# what others do meanwhile, each in a session of its own
-my $advance = sub { my ($w) = @_; while (1) { $w->do('SELECT pg_current_xact_id()'); sleep 0.001; } };
-my $stay_open = sub { my ($w) = @_; $w->begin_work; $w->do(q{UPDATE feature_flag SET enabled = NOT enabled WHERE name = 'off'}); sleep 3600; };
-my $list_others = sub {
-	my ($w) = @_;
-	while (1) { $w->do(q{INSERT INTO feature_flag_user (flag_id, user_id) SELECT id, gen_random_uuid() FROM feature_flag WHERE name = 'other list'}); sleep 0.1; }
-};
-
-sub beside
-{
-	my ($measure, @others) = @_;
-	return sub {
-		my @pids;
-		for my $other (@others)
-		{
-			push @pids, fork // die;
-			$other->(connection()) unless $pids[-1];
-		}
-		sleep 0.1;    # until they are at work
-		my $taken = seconds($measure);
-		kill KILL => @pids;
-		waitpid $_, 0 for @pids;
-		return $taken;
-	};
-}
-
 for (['a writer is open', $stay_open], ['ten entries a second come to another list', $list_others])
 {
 	my ($what, $writer) = @$_;
-	for (['prepared call', sub { pgbench($evaluate, 1) }, 1 / 0.95], ['planned call, list of 150000 texts', sub { pgbench($plan, 1, 0, 'simple') }, 1 / 0.9],
+	for (['prepared call', sub { pgbench($evaluate, 1) }, 1 / 0.95], ['planned call, list of 150000 texts', sub { pgbench($plan, 1, 'simple') }, 1 / 0.9],
 		['scan of 150,000, list of 150000 texts', $twenty_scans, 1 / 0.95])
 	{
 		my ($name, $measure, $reach) = @$_;
@@ -366,6 +373,59 @@ for (['a writer is open', $stay_open], ['ten entries a second come to another li
 	}
 }
 $db->do('TRUNCATE feature_flag_user');
+
+# ---- many sessions: each evaluates after other transactions have ended, so each time it looks
+# whether a commit is under way, by the server's counts of locks or by its lock table
+
+$db->do("CREATE FUNCTION test_use_lock_counts(boolean) RETURNS void LANGUAGE c AS '$module'");
+my ($has_counts) = $db->selectrow_array('SELECT lock_counts FROM fflag_cache()');
+my %among = map { $_->[0] => script("among $_->[0]", "SELECT pg_current_xact_id();\n" . slurp($_->[1])) } ['evaluate', $evaluate], ['floor', $floor];
+
+# Seconds a thousand transactions of 24 clients; adds to %$waits how often one waited for what.
+sub sampled
+{
+	my ($script, $waits) = @_;
+	open my $pgbench, '-|', "'$bindir/pgbench' -n -M prepared -f '$script' -c 24 -j 2 -T 2 postgres 2>/dev/null" or die;
+	for (1 .. 90)
+	{
+		sleep 0.02;
+		my $waiting = $db->selectall_arrayref(q{SELECT coalesce(wait_event_type || ':' || wait_event, 'none'), count(*) FROM pg_stat_activity
+			WHERE application_name = 'pgbench' AND state = 'active' GROUP BY 1});
+		$waits->{ $_->[0] } += $_->[1] for @$waiting;
+	}
+	my ($tps) = join('', <$pgbench>) =~ /tps = ([0-9.]+)/ or die 'pgbench failed';
+	return 1000 / $tps;
+}
+
+# How often one waited for locks, of all that were at work.
+sub share_of
+{
+	my ($what, $waits) = @_;
+	my ($all, $these) = (0, 0);
+	for my $wait (keys %$waits)
+	{
+		$all += $waits->{$wait};
+		$these += $waits->{$wait} if $wait =~ $what;
+	}
+	return sprintf '%.1f%%', 100 * $these / ($all || 1);
+}
+
+for (['no writer'], ['ten changes a second', $change], ['a writer is open', $stay_open])
+{
+	my ($what, @writer) = @$_;
+	for my $counts (1, 0)
+	{
+		my (%ours, %theirs);
+		next if $counts && !$has_counts;
+		my $name = "24 sessions, $what" . ($counts ? '' : ', without the counts of locks');
+		next unless wanted($name);
+		$db->selectrow_array('SELECT test_use_lock_counts(?)', undef, $counts);
+		case($name, beside(sub { sampled($among{evaluate}, \%ours) }, @writer), 'SELECT $1::bool', beside(sub { sampled($among{floor}, \%theirs) }, @writer),
+			$counts && !@writer ? 1.1 : undef, 1, sub { sprintf 'waiting for LockManager: %s, for any LWLock: %s (%s without fflag)',
+				share_of(qr/^LWLock:LockManager$/, \%ours), share_of(qr/^LWLock/, \%ours), share_of(qr/^LWLock/, \%theirs) });
+	}
+}
+$db->selectrow_array('SELECT test_use_lock_counts(?)', undef, $has_counts);
 
 # ---- what the history costs those who change flags
 
@@ -394,6 +454,7 @@ for ([ "COPY of @{[ $few * 10 ]} users into a list", 'feature_flag_user', "COPY 
 	case($name, changing($table, 1, $command, $times), 'without the history', changing($table, 0, $command, $times), $reach, 1,
 		sub { sprintf '%.2f ms each', $_[0] / $times * 1e3 });
 }
+$db->do("ALTER TABLE $_") for map { ("feature_flag ENABLE TRIGGER $_", "feature_flag_user ENABLE TRIGGER $_") } map { "fflag_record_$_" } qw(insert update truncate);
 $db->do($_) for ('TRUNCATE feature_flag_user', 'ALTER SYSTEM RESET fsync', 'SELECT pg_reload_conf()');
 
 # ---- many flags
@@ -403,8 +464,122 @@ $db->do(q{INSERT INTO feature_flag (name, enabled, rollout_percentage) SELECT 'm
 $db->do("CREATE TABLE many AS SELECT 'many ' || n % 10000 + 1 AS name, n::bigint AS id FROM generate_series(1, $rows) AS n");
 $db->do("CREATE TABLE ten AS SELECT 'many ' || n % 10 + 10000 AS name, n::bigint AS id FROM generate_series(1, $rows) AS n");
 $db->do("VACUUM ANALYZE $_") for ('feature_flag', 'many', 'ten');
-case('10,000 names of 100,000 flags', scan(q{fflag_enabled(name, id)}, 'many'), '10 names', scan(q{fflag_enabled(name, id)}, 'ten'), 1.10, 1,
-	sub { sprintf '%.0f ns a row; %d bytes a flag with its list', $_[0] / $rows * 1e9, $db->selectrow_array('SELECT bytes / flags FROM fflag_cache()') });
+case('10,000 names of 100,000 flags', scan(q{fflag_enabled(name, id)}, 'many'), '10 names', scan(q{fflag_enabled(name, id)}, 'ten'), 1.10, 1, $per_row);
+if (wanted('memory of a flag'))
+{
+	my $new = connection();
+	$new->do('SELECT count(fflag_enabled(name, 1)) FROM feature_flag');
+	my ($flags, $bytes) = $new->selectrow_array('SELECT flags, bytes FROM fflag_cache()');
+	row('memory of a flag', '', '', '', 400, $bytes / $flags <= 400 ? 'yes' : 'no', sprintf '%.0f bytes a flag, %.1f MB for %d', $bytes / $flags, $bytes / 1e6, $flags);
+}
 
+# ---- reading a history of 500,000 lines: of the flags above, and of a list
+
+my @histories = ('history of one flag, among 500,000 lines', 'history of a flag with a list of 400,000', 'history of all flags, the last ten minutes');
+if (wanted(@histories))
+{
+	progress('recording 500,000 changes');
+	$db->do($_) for (
+		q{SELECT fflag_register('asked', true, 10), fflag_register('listed', true, 10)},
+		q{UPDATE feature_flag_change SET at = at - interval '10 minutes'},
+		q{INSERT INTO feature_flag_user SELECT id, n FROM feature_flag, generate_series(1, 400000) AS n WHERE name = 'listed'},
+		q{UPDATE feature_flag_change SET at = at - interval '10 minutes'});
+	$db->do(qq{UPDATE feature_flag SET rollout_percentage = $_ WHERE name = 'asked'}) for (1 .. 10);
+	$db->do("VACUUM ANALYZE $_") for ('feature_flag_history', 'feature_flag_change');
+	$rounds = 3;
+	my $all = q{SELECT count(*) FROM fflag_history() WHERE flag = '%s'};
+	my $milliseconds = sub { sprintf '%.2f ms', $_[0] * 1e3 };
+	for ([ 'asked', $histories[0] ], [ 'listed', $histories[1] ])
+	{
+		my ($flag, $name) = @$_;
+		case($name, "SELECT count(*) FROM fflag_history('$flag')", 'that of all flags, filtered', sprintf($all, $flag), $flag eq 'asked' ? 1 / 100 : 1 / 2, 1, $milliseconds);
+	}
+	case($histories[2], q{SELECT count(*) FROM fflag_history(since => now() - interval '10 minutes')}, 'that of all flags, filtered',
+		q{SELECT count(*) FROM fflag_history() WHERE at >= now() - interval '10 minutes'}, 1 / 5, 1, $milliseconds);
+	$rounds = $scan_rounds;
+	$db->do('TRUNCATE feature_flag_user, feature_flag_history, feature_flag_change');
+}
+
+# ---- what docs/operations.md says of costs
+
+my $other = connection();
+my $each = sub { my ($n) = @_; return sub { sprintf '%.2f us a call', $_[0] / $n * 1e6 } };
+if (wanted('1,000 names after a change of any flag'))
+{
+	my $names = q{SELECT count(fflag_enabled('many ' || n, 1)) FROM generate_series(1, 1000) AS n};
+	case('1,000 names after a change of any flag', sub { $other->do(q{UPDATE feature_flag SET enabled = NOT enabled WHERE name = 'off'}); return seconds($names); },
+		'without a change', $names, undef, 1, sub { sprintf '%.1f ms', $_[0] * 1e3 });
+}
+my @of_long_list = ('20,000 calls, an entry has come to their list of 1000000 texts', 'parallel scan of 200,000, list of 1000000 texts');
+if (wanted(@of_long_list))
+{
+	progress('listing 1000000 texts');
+	$db->do($_) for (
+		q{SELECT fflag_register('long', true, 10)},
+		'SET session_replication_role = replica',
+		q{INSERT INTO feature_flag_user (flag_id, user_id) SELECT id, 'other ' || n FROM feature_flag, generate_series(1, 1000000) AS n WHERE name = 'long'},
+		'RESET session_replication_role',
+		'CREATE TABLE fewer AS SELECT * FROM users LIMIT 200000', 'VACUUM ANALYZE feature_flag_user', 'VACUUM ANALYZE fewer');
+	my $calls = scan(q{fflag_enabled('long', tid)}, '(SELECT tid FROM fewer LIMIT 20000) AS u');
+	my $read = scan(q{fflag_enabled('long', tid)}, 'fewer');
+	my $add = q{INSERT INTO feature_flag_user (flag_id, user_id) SELECT id, gen_random_uuid() FROM feature_flag WHERE name = 'long'};
+	case($of_long_list[0], sub { $other->do($add); return seconds($calls); }, 'the list is in memory',
+		sub { seconds($read) for (1 .. 4); return seconds($calls); }, undef, 1, $each->(20000));
+	$db->do("SET $_ = 0") for qw(min_parallel_table_scan_size parallel_setup_cost parallel_tuple_cost);
+	my $with = sub { my ($workers) = @_; return sub { $db->do("SET max_parallel_workers_per_gather = $workers"); return seconds($read); } };
+	case($of_long_list[1], $with->(2), 'one process', $with->(0), undef, 1, sub { sprintf '%.0f ms', $_[0] * 1e3 });
+	$db->do("RESET $_") for qw(min_parallel_table_scan_size parallel_setup_cost parallel_tuple_cost);
+	$db->do('TRUNCATE feature_flag_user, feature_flag_history, feature_flag_change');
+}
+if (wanted('history of a nightly list of 200,000'))
+{
+	my $size = sub {
+		my (@commands) = @_;
+		$db->do('TRUNCATE feature_flag_history, feature_flag_change');
+		$db->begin_work;
+		$db->do($_) for @commands;
+		$db->commit;
+		return ($db->selectrow_array(q{SELECT pg_total_relation_size('feature_flag_history')}))[0];
+	};
+	my $of = q{flag_id = (SELECT id FROM feature_flag WHERE name = 'changed')};
+	# one of a hundred is another than last night
+	$db->do(q{CREATE TABLE tonight AS SELECT n * 101 / 100 AS id FROM generate_series(1, 200000) AS n});
+	my $insert = q{INSERT INTO feature_flag_user (flag_id, user_id) SELECT f.id, t.id FROM feature_flag AS f, tonight AS t WHERE name = 'changed'};
+	my $last_night = q{INSERT INTO feature_flag_user (flag_id, user_id) SELECT f.id, n FROM feature_flag AS f, generate_series(1, 200000) AS n WHERE name = 'changed'};
+	$db->do($last_night);
+	my $whole = $size->("DELETE FROM feature_flag_user WHERE $of", $insert);
+	$db->do('TRUNCATE feature_flag_user');
+	$db->do($last_night);
+	my $difference = $size->("DELETE FROM feature_flag_user WHERE $of AND NOT EXISTS (SELECT FROM tonight WHERE id::text = user_id)", "$insert ON CONFLICT DO NOTHING");
+	row('history of a nightly list of 200,000, of which 1% has changed: DELETE and INSERT', 'what differs', show($whole / $difference), '', '', '',
+		sprintf '%.1f MB a night, %.1f MB for what differs', $whole / 1e6, $difference / 1e6);
+	$db->do('TRUNCATE feature_flag_user, feature_flag_history, feature_flag_change');
+}
+if (wanted('first call, preloaded'))
+{
+	my ($data) = $db->selectrow_array('SHOW data_directory');
+	my $library = '$libdir/fflag';
+	my $restart = sub {
+		my ($libraries) = @_;
+		my $set = connection();
+		$set->do('ALTER SYSTEM ' . ($libraries ? "SET shared_preload_libraries = '$libraries'" : 'RESET shared_preload_libraries'));
+		$_->disconnect for ($set, $db, $other);
+		system("'$bindir/pg_ctl' -D '$data' -l '$dir/restart.log' -m fast -w restart >/dev/null") == 0 or die 'no restart';
+		($db, $other) = (connection(), connection());
+	};
+	my $first = sub { my ($libraries) = @_; return sub { $restart->($libraries); return first_call(q{SELECT fflag_enabled('new_checkout', 1, false)}); } };
+	case('first call, preloaded', $first->($library), 'not preloaded', $first->(''), undef, 1, sub { sprintf '%.2f ms', $_[0] * 1e3 });
+	$restart->('');
+}
+
+# ---- the page
+
+my %line = map { @$_ } @table;
+my @absent = grep { !$line{$_} } @asked;
+die "no such case: @absent\n" if @absent && $only eq '';
+my $head = "| case | reference | ratio | spread | reach | reached | |\n|---|---|---|---|---|---|---|\n";
+print "## What most ask\n\n$head", map { $line{$_} // () } @asked;
+my %first = map { $_ => 1 } @asked;
+print "\n## The rest\n\n$head", map { $_->[1] } grep { !$first{ $_->[0] } } @table;
 print "\n", wrap('', '', 'Not reached: ' . (@missed ? join('; ', @missed) : 'none') . '.'), "\n";
 $db->disconnect;

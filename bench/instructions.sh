@@ -7,20 +7,20 @@
 # there are two, and 1.9 times if there are ten.
 #
 # Then the same for prepared statements, each in a transaction of its own: all that
-# the server does for one that evaluates, less what it does for SELECT $1::bool; and
-# how many locks the function looks at or takes.
+# the server does for one that evaluates, less what it does for SELECT $1::bool.
 #
 #   instructions.sh BINDIR DATADIR
 #
 set -euo pipefail
 
 bin=$1 data=$2
-out=$(mktemp)
-trap 'rm -f "$out"' EXIT
+out=$(mktemp -d)
+server=
+trap '[ -z "$server" ] || kill -INT "$server"; wait; rm -rf "$out"' EXIT
 
 count() {
 	echo "SELECT count(*) FROM users WHERE id <= $3 AND $2" |
-		valgrind --tool=callgrind --callgrind-out-file="$out" --toggle-collect="$1" \
+		valgrind --tool=callgrind --callgrind-out-file="$out/scan" --toggle-collect="$1" \
 			"$bin/postgres" --single -D "$data" postgres 2>&1 |
 		sed -n 's/.*Collected : //p'
 }
@@ -45,53 +45,66 @@ variant of 99%, one of three|fflag_variant_bigint|fflag_variant('divided', id, i
 variant of 99%, one of ten|fflag_variant_bigint|fflag_variant('in ten', id, is_staff) = 'blue'
 CASES
 
-# A hundred statements, or more, after whatever others do in between.
-statements() {
-	# shellcheck disable=SC2016 # for the server
-	echo 'PREPARE floor (bigint, boolean) AS SELECT $2;'
-	echo "PREPARE evaluate (bigint, boolean) AS SELECT fflag_enabled('new_checkout', \$1, \$2);"
-	for ((i = 0; i < 10; i++)); do		# generic plans from the sixth on
-		echo 'EXECUTE floor(1, false);'
-		echo 'EXECUTE evaluate(1, false);'
-	done
-	for ((i = 0; i < $3; i++)); do
-		[ -z "$2" ] || echo "$2;"
-		echo "EXECUTE $1(1, false);"
-	done
+# From here on in sessions of a server: in a single-user one nothing is counted.
+valgrind --tool=callgrind --callgrind-out-file="$out/%p" \
+	"$bin/postgres" -D "$data" -c autovacuum=off >"$out/server.log" 2>&1 &
+server=$!
+for _ in $(seq 600); do
+	"$bin/pg_isready" -q && break
+	sleep 0.1
+done
+
+# So many statements, after whatever others do in between; prints the session's pid.
+session() {
+	{
+		echo 'SELECT pg_backend_pid();'
+		# shellcheck disable=SC2016 # for the server
+		echo 'PREPARE floor (bigint, boolean) AS SELECT $2;'
+		echo "PREPARE evaluate (bigint, boolean) AS SELECT fflag_enabled('new_checkout', \$1, \$2);"
+		for ((i = 0; i < 10; i++)); do		# generic plans from the sixth on
+			echo 'EXECUTE floor(1, false);'
+			echo 'EXECUTE evaluate(1, false);'
+		done
+		for ((i = 0; i < $3; i++)); do
+			[ -z "$2" ] || echo "$2;"
+			echo "EXECUTE $1(1, false);"
+		done
+	} | "$bin/psql" -XAtq postgres | sed -n 1p
 }
 
-collect() {
-	statements "$1" "$2" "$3" |
-		valgrind --tool=callgrind --callgrind-out-file="$out" "${@:4}" \
-			"$bin/postgres" --single -D "$data" postgres 2>&1 |
-		sed -n 's/.*Collected : //p'
-}
-
-# instructions, or locks, for each of a hundred statements more
-per_statement() {
-	local less more
-	less=$($1 "$2" "$3" 100)
-	more=$($1 "$2" "$3" 200)
-	echo $(((more - less) / 100))
-}
-
-locks() {
-	collect "$1" "$2" "$3" --toggle-collect=fflag_enabled_bigint >/dev/null
-	awk '/^cfn=/ { id = $0; sub(/^cfn=/, "", id); sub(/ .*/, "", id) }
-		/^c?fn=\([0-9]+\) (LockAcquire|LockWaiterCount)$/ { name = $0; sub(/^c?fn=/, "", name); sub(/ .*/, "", name); wanted[name] }
+# instructions of a session that has ended, and how often it acquired a lightweight lock
+read_counts() {
+	while ! grep -q '^totals:' "$out/$1" 2>/dev/null; do sleep 0.1; done
+	awk '/^totals:/ { instructions = $2 }
+		/^cfn=/ { id = $0; sub(/^cfn=/, "", id); sub(/ .*/, "", id) }
+		/^c?fn=\([0-9]+\) LWLock(Conditional)?Acquire$/ { name = $0; sub(/^c?fn=/, "", name); sub(/ .*/, "", name); wanted[name] }
 		/^calls=/ { n = $0; sub(/^calls=/, "", n); calls[id] += n + 0 }
-		END { for (name in wanted) total += calls[name]; print total + 0 }' "$out"
+		END { for (name in wanted) locks += calls[name]; print instructions, locks + 0 }' "$out/$1"
+}
+
+# Sets instructions and locks, for each of a thousand statements more.
+per_statement() {
+	local less more i j k l
+
+	less=$(session "$1" "$2" 200)
+	more=$(session "$1" "$2" 1200)
+	read -r i j <<<"$(read_counts "$less")"
+	read -r k l <<<"$(read_counts "$more")"
+	instructions=$(((k - i) / 1000)) locks=$((l - j))
 }
 
 echo
 # shellcheck disable=SC2016 # no command
-echo '| a prepared call | instructions, more than `SELECT $1::bool` | locks looked at |'
+echo '| a prepared call | instructions, more than `SELECT $1::bool` | lightweight locks, more than that |'
 echo '|---|---|---|'
-while IFS='|' read -r name between; do
-	floor=$(per_statement collect floor "$between")
-	evaluate=$(per_statement collect evaluate "$between")
-	echo "| $name | $((evaluate - floor)), of $evaluate | $(per_statement locks evaluate "$between") |"
+while IFS='|' read -r name between counts; do
+	"$bin/psql" -Xq postgres -o /dev/null -c "SELECT test_use_lock_counts($counts), fflag_enabled('new_checkout', 1)"
+	per_statement floor "$between"
+	floor=$instructions floor_locks=$locks
+	per_statement evaluate "$between"
+	echo "| $name | $((instructions - floor)), of $instructions | $(awk "BEGIN { printf \"%.2f\", ($locks - $floor_locks) / 1000 }") |"
 done <<'CASES'
-no other transaction has run since the last|
-others have|SELECT pg_current_xact_id()
+no other transaction has run since the last||true
+others have|SELECT pg_current_xact_id()|true
+others have, without the counts of locks|SELECT pg_current_xact_id()|false
 CASES
