@@ -1,5 +1,5 @@
-# Every SQL block of README.md, CONTRIBUTING.md, docs/reference.md, docs/relations.md and
-# docs/operations.md works when it is pasted, in the page's order, into an empty
+# Every SQL block of README.md, CONTRIBUTING.md, docs/reference.md, docs/cookbook.md,
+# docs/relations.md and docs/operations.md works when it is pasted, in the page's order, into an empty
 # database, and returns what the "=>" comments say.  What needs more than one server is
 # marked otherwise, and run by 002_subscriber, 003_dump and 011_shared; docs/django.md is
 # for the tests of Django.
@@ -17,7 +17,7 @@ my $node = PostgreSQL::Test::Cluster->new('node');
 $node->init;
 $node->start;
 
-my %fewest = ('CONTRIBUTING.md' => 3, 'README.md' => 6, 'docs/reference.md' => 35, 'docs/relations.md' => 20, 'docs/operations.md' => 3);
+my %fewest = ('CONTRIBUTING.md' => 3, 'README.md' => 6, 'docs/reference.md' => 35, 'docs/cookbook.md' => 25, 'docs/relations.md' => 20, 'docs/operations.md' => 3);
 for my $page (sort keys %fewest)
 {
 	my ($database) = $page =~ /(\w+)\.md/;
