@@ -1,6 +1,6 @@
 # Who may do what after CREATE EXTENSION, whatever the database's default
-# privileges are; after a dump and restore, after REASSIGN OWNED, and after the
-# grants of docs/operations.md.
+# privileges are; after a dump and restore, after REASSIGN OWNED, after the grants of
+# docs/operations.md, and with what docs/reference.md says that a function needs.
 use strict;
 use warnings;
 use FindBin;
@@ -162,6 +162,74 @@ my $restored = session($node, dbname => 'reassigned_restored', user => 'regress_
 is(error_of($restored, q{SELECT fflag_disable('f'), fflag_enable('f')}), 'no error', 'REASSIGN OWNED: restored');
 is_on($restored, 'REASSIGN OWNED: with the flags');
 $_->disconnect for $session, $new, $restored;
+
+# What docs/reference.md says that each function which changes flags needs: with these privileges it
+# works, without any one of them it does not.
+my ($section) = slurp_file("$FindBin::RealBin/../../docs/reference.md") =~ /^## Change flags\n(.*?)^## /ms;
+my %needs;
+for ($section =~ /^(\| `fflag_.*? \| `feature_flag`: .*)/mg)
+{
+	my ($functions, $privileges) = /^\| (.*?) \| (.*) \|$/;
+	my @parts;
+	for my $table ($privileges =~ /(`\w+`: [^;]*)/g)
+	{
+		my ($name, $list) = $table =~ /^`(\w+)`: (.*)/;
+		while ($list =~ /([A-Z]+)(?: \((.*?)\))?/g)
+		{
+			my ($privilege, $columns) = ($1, $2);
+			push @parts, defined $columns ? map { "$privilege ($_) ON $name" } split /, /, $columns : "$privilege ON $name";
+		}
+	}
+	$needs{$_} = \@parts for $functions =~ /`(\w+)`/g;
+}
+my %calls = (
+	fflag_register => [ q{fflag_register('new', true, 10, true, 'new')}, q{fflag_register('f')}, q{fflag_register('{f,new,newer}'::text[])} ],
+	fflag_rename => [q{fflag_rename('f', 'new')}],
+	fflag_enable => [q{fflag_enable('f')}],
+	fflag_disable => [q{fflag_disable('f')}],
+	fflag_rollout => [q{fflag_rollout('f', 20)}],
+	fflag_ramp => [ q{fflag_ramp('f', 20, '1 day')}, q{fflag_ramp('f', NULL, '1 day')} ],
+	fflag_schedule => [ q{fflag_schedule('f', now(), now() + interval '1 day')}, q{fflag_schedule('f', NULL, NULL)} ],
+	fflag_allow => [q{fflag_allow('f', 1, 5)}],
+	fflag_disallow => [q{fflag_disallow('f', 5)}],
+	fflag_deny => [q{fflag_deny('f', 1, 6)}],
+	fflag_undeny => [q{fflag_undeny('f', 6)}],
+	fflag_require => [ q{fflag_require('f', 'g')}, q{fflag_require('f', 'g', 'a')} ],
+	fflag_exclude => [ q{fflag_exclude('f', 'g')}, q{fflag_exclude('f', 'g', 'a')} ],
+	fflag_include => [ q{fflag_include('f', 'g')}, q{fflag_include('f', 'g', 'x', 'a')} ],
+	fflag_unrelate => [q{fflag_unrelate('f', 'group')}],
+	fflag_group => [ q{fflag_group('new', 1, 2)}, q{fflag_group('group', 2)} ],
+	fflag_variants => [ q{fflag_variants('f', '{"x": 2, "z": {"weight": 1, "payload": 3}}')}, q{fflag_variants('g', NULL)} ]);
+is(join(' ', sort keys %needs), join(' ', sort $section =~ /^### (\w+)/mg), 'the privileges of each function that changes flags are on the page');
+
+$node->safe_psql('postgres', q{CREATE DATABASE fewest; CREATE ROLE regress_fflag_fewest});
+my $fewest = session($node, dbname => 'fewest');
+$fewest->do($_) for 'SET client_min_messages = error', 'CREATE EXTENSION fflag', 'GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO regress_fflag_fewest',
+	q{SELECT fflag_register('f', true, 10), fflag_register('g', true), fflag_variants('g', '{"a": 1, "b": 1}'), fflag_variants('f', '{"x": 1, "y": 1}'),
+		fflag_group('group', 1), fflag_allow('f', 5), fflag_deny('f', 6), fflag_require('f', 'group')};
+
+# The first error of a function's calls with these privileges.
+sub refused
+{
+	my ($function, @privileges) = @_;
+	my $error = 'no error';
+	for my $call (@{ $calls{$function} })
+	{
+		$fewest->do($_) for 'BEGIN', map({ "GRANT $_ TO regress_fflag_fewest" } @privileges), 'SET LOCAL ROLE regress_fflag_fewest';
+		$error = error_of($fewest, "SELECT $call") if $error eq 'no error';
+		$fewest->do('ROLLBACK');
+	}
+	return $error;
+}
+
+for my $function (sort keys %calls)
+{
+	my @needed = @{ $needs{$function} };
+	is(refused($function, @needed), 'no error', "$function: works with " . @needed . ' privileges');
+	my @spare = grep { my $one = $_; refused($function, grep { $_ ne $one } @needed) !~ /permission denied/ } @needed;
+	is("@spare", '', "$function: needs each of them");
+}
+$fewest->disconnect;
 
 # A trigger function of ours on a foreign table, which has nothing to be scanned.
 SKIP:
