@@ -160,7 +160,7 @@ sub statements
 {
 	my ($block) = @_;
 	my @statements;
-	while ($block =~ /\G(.*?;)[^\n;]*\n((?:-- => [^\n]*\n)*)/gcs)
+	while ($block =~ /\G((?:\$\$.*?\$\$|(?!\$\$).)*?;)[^\n;]*\n((?:-- => [^\n]*\n)*)/gcs)
 	{
 		my ($text, $comments) = ($1, $2);
 		push @statements, [ $text, map { s/^-- => //r } split /\n/, $comments ];
