@@ -375,6 +375,13 @@ fflag_cache_begin_write(FmgrInfo *flinfo)
  */
 
 static void
+drop_lists(int part)
+{
+	parts[part].generation++;
+	fflag_entries_forget_lists(table_of_lists(part), number_of_lists(part));
+}
+
+static void
 drop_content(int part)
 {
 	parts[part].generation++;
@@ -386,10 +393,15 @@ drop_content(int part)
 				drop_content(i);
 			break;
 		case FFLAG_FLAGS:
+			if (fflag_entries_have_old_lists())
+			{
+				for (int i = FFLAG_USERS; i < PARTS; i++)
+					drop_lists(i);
+			}
 			fflag_entries_forget_flags();
 			break;
 		default:
-			fflag_entries_forget_lists(table_of_lists(part), number_of_lists(part));
+			drop_lists(part);
 			if (table_of_lists(part) == FFLAG_DENIED)
 				drop_content(FFLAG_FLAGS);
 			break;

@@ -63,6 +63,8 @@ static struct held_hash *unknown_names;
 
 static MemoryContext lists_cxt;
 
+#define MOST_OLD_LISTS 1024		/* some 100 bytes each, if they are empty */
+
 /* small, as there are many parts, each with a block that is half empty */
 #define PART_BLOCK 2048
 
@@ -95,6 +97,29 @@ fflag_entries_init(void)
 	if (lists_cxt == NULL)
 		lists_cxt = AllocSetContextCreate(TopMemoryContext, "fflag lists",
 										  ALLOCSET_SMALL_SIZES);
+}
+
+static int64
+count_lists(void)
+{
+	int64		count = 0;
+
+	for (int kind = 0; kind < FFLAG_LISTS; kind++)
+	{
+		for (int i = 0; i < FFLAG_LIST_PARTS; i++)
+			count += list_parts[kind][i].lists ? list_parts[kind][i].lists->members : 0;
+	}
+	return count;
+}
+
+/*
+ * Lists outlive the flags that are held, but those of deleted flags are asked for by
+ * nobody.  Are there so many more lists than flags that most may be such?
+ */
+bool
+fflag_entries_have_old_lists(void)
+{
+	return count_lists() > MOST_OLD_LISTS + 2 * (flags ? (int64) flags->members : 0);
 }
 
 /* All entries go, with their variants, and pointers to them die; lists stay. */
@@ -406,16 +431,7 @@ fflag_entries_count(void)
 
 	counts.flags = flags ? flags->members : 0;
 	counts.unknown_names = unknown_names ? unknown_names->members : 0;
-	counts.allowlists = 0;
-	for (int kind = 0; kind < FFLAG_LISTS; kind++)
-	{
-		for (int i = 0; i < FFLAG_LIST_PARTS; i++)
-		{
-			const part_lists *part = &list_parts[kind][i];
-
-			counts.allowlists += part->lists ? part->lists->members : 0;
-		}
-	}
+	counts.allowlists = count_lists();
 	counts.bytes = MemoryContextMemAllocated(flags_cxt, true) +
 		MemoryContextMemAllocated(lists_cxt, true);
 	return counts;

@@ -126,6 +126,7 @@ fflag_entry_set_time(const fflag_entry *entry)
 }
 
 extern void fflag_entries_init(void);
+extern bool fflag_entries_have_old_lists(void);
 extern void fflag_entries_forget_flags(void);
 extern void fflag_entries_forget_lists(fflag_table_id which, int part);
 extern const fflag_entry *fflag_entries_find(fflag_string name);

@@ -45,7 +45,7 @@
  *   before of the same thing tells: of a flag by its name, which others may have had.
  *
  * What is looked for by name or id is found by the indexes, each change by its key,
- * whatever the planner thinks of the tables.  Lists are long, and counted before anything
+ * whatever the planner thinks of the tables (by_index).  Lists are long, and counted before anything
  * else is done with them.
  */
 #define OF_ID(id) "left(h.flag_id, 100) = left(" id ", 100) AND h.flag_id = " id
@@ -310,6 +310,7 @@ find_ids(const fflag_history_tables *h, Datum name, Datum todays, Datum *ids, Da
 	bool		isnull;
 
 	command.read_only = true;
+	command.by_index = true;
 	fflag_add_parameter(&command, TEXTOID, name);
 	fflag_add_parameter(&command, TEXTARRAYOID, todays);
 	command.sql = psprintf(ids_of_name, h->history);
@@ -378,6 +379,7 @@ fflag_history(PG_FUNCTION_ARGS)
 		read_todays_flags(&flags, schema, NULL);
 
 	command.read_only = true;
+	command.by_index = true;
 	add_argument(&command, fcinfo, 0, TEXTOID);
 	fflag_add_parameter(&command, BOOLOID,
 						BoolGetDatum(!PG_ARGISNULL(1) && PG_GETARG_BOOL(1)));

@@ -39,6 +39,14 @@ static struct
 }			kept[KEPT_PLANS];
 static int	n_kept = 0;
 
+/* Until fflag_return_to(). */
+static void
+switch_off(const char *setting)
+{
+	(void) set_config_option(setting, "off", PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+}
+
 /*
  * From here to fflag_return_to(), code runs as the user (InvalidOid: still as the
  * caller) and as fflag_run_kept() promises.  After an error the abort does what
@@ -57,8 +65,7 @@ fflag_become(Oid user)
 	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET,
 							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	/* to compile a command takes longer than to run it */
-	(void) set_config_option("jit", "off", PGC_USERSET, PGC_S_SESSION,
-							 GUC_ACTION_SAVE, true, 0, false);
+	switch_off("jit");
 	return caller;
 }
 
@@ -175,6 +182,11 @@ fflag_run_kept(fflag_command *command)
 
 	look_through(command);
 	caller = fflag_become(command->user);
+	if (command->by_index)
+	{
+		switch_off("enable_seqscan");
+		switch_off("enable_nestloop");
+	}
 	rc = SPI_execute_plan(get_plan(command), command->values, command->nulls,
 						  command->read_only, 0);
 	fflag_return_to(&caller);

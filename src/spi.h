@@ -22,6 +22,9 @@ typedef struct fflag_command
 	Oid			tables[2];		/* which it uses as the user, or 0 */
 	LOCKMODE	lock;			/* of these tables */
 	bool		read_only;		/* under the active snapshot */
+	bool		by_index;		/* and hash or merge joins, where there is a
+								 * choice: the plan is kept, however the
+								 * tables grow */
 	bool		once;			/* plan it for its parameters, and forget the
 								 * plan */
 	int			nargs;

@@ -72,7 +72,7 @@ find_counts(void)
 #endif
 }
 
-/* The count that a lock of the relation is in; its hash is computed once. */
+/* The count that the lock is in; its hash is computed once.  InvalidOid: the writers' */
 static inline uint32
 count_of(Oid relid)
 {
@@ -87,9 +87,10 @@ count_of(Oid relid)
 
 	if (!known[i].valid || known[i].relid != relid)
 	{
-		LOCKTAG		lock;
+		LOCKTAG		lock = fflag_write_lock();
 
-		SET_LOCKTAG_RELATION(lock, MyDatabaseId, relid);
+		if (OidIsValid(relid))
+			SET_LOCKTAG_RELATION(lock, MyDatabaseId, relid);
 		known[i].relid = relid;
 		known[i].number = LockTagHashCode(&lock) % lengthof(counts->count);
 		known[i].valid = true;
@@ -98,21 +99,20 @@ count_of(Oid relid)
 }
 
 /*
- * Takes a strong lock of relation 0, which is writer.c's, and looks whether the
- * server counts it.  One session at a time does so; whoever meets it, or another
- * lock in the same count, does without the counts this time.
+ * Takes the writers' lock, and looks whether the server counts it.  One session at a
+ * time does so; whoever meets it, or another lock in the same count, does without the
+ * counts this time.
  */
 static pg_noinline bool
 prove_counts(void)
 {
-	LOCKTAG		lock;
+	LOCKTAG		lock = fflag_write_lock();
 	uint32		before;
 	uint32		meanwhile;
 
 	if (proof->attempts >= FFLAG_PROOF_ATTEMPTS ||
 		!LWLockConditionalAcquire(AddinShmemInitLock, LW_EXCLUSIVE))
 		return false;
-	SET_LOCKTAG_RELATION(lock, MyDatabaseId, InvalidOid);
 	before = count_of(InvalidOid);
 
 	/*
@@ -155,7 +155,7 @@ fflag_has_lock_counts(void)
 
 /*
  * Might anybody hold a strong lock of this relation of our database, or be about to
- * take one?  False only if surely not.  Takes no lock; the same as above holds.
+ * take one?  InvalidOid asks for the writers' lock.  False only if surely not.  Takes no lock; the same as above holds.
  *
  * Of the two reads that the caller orders with this one, the earlier is that of its
  * snapshot, under ProcArrayLock: who has taken a strong lock and has become visible

@@ -26,6 +26,7 @@
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
 
+#include "allowlist.h"
 #include "cache.h"
 #include "catalog.h"
 #include "change.h"
@@ -441,6 +442,16 @@ ask_for_others(usage_walk walk)
 	}
 }
 
+/* Counts, and holds nothing: there may be many lists that nobody evaluates. */
+static bool
+is_anybody_listed(const fflag_entry *entry)
+{
+	fflag_allowlist unread;
+	fflag_allowlist *list = fflag_cache_peek_list(entry, FFLAG_USERS, &unread);
+
+	return list != NULL && fflag_allowlist_count(list) > 0;
+}
+
 /*
  * Does everybody get the same answer, whatever this session overrides?  If so,
  * *answer is set to it.
@@ -458,7 +469,7 @@ answers_all_alike(const fflag_entry *entry, bool *answer)
 
 		if (!fflag_decide_for_all(&flag, kind, true, &decision) &&
 			(!fflag_decide_for_all(&flag, kind, false, &decision) ||
-			 fflag_cache_list(entry, FFLAG_USERS) != NULL))
+			 is_anybody_listed(entry)))
 			return false;
 		if (i > 0 && decision.enabled != *answer)
 			return false;

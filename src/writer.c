@@ -77,28 +77,18 @@ static LocalTransactionId announcing = InvalidLocalTransactionId;
 static LocalTransactionId committing = InvalidLocalTransactionId;
 
 /*
- * The lock that a writer holds from before it becomes visible until after its
- * messages are out.  Only we know it: there is no relation with OID 0.
- * Writers do not conflict with each other, and readers only look whether it
- * is held; so nobody waits for it.  It is a strong lock of a relation, because the
- * server counts these, see strong_lock.c.
+ * fflag_write_lock() is what a writer holds from before it becomes visible until
+ * after its messages are out.  Only we can take it.  Writers do not conflict with
+ * each other, and readers only look whether it is held; so nobody waits for it.  It
+ * is a strong lock, because the server counts these, see strong_lock.c.
  */
 #define WRITE_LOCK_MODE ShareLock
-
-static LOCKTAG
-write_lock(void)
-{
-	LOCKTAG		lock;
-
-	SET_LOCKTAG_RELATION(lock, MyDatabaseId, InvalidOid);
-	return lock;
-}
 
 /* Until the transaction ends; one that is prepared keeps the lock. */
 static void
 take_write_lock(void)
 {
-	LOCKTAG		lock = write_lock();
+	LOCKTAG		lock = fflag_write_lock();
 	ResourceOwner caller = CurrentResourceOwner;
 
 	CurrentResourceOwner = TopTransactionResourceOwner;
@@ -324,7 +314,7 @@ is_locked(const LOCKTAG *table)
 bool
 fflag_is_commit_under_way(Snapshot snapshot, const Oid *tables, int count)
 {
-	LOCKTAG		lock = write_lock();
+	LOCKTAG		lock = fflag_write_lock();
 
 	if (snapshot->takenDuringRecovery)
 	{

@@ -372,6 +372,11 @@ SELECT fflag_unrelate('asked', 'between'), fflag_unrelate('apart', 'group');
 SELECT name, reason FROM fflag_stale('1 day') ORDER BY name;
 UPDATE feature_flag_change SET at = at - interval '2 days' WHERE NOT begins;
 SELECT name, reason FROM fflag_stale('1 day') ORDER BY name;
+-- the lists of groups are counted, and not held
+INSERT INTO feature_flag_user SELECT id, 1 FROM feature_flag WHERE name = 'group';
+\c
+SELECT count(*) > 0 AS some FROM fflag_stale('0 s');
+SELECT allowlists FROM fflag_cache();
 -- from counting's beginning on, only what is asked now has been
 SELECT fflag_require('asked', 'between');
 SELECT fflag_enabled('asked', 1);

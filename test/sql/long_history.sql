@@ -66,6 +66,14 @@ SELECT what FROM fflag_history('newer', until => '2020-01-01');
 SELECT count(*) FROM fflag_history(since => '-infinity') WHERE at IS NULL;
 SELECT count(*) FROM fflag_history(since => '2020-01-01') WHERE at IS NULL;
 
+-- one list makes up nearly all of it
+DROP EXTENSION fflag;
+CREATE EXTENSION fflag;
+SELECT fflag_register('long', true), fflag_register('small', true);
+INSERT INTO feature_flag_user SELECT id, n FROM feature_flag, generate_series(1, 30000) AS n WHERE name = 'long';
+VACUUM ANALYZE feature_flag_history, feature_flag_change;
+SELECT history < 60 AS history, change < 30 AS change FROM rows_read($$SELECT fflag_history('small')$$);
+
 -- names and ids that are longer than what the indexes have of them
 CREATE TABLE their_flag (id text PRIMARY KEY, name text NOT NULL UNIQUE, enabled boolean NOT NULL, staff_only boolean NOT NULL, rollout_percentage int NOT NULL);
 CREATE TABLE their_user (featureflag_id text NOT NULL, user_id text NOT NULL, PRIMARY KEY (featureflag_id, user_id));

@@ -228,6 +228,16 @@ $writer->do(q{INSERT INTO feature_flag_user SELECT id, '1' FROM feature_flag});
 $writer->do('COMMIT');
 is_on($reader, 'and the next one is right');
 
+# ---- flags that come and go: what a reader holds of their lists does not stay for good
+
+$writer->do(q{INSERT INTO feature_flag (name) VALUES ('comes and goes')});
+for (1 .. 1500)
+{
+	$writer->do(q{UPDATE feature_flag SET id = DEFAULT, enabled = true, rollout_percentage = 50 WHERE name = 'comes and goes'});
+	ask($reader, q{SELECT fflag_enabled('comes and goes', 1)});
+}
+cmp_ok(ask($reader, 'SELECT allowlists FROM fflag_cache()'), '<', 1100, 'lists of 1,500 flags that are gone');
+
 $_->disconnect for ($writer, $reader);
 no_crash($node);
 $node->stop;

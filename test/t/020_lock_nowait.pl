@@ -1,5 +1,6 @@
 # Readers look whether somebody holds a lock on the flag tables.  That must not
-# be in the way of LOCK TABLE ... NOWAIT of others.
+# be in the way of LOCK TABLE ... NOWAIT of others.  Nor must what anybody can lock
+# be in the way of those who change flags.
 use strict;
 use warnings;
 use FindBin;
@@ -49,6 +50,21 @@ cmp_ok($failed, '<=', 3, "LOCK TABLE ... NOWAIT: $failed of 2000 fail");
 cmp_ok(ask($locker, 'SELECT count(*) FROM answers'), '>', 1000, 'the readers had answers meanwhile');
 ok(!$_->pg_ready, 'and have not stopped') for @readers;
 $_->pg_cancel for @readers;
-$_->disconnect for @readers, $locker;
+
+# nextval() locks whatever it is given, and a subtransaction that fails gives no such lock back
+$node->safe_psql('postgres', 'CREATE ROLE regress_fflag_anybody LOGIN');
+my $anybody = session($node, user => 'regress_fflag_anybody');
+for my $oid ('0', '1', $node->safe_psql('postgres', q{SELECT oid FROM pg_database WHERE datname = 'postgres'}))
+{
+	$anybody->do($_) for 'BEGIN', 'SAVEPOINT s';
+	like(error_of($anybody, "SELECT nextval(${oid}::regclass)"), qr/could not open relation/, "anybody locks relation $oid");
+	$anybody->do('ROLLBACK TO s');
+	is(ask($locker, "SELECT count(*) FROM pg_locks WHERE relation = $oid AND pid = $anybody->{pg_pid}"), 1, '... and keeps the lock');
+	$locker->do(q{SET lock_timeout = '5s'});
+	is(error_of($locker, q{SELECT fflag_disable('f')}), 'no error', '... and others change flags');
+	$anybody->do('ROLLBACK');
+}
+$_->disconnect for @readers, $locker, $anybody;
+no_crash($node);
 $node->stop;
 done_testing();
