@@ -45,8 +45,8 @@
  *   before of the same thing tells: of a flag by its name, which others may have had.
  *
  * What is looked for by name or id is found by the indexes, each change by its key,
- * whatever the planner thinks of the tables (by_index).  Lists are long, and counted before anything
- * else is done with them.
+ * whatever the planner thinks of the tables (by_index).  Lists are long, and counted
+ * before anything else is done with them.
  */
 #define OF_ID(id) "left(h.flag_id, 100) = left(" id ", 100) AND h.flag_id = " id
 #define OF_NAME(name) "h.kind = 'flag' AND h.name IS NOT NULL" \

@@ -72,7 +72,7 @@ find_counts(void)
 #endif
 }
 
-/* The count that the lock is in; its hash is computed once.  InvalidOid: the writers' */
+/* The count that a lock is in, see below; its hash is computed once. */
 static inline uint32
 count_of(Oid relid)
 {
@@ -155,7 +155,8 @@ fflag_has_lock_counts(void)
 
 /*
  * Might anybody hold a strong lock of this relation of our database, or be about to
- * take one?  InvalidOid asks for the writers' lock.  False only if surely not.  Takes no lock; the same as above holds.
+ * take one?  InvalidOid asks for the writers' lock.  False only if surely not.  Takes
+ * no lock; the same as above holds.
  *
  * Of the two reads that the caller orders with this one, the earlier is that of its
  * snapshot, under ProcArrayLock: who has taken a strong lock and has become visible
