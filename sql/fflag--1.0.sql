@@ -588,6 +588,73 @@ COMMENT ON FUNCTION @extschema@.fflag_flags(pg_catalog.text, boolean) IS
 'all flags but internal ones by name, with the answer of fflag_enabled for the user, and the variant';
 
 --
+-- All that a client may want to know, in one row.
+--
+
+CREATE FUNCTION @extschema@.fflag_evaluate(name pg_catalog.text, user_id bigint,
+	is_staff boolean DEFAULT false,
+	OUT name pg_catalog.text, OUT enabled boolean, OUT variant pg_catalog.text,
+	OUT payload pg_catalog.jsonb, OUT variants integer, OUT rule pg_catalog.text,
+	OUT reason pg_catalog.text, OUT bucket integer, OUT because pg_catalog.text)
+LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'fflag_evaluate_bigint';
+COMMENT ON FUNCTION @extschema@.fflag_evaluate(pg_catalog.text, bigint, boolean) IS
+'the answer of fflag_enabled, the variant, its payload, and why; of an unknown flag, a row that says so';
+
+CREATE FUNCTION @extschema@.fflag_evaluate(name pg_catalog.text, user_id uuid,
+	is_staff boolean DEFAULT false,
+	OUT name pg_catalog.text, OUT enabled boolean, OUT variant pg_catalog.text,
+	OUT payload pg_catalog.jsonb, OUT variants integer, OUT rule pg_catalog.text,
+	OUT reason pg_catalog.text, OUT bucket integer, OUT because pg_catalog.text)
+LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'fflag_evaluate_uuid';
+COMMENT ON FUNCTION @extschema@.fflag_evaluate(pg_catalog.text, uuid, boolean) IS
+'the answer of fflag_enabled, the variant, its payload, and why; of an unknown flag, a row that says so';
+
+CREATE FUNCTION @extschema@.fflag_evaluate(name pg_catalog.text, user_id pg_catalog.text DEFAULT NULL,
+	is_staff boolean DEFAULT false,
+	OUT name pg_catalog.text, OUT enabled boolean, OUT variant pg_catalog.text,
+	OUT payload pg_catalog.jsonb, OUT variants integer, OUT rule pg_catalog.text,
+	OUT reason pg_catalog.text, OUT bucket integer, OUT because pg_catalog.text)
+LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'fflag_evaluate_text';
+COMMENT ON FUNCTION @extschema@.fflag_evaluate(pg_catalog.text, pg_catalog.text, boolean) IS
+'the answer of fflag_enabled, the variant, its payload, and why; of an unknown flag, a row that says so';
+
+CREATE FUNCTION @extschema@.fflag_evaluate(names pg_catalog.text[], user_id bigint,
+	is_staff boolean DEFAULT false,
+	OUT name pg_catalog.text, OUT enabled boolean, OUT variant pg_catalog.text,
+	OUT payload pg_catalog.jsonb, OUT variants integer, OUT rule pg_catalog.text,
+	OUT reason pg_catalog.text, OUT bucket integer, OUT because pg_catalog.text)
+RETURNS SETOF record
+LANGUAGE c STABLE PARALLEL SAFE ROWS 30
+AS 'MODULE_PATHNAME', 'fflag_evaluate_names_bigint';
+COMMENT ON FUNCTION @extschema@.fflag_evaluate(pg_catalog.text[], bigint, boolean) IS
+'a row of fflag_evaluate for each name; if names is NULL, for each flag but internal ones';
+
+CREATE FUNCTION @extschema@.fflag_evaluate(names pg_catalog.text[], user_id uuid,
+	is_staff boolean DEFAULT false,
+	OUT name pg_catalog.text, OUT enabled boolean, OUT variant pg_catalog.text,
+	OUT payload pg_catalog.jsonb, OUT variants integer, OUT rule pg_catalog.text,
+	OUT reason pg_catalog.text, OUT bucket integer, OUT because pg_catalog.text)
+RETURNS SETOF record
+LANGUAGE c STABLE PARALLEL SAFE ROWS 30
+AS 'MODULE_PATHNAME', 'fflag_evaluate_names_uuid';
+COMMENT ON FUNCTION @extschema@.fflag_evaluate(pg_catalog.text[], uuid, boolean) IS
+'a row of fflag_evaluate for each name; if names is NULL, for each flag but internal ones';
+
+CREATE FUNCTION @extschema@.fflag_evaluate(names pg_catalog.text[], user_id pg_catalog.text DEFAULT NULL,
+	is_staff boolean DEFAULT false,
+	OUT name pg_catalog.text, OUT enabled boolean, OUT variant pg_catalog.text,
+	OUT payload pg_catalog.jsonb, OUT variants integer, OUT rule pg_catalog.text,
+	OUT reason pg_catalog.text, OUT bucket integer, OUT because pg_catalog.text)
+RETURNS SETOF record
+LANGUAGE c STABLE PARALLEL SAFE ROWS 30
+AS 'MODULE_PATHNAME', 'fflag_evaluate_names_text';
+COMMENT ON FUNCTION @extschema@.fflag_evaluate(pg_catalog.text[], pg_catalog.text, boolean) IS
+'a row of fflag_evaluate for each name; if names is NULL, for each flag but internal ones';
+
+--
 -- Evaluation for many users.  The form with is_staff has a name of its own:
 -- another fflag_enabled of three arguments would make calls with untyped ones
 -- ambiguous.

@@ -157,7 +157,7 @@ evaluate_chunk(const fflag_entry *entry, const kinds *k,
 		{
 			NullableDatum user_id = {id, nobody};
 
-			answers[i] = fflag_evaluate(entry, user_id, type, is_staff[undecided]);
+			answers[i] = fflag_is_enabled(entry, user_id, type, is_staff[undecided]);
 			continue;
 		}
 		if (integers != NULL)

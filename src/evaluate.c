@@ -14,6 +14,7 @@
 #include "catalog/pg_type.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/numeric.h"
@@ -222,8 +223,8 @@ evaluate_entry(const fflag_entry *entry, cache_user *user, bool default_value)
 
 /* Does the user get the feature?  For batch.c, which knows the entry. */
 bool
-fflag_evaluate(const fflag_entry *entry, NullableDatum id, user_type type,
-			   bool is_staff)
+fflag_is_enabled(const fflag_entry *entry, NullableDatum id, user_type type,
+				 bool is_staff)
 {
 	cache_user	user;
 
@@ -486,14 +487,114 @@ fflag_explain(FunctionCallInfo fcinfo, user_type type)
 OVERLOADS(fflag_explain,
 		  fflag_explain_bigint, fflag_explain_uuid, fflag_explain_text);
 
-/* fflag_flags(user_id, is_staff) returns setof (name, enabled, variant) */
+/* The columns of fflag_evaluate(); fflag_flags() has the first three. */
+enum
+{
+	COLUMN_NAME,
+	COLUMN_ENABLED,
+	COLUMN_VARIANT,
+	FLAGS_COLUMNS,
+	COLUMN_PAYLOAD = FLAGS_COLUMNS,
+	COLUMN_VARIANTS,
+	COLUMN_RULE,
+	COLUMN_REASON,
+	COLUMN_BUCKET,
+	COLUMN_BECAUSE,
+	COLUMNS
+};
+
+/* Sets so many columns for a flag of this name and a user; nulls are false. */
+static void
+evaluate_row(const fflag_entry *entry, NullableDatum name, cache_user *user,
+			 int columns, Datum *values, bool *nulls)
+{
+	fflag_decision decision = evaluate_entry(entry, user, false);
+	int			variant = decision.enabled ? choose_variant(entry, user) : -1;
+	NullableDatum because;
+	struct varlena *payload = NULL;
+
+	values[COLUMN_NAME] = name.value;
+	nulls[COLUMN_NAME] = name.isnull;
+	values[COLUMN_ENABLED] = BoolGetDatum(decision.enabled);
+	nulls[COLUMN_VARIANT] = variant < 0;
+	if (variant >= 0)
+		values[COLUMN_VARIANT] = fflag_string_to_text(entry->variants->names[variant]);
+	if (columns == FLAGS_COLUMNS)
+		return;
+
+	values[COLUMN_VARIANTS] = Int32GetDatum(fflag_variants_of(entry)->count);
+	values[COLUMN_RULE] = CStringGetTextDatum(fflag_rule_name(decision.rule));
+	values[COLUMN_REASON] = CStringGetTextDatum(fflag_rule_reason(decision.rule));
+	nulls[COLUMN_BUCKET] = name.isnull || !user->subject.somebody;
+	if (!nulls[COLUMN_BUCKET])
+		values[COLUMN_BUCKET] = Int32GetDatum(entry->flag.known ?
+											  get_draw(user, &entry->flag).bucket :
+											  bucket_of_seed(utf8_name(name.value), user->id, user->type));
+	because = find_because(entry, decision, user);
+	values[COLUMN_BECAUSE] = because.value;
+	nulls[COLUMN_BECAUSE] = because.isnull;
+	/* last, because it may read the table */
+	if (variant >= 0)
+		payload = fflag_payload_of(entry, variant);
+	values[COLUMN_PAYLOAD] = PointerGetDatum(payload);
+	nulls[COLUMN_PAYLOAD] = payload == NULL;
+}
+
+/*
+ * The same for the flag that has this name, which counts as an evaluation.  What the
+ * rules found out about the user before may have been dropped from the cache.
+ */
+static void
+evaluate_name(Oid function, NullableDatum name, cache_user *user, Datum *values, bool *nulls)
+{
+	const fflag_entry *entry = &no_entry;
+
+	user->drawn_under = NULL;
+	user->question = 0;
+	/* looked up without a report: the row says that the name is unknown */
+	if (!name.isnull)
+	{
+		entry = fflag_cache_find(function, name.value);
+		fflag_entry_list_usage(entry, false);
+	}
+	evaluate_row(entry, name, user, COLUMNS, values, nulls);
+	fflag_entry_count(entry, 1, DatumGetBool(values[COLUMN_ENABLED]));
+}
+
+/*
+ * fflag_evaluate(name, user_id, is_staff)
+ * returns (name, enabled, variant, payload, variants, rule, reason, bucket, because)
+ */
 static inline Datum
-fflag_flags(FunctionCallInfo fcinfo, user_type type)
+fflag_evaluate_name(FunctionCallInfo fcinfo, user_type type)
+{
+	TupleDesc	desc;
+	Datum		values[COLUMNS];
+	bool		nulls[COLUMNS] = {false};
+	cache_user	user;
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	if (fflag_usage_is_due())
+		fflag_cache_flush_usage();
+	get_user(fcinfo, type, &user);
+	evaluate_name(fcinfo->flinfo->fn_oid, fcinfo->args[0], &user, values, nulls);
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc),
+													  values, nulls)));
+}
+
+OVERLOADS(fflag_evaluate_name,
+		  fflag_evaluate_bigint, fflag_evaluate_uuid, fflag_evaluate_text);
+
+/* Puts a row for each of these names, or for each flag that is not internal. */
+static void
+put_rows(FunctionCallInfo fcinfo, cache_user *user, ArrayType *names, int columns)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	NullableDatum id = fcinfo->args[0];
-	cache_user	user;
-	const fflag_entry *const *entries;
+	Oid			function = fcinfo->flinfo->fn_oid;
+	const fflag_entry *const *entries = NULL;
+	Datum	   *elements = NULL;
+	bool	   *no_name = NULL;
 	int			count;
 	MemoryContext caller;
 	MemoryContext per_flag;
@@ -501,37 +602,70 @@ fflag_flags(FunctionCallInfo fcinfo, user_type type)
 	InitMaterializedSRF(fcinfo, 0);
 	if (fflag_usage_is_due())
 		fflag_cache_flush_usage();
-	entries = fflag_cache_get_all(fcinfo->flinfo->fn_oid, &count);
-	if (type == USER_TEXT && !id.isnull)
-		id.value = PointerGetDatum(DatumGetTextPP(id.value));
-	/* one question: what many flags refer to is decided once */
-	set_user(&user, id, type, !PG_ARGISNULL(1) && PG_GETARG_BOOL(1));
+	if (names == NULL)
+		entries = fflag_cache_get_all(function, &count);
+	else
+		deconstruct_array(names, TEXTOID, -1, false, TYPALIGN_INT,
+						  &elements, &no_name, &count);
+	if (user->type == USER_TEXT && user->subject.somebody)
+		user->id = PointerGetDatum(DatumGetTextPP(user->id));
 
-	per_flag = AllocSetContextCreate(CurrentMemoryContext, "fflag_flags",
+	per_flag = AllocSetContextCreate(CurrentMemoryContext, "fflag flag",
 									 ALLOCSET_DEFAULT_SIZES);
 	caller = MemoryContextSwitchTo(per_flag);
 	for (int i = 0; i < count; i++)
 	{
-		Datum		values[3];
-		bool		nulls[3] = {false};
-		fflag_decision decision;
-		NullableDatum variant;
+		Datum		values[COLUMNS];
+		bool		nulls[COLUMNS] = {false};
+		NullableDatum name = {0};
 
 		CHECK_FOR_INTERRUPTS();
-		if (entries[i]->flag.internal)
-			continue;
-		fflag_entry_count_bulk(entries[i]);
-		values[0] = fflag_string_to_text(entries[i]->name);
-		decision = evaluate_entry(entries[i], &user, false);
-		values[1] = BoolGetDatum(decision.enabled);
-		variant = variant_name(entries[i], decision, &user);
-		values[2] = variant.value;
-		nulls[2] = variant.isnull;
+		if (names != NULL)
+		{
+			name.value = elements[i];
+
+			name.isnull = no_name[i];
+			evaluate_name(function, name, user, values, nulls);
+		}
+		else
+		{
+			if (entries[i]->flag.internal)
+				continue;
+			fflag_entry_count_bulk(entries[i]);
+			name.value = fflag_string_to_text(entries[i]->name);
+			/* one question: what many flags refer to is decided once */
+			evaluate_row(entries[i], name, user, columns, values, nulls);
+		}
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 		MemoryContextReset(per_flag);
 	}
 	MemoryContextSwitchTo(caller);
 	MemoryContextDelete(per_flag);
+}
+
+/* fflag_evaluate(names[], user_id, is_staff) returns setof the same; of NULL, all flags */
+static inline Datum
+fflag_evaluate_names(FunctionCallInfo fcinfo, user_type type)
+{
+	cache_user	user;
+
+	get_user(fcinfo, type, &user);
+	put_rows(fcinfo, &user, PG_ARGISNULL(0) ? NULL : PG_GETARG_ARRAYTYPE_P(0), COLUMNS);
+	return (Datum) 0;
+}
+
+OVERLOADS(fflag_evaluate_names,
+		  fflag_evaluate_names_bigint, fflag_evaluate_names_uuid,
+		  fflag_evaluate_names_text);
+
+/* fflag_flags(user_id, is_staff) returns setof (name, enabled, variant) */
+static inline Datum
+fflag_flags(FunctionCallInfo fcinfo, user_type type)
+{
+	cache_user	user;
+
+	set_user(&user, fcinfo->args[0], type, !PG_ARGISNULL(1) && PG_GETARG_BOOL(1));
+	put_rows(fcinfo, &user, NULL, FLAGS_COLUMNS);
 	return (Datum) 0;
 }
 

@@ -17,7 +17,7 @@ extern Datum fflag_explanation(FunctionCallInfo fcinfo, NullableDatum name,
 							   NullableDatum id, user_type type,
 							   const fflag_flag *flag, fflag_decision decision,
 							   NullableDatum variant, NullableDatum because);
-extern bool fflag_evaluate(const fflag_entry *entry, NullableDatum id,
-						   user_type type, bool is_staff);
+extern bool fflag_is_enabled(const fflag_entry *entry, NullableDatum id,
+							 user_type type, bool is_staff);
 
 #endif							/* FFLAG_EVALUATE_H */

@@ -113,7 +113,7 @@ is(join(' ', sort $everybody =~ /`(\w+)`/g), ask($page, q{SELECT string_agg(name
 	FROM pg_depend JOIN pg_proc AS p ON p.oid = objid
 	WHERE classid = 'pg_proc'::regclass AND deptype = 'e' AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'fflag')
 	GROUP BY proname HAVING bool_or(has_function_privilege('public', p.oid, 'EXECUTE'))) AS f}), 'what everybody may execute');
-my %granted = (shop => 'fflag_explain fflag_flags',
+my %granted = (shop => 'fflag_evaluate fflag_explain fflag_flags',
 	flag_admin => 'fflag_allow fflag_cache fflag_deny fflag_disable fflag_disallow fflag_enable fflag_exclude fflag_export fflag_group fflag_import fflag_include fflag_ramp fflag_register fflag_rename fflag_require fflag_rollout fflag_schedule fflag_undeny fflag_unrelate fflag_variants');
 for my $role (sort keys %granted)
 {
