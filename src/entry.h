@@ -39,7 +39,7 @@ typedef struct fflag_standing
 	uint64		visit;			/* see fflag_begin_visit(): the rest is of it */
 	double		share;			/* of users who get the flag, for support.c */
 	int64		asked;			/* when a flag that leads here was, for
-								 * usage_sql.c */
+								 * stale.c */
 } fflag_standing;
 
 /*
