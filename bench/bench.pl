@@ -276,6 +276,25 @@ for my $n (100, 1000)
 		sub { sprintf '%.2f us a flag (reach 0.5)', $_[0] / 100 / $count * 1e6 });
 }
 
+# ---- all that a client wants to know, in statements that are not prepared
+
+# Returns a sub that runs a thousand statements of one client, made by $sql for a user.
+sub statements
+{
+	my ($sql) = @_;
+	return sub {
+		my $start = time;
+		$db->selectall_arrayref($_, { pg_server_prepare => 0 }) for map { $sql->($_) } 1 .. 1000;
+		return time - $start;
+	};
+}
+my $names = join ',', map { "column $_" } 1 .. 30;
+my $per_statement = sub { return sprintf '%.0f us a statement', $_[0] / 1000 * 1e6 };
+case('fflag_evaluate', statements(sub { "SELECT * FROM fflag_evaluate('divided', '$_[0]')" }), 'the functions that it stands for',
+	statements(sub { "SELECT e.*, fflag_variant_payload('divided', '$_[0]'), (SELECT count(*) FROM feature_flag AS f JOIN feature_flag_variant AS v ON v.flag_id = f.id WHERE f.name = 'divided') FROM fflag_explain('divided', '$_[0]') AS e" }), 0.5, 1, $per_statement);
+case('fflag_evaluate, 30 names', statements(sub { "SELECT * FROM fflag_evaluate('{$names}'::text[], '$_[0]')" }), 'fflag_evaluate, one name',
+	statements(sub { "SELECT * FROM fflag_evaluate('column 1', '$_[0]')" }), 0.1, 30, $per_statement);
+
 # ---- clients
 
 my $dir = $ENV{TMPDIR} // '/tmp';

@@ -50,6 +50,7 @@ my $check = q{SELECT count(*), count(*) FILTER (WHERE answered <> said) FROM (
 my %statement = (
 	'flags and short lists' => 'SELECT count(*) FILTER (WHERE fflag_enabled(name, n)) FROM names',
 	'all flags' => 'SELECT count(*) FILTER (WHERE enabled) FROM fflag_flags(1)',
+	'all about all flags' => 'SELECT count(*) FILTER (WHERE enabled) FROM fflag_evaluate(names => NULL, user_id => 1)',
 	'a long list' => q{SELECT count(*) FILTER (WHERE fflag_enabled('flag 1', 20000 + n)) FROM generate_series(1, 12000) AS n},
 	'a long list of texts' => q{SELECT count(*) FILTER (WHERE fflag_enabled('flag 3', 'user ' || 20000 + n)) FROM generate_series(1, 12000) AS n},
 	'unknown names' => q{SELECT count(*) FILTER (WHERE fflag_enabled('unknown ' || n, 1)) FROM generate_series(1, 2000) AS n},

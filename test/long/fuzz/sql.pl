@@ -138,8 +138,10 @@ for my $test ([ 'UTF8', 0.6 ], [ 'LATIN1', 0.2 ], [ 'SQL_ASCII', 0.2 ])
 		}
 		else
 		{
+			my $all = one_of("fflag_flags(\$1::$type, $staff)", "fflag_evaluate(NULL::text[], \$1::$type, $staff)",
+				"fflag_evaluate(ARRAY(SELECT name FROM feature_flag ORDER BY random()), \$1::$type, $staff)");
 			$query = qq{SELECT count(*) > 0, string_agg(concat_ws(' ', a.enabled, a.variant, a.ctid), ','), string_agg(concat_ws(' ', b.enabled, b.variant), ',')
-				FROM (SELECT f.ctid, g.* FROM fflag_flags(\$1::$type, $staff) AS g LEFT JOIN feature_flag AS f USING (name)) AS a
+				FROM (SELECT f.ctid, g.* FROM $all AS g LEFT JOIN feature_flag AS f USING (name)) AS a
 					FULL JOIN (SELECT name, e.enabled, e.variant FROM feature_flag, expected(name, (\$1::$type)::text, $staff, false) AS e) AS b USING (name)
 				WHERE (a.enabled, a.variant) IS DISTINCT FROM (b.enabled, b.variant)};
 			@values = ($user);
