@@ -522,7 +522,8 @@ evaluate_row(const fflag_entry *entry, NullableDatum name, cache_user *user,
 	if (columns == FLAGS_COLUMNS)
 		return;
 
-	values[COLUMN_VARIANTS] = Int32GetDatum(fflag_variants_of(entry)->count);
+	values[COLUMN_VARIANTS] =
+		Int32GetDatum(entry->flag.known ? fflag_variants_of(entry)->count : 0);
 	values[COLUMN_RULE] = CStringGetTextDatum(fflag_rule_name(decision.rule));
 	values[COLUMN_REASON] = CStringGetTextDatum(fflag_rule_reason(decision.rule));
 	nulls[COLUMN_BUCKET] = name.isnull || !user->subject.somebody;
