@@ -73,16 +73,23 @@ text_of(const char *alias, const char *column)
 		psprintf("%s.%s::text COLLATE \"C\"", alias, column);
 }
 
-/* Rows that count: those without a name are no flags, and those without ids list nobody. */
+/*
+ * Rows that count: those without a name are no flags, and those without ids list nobody.
+ * Referential actions may change a relation twice in one statement; what it was in
+ * between is in both transition tables, and does not count.
+ */
 static char *
-rows_in_sql(const fflag_recording *r, const char *from, const char *alias)
+rows_in_sql(const fflag_recording *r, const char *from, const char *alias, const char *other)
 {
 	StringInfoData sql;
 
 	initStringInfo(&sql);
-	appendStringInfo(&sql, "(SELECT * FROM %s WHERE %s IS NOT NULL", from, r->key);
+	appendStringInfo(&sql, "(SELECT * FROM %s AS a WHERE %s IS NOT NULL", from, r->key);
 	if (r->flag_id != NULL && r->kind != FFLAG_RECORD_FLAG)
 		appendStringInfo(&sql, " AND %s IS NOT NULL", r->flag_id);
+	if (r->kind == FFLAG_RECORD_RELATION && other != NULL)
+		appendStringInfo(&sql, " AND NOT EXISTS (SELECT FROM %s AS b WHERE %s = %s AND record_image_eq(b.*, a.*))",
+						 other, text_of("b", r->key), text_of("a", r->key));
 	appendStringInfo(&sql, ") AS %s", alias);
 	return sql.data;
 }
@@ -96,10 +103,10 @@ pairs_in_sql(const fflag_recording *r)
 
 	if (r->old == NULL || r->new == NULL)
 		return psprintf("%s LEFT JOIN (SELECT * FROM %s WHERE false) AS %s ON false",
-						rows_in_sql(r, only, r->old ? "o" : "n"), only, r->old ? "n" : "o");
+						rows_in_sql(r, only, r->old ? "o" : "n", NULL), only, r->old ? "n" : "o");
 	initStringInfo(&sql);
 	appendStringInfo(&sql, "%s FULL JOIN %s ON %s = %s",
-					 rows_in_sql(r, r->old, "o"), rows_in_sql(r, r->new, "n"),
+					 rows_in_sql(r, r->old, "o", r->new), rows_in_sql(r, r->new, "n", r->old),
 					 text_of("n", r->key), text_of("o", r->key));
 	if (r->flag_id != NULL && r->kind != FFLAG_RECORD_FLAG)
 		appendStringInfo(&sql, " AND %s = %s",

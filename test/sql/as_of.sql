@@ -179,6 +179,15 @@ SELECT what, flag, user_id, coalesce(old_values, new_values) ->> 'name' AS name 
 SELECT kind, count(*), count(old_row) AS old, count(new_row) AS new, count(name) AS names, count(user_id) AS users
 	FROM feature_flag_history WHERE kind IN ('denied', 'variant', 'relation') GROUP BY kind ORDER BY kind;
 
+-- one statement changes a relation twice, by the variant that it leads to and by the one that it pins
+SELECT fflag_register('link in', true), fflag_variants('link in', '{"a": 1}'), fflag_register('link out', true, 0), fflag_variants('link out', '{"a": 1, "b": 1}'), fflag_include('link out', 'link in', 'a', 'a');
+CREATE TABLE moment AS SELECT clock_timestamp() AS at;
+UPDATE feature_flag_variant SET name = 'c' WHERE name = 'a';
+SELECT a.variant AS then, b.variant AS now FROM moment, fflag_explain_at(at, 'link out', 1) AS a, fflag_explain_at(clock_timestamp(), 'link out', 1) AS b;
+SELECT what, old_values, new_values FROM fflag_history('link out', true) WHERE what ~ 'relation';
+DROP TABLE moment;
+DELETE FROM feature_flag WHERE name IN ('link in', 'link out');
+
 -- a long chain
 INSERT INTO feature_flag (id, name, enabled, rollout_percentage) OVERRIDING SYSTEM VALUE SELECT n, 'link ' || n, true, 100 FROM generate_series(1, 500) AS n;
 INSERT INTO feature_flag_relation (flag_id, other_id, kind) SELECT n, n - 1, 'requires' FROM generate_series(2, 500) AS n;
