@@ -44,7 +44,7 @@ test-citus: ## docs/citus.md, on a PostgreSQL that has Citus
 check-majors: ## compile with the headers of PostgreSQL 16 to 19
 test-clean: ## remove the chroots and environments of the tests
 bench: ## ratios, into docs/benchmarks.md
-bench-django: ## a round trip in Django, into docs/django.md
+bench-django: ## a round trip in Django, into docs/django-package.md
 format: ## lay out the C code as PostgreSQL's is
 check-format: ## show where it is not
 dist: ## an archive of the last commit, for PGXN

@@ -1,4 +1,4 @@
-"""Puts the code of docs/django.md where the project can import it.
+"""Puts the code of docs/django.md, docs/django-package.md and docs/clients.md where a project can import it.
 
 A code block that begins with a comment that names a file is that file.
 """
@@ -6,20 +6,33 @@ import re
 from pathlib import Path
 
 here = Path(__file__).resolve().parent
-page = here.parents[1] / "docs" / "django.md"
+docs = here.parents[1] / "docs"
+PAGES = ["django.md", "django-package.md", "clients.md"]
 
 
-def blocks(language):
-    """The code blocks of the page in a language, in their order."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(), re.M | re.S)
+def text(page):
+    return (docs / page).read_text()
 
 
-def write():
-    for block in blocks("python"):
-        name = re.match(r"# (\S+\.py)\n", block)
-        if name is None:
-            continue
-        file = here / name[1]
-        file.parent.mkdir(parents=True, exist_ok=True)
-        if not file.exists() or file.read_text() != block:
-            file.write_text(block)
+def blocks(page, language):
+    """The code blocks of a page in a language, in their order."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", text(page), re.M | re.S)
+
+
+def files(page):
+    """The files of a page: {name: content}."""
+    named = [
+        (re.match(r"(?:# |{# )(\S+\.(?:py|html))(?: #})?\n", block), block)
+        for language in ("python", "html")
+        for block in blocks(page, language)
+    ]
+    return {name[1]: block for name, block in named if name}
+
+
+def write(pages=PAGES, folder=here):
+    for page in pages:
+        for name, content in files(page).items():
+            file = folder / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            if not file.exists() or file.read_text() != content:
+                file.write_text(content)

@@ -1,8 +1,8 @@
 # Every SQL block of README.md, CONTRIBUTING.md, docs/reference.md, docs/cookbook.md,
-# docs/hosted.md, docs/relations.md and docs/operations.md works when it is pasted, in the page's order, into an empty
+# docs/hosted.md, docs/relations.md, docs/clients.md and docs/operations.md works when it is pasted, in the page's order, into an empty
 # database, and returns what the "=>" comments say.  What needs more than one server is
-# marked otherwise, and run by 002_subscriber, 003_dump and 011_shared; docs/django.md is
-# for the tests of Django.
+# marked otherwise, and run by 002_subscriber, 003_dump and 011_shared; the pages
+# on Django are for the tests of Django.
 use strict;
 use warnings;
 use FindBin;
@@ -17,7 +17,7 @@ my $node = PostgreSQL::Test::Cluster->new('node');
 $node->init;
 $node->start;
 
-my %fewest = ('CONTRIBUTING.md' => 3, 'README.md' => 6, 'docs/reference.md' => 35, 'docs/cookbook.md' => 25, 'docs/hosted.md' => 3, 'docs/relations.md' => 20, 'docs/operations.md' => 3);
+my %fewest = ('CONTRIBUTING.md' => 3, 'README.md' => 6, 'docs/reference.md' => 35, 'docs/cookbook.md' => 25, 'docs/hosted.md' => 3, 'docs/relations.md' => 20, 'docs/clients.md' => 2, 'docs/operations.md' => 3);
 for my $page (sort keys %fewest)
 {
 	my ($database) = $page =~ /(\w+)\.md/;
@@ -47,6 +47,14 @@ $command =~ s/-d shop/-d operations/ or die;
 	is(scalar(`$command`), "old: everybody gets it, unchanged for 45 days\n", 'the nightly report');
 }
 $session->disconnect;
+
+# ---- docs/clients.md: psql, with variables
+
+my ($psql) = code_blocks('docs/clients.md', 'sh');
+{
+	local @ENV{ 'PGHOST', 'PGPORT', 'PGDATABASE' } = ($node->host, $node->port, 'clients');
+	like(scalar(`$psql`), qr/^ t$/m, 'psql, with variables');
+}
 
 # ---- docs/hosted.md: the plain functions are right, and the data move to the extension
 

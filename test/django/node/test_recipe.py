@@ -6,21 +6,22 @@ import unittest
 from pathlib import Path
 
 import snippets
-from django.contrib.auth.models import User
 from django.db import connection
 from django.test import TransactionTestCase
-from feature_flag_infra.django.models import FeatureFlag
+
+from flags.models import Flag
 
 
 @unittest.skipUnless("FFLAG_NODE_MODULES" in os.environ, os.environ.get("FFLAG_NO_NODE", "FFLAG_NODE_MODULES is not set"))
 class RecipeTest(TransactionTestCase):
     def test_recipe(self):
-        """The JavaScript of docs/django.md prints what its comments say."""
-        flag = FeatureFlag.objects.create(name="new_checkout", enabled=True, rollout_percentage=10)
-        flag.users.add(User.objects.create_user("alice", id=42))
-        FeatureFlag.objects.create(name="dark_mode", enabled=True, rollout_percentage=100)
+        """The JavaScript of docs/clients.md prints what its comments say."""
+        self.addCleanup(Flag.objects.all().delete)
+        flag = Flag.objects.create(name="new_checkout", enabled=True, rollout_percentage=10)
+        flag.allowlist = ["42"]
+        Flag.objects.create(name="dark_mode", enabled=True, rollout_percentage=100)
 
-        recipe = "".join(snippets.blocks("js"))
+        recipe = "".join(snippets.blocks("clients.md", "js"))
         with tempfile.TemporaryDirectory() as folder:
             Path(folder, "node_modules").symlink_to(os.environ["FFLAG_NODE_MODULES"])
             Path(folder, "recipe.mjs").write_text(recipe)

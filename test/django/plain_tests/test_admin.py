@@ -9,10 +9,9 @@ from django.db.models import DO_NOTHING, F, RestrictedError
 from django.test import RequestFactory, TestCase
 
 from flags import queries
-from flags.functions import FlagVariant
+from flags.actor import Middleware
+from flags.functions import FlagEnabled, FlagVariant
 from flags.models import Flag, Relation, Variant
-from shop.actor import Middleware
-from shop.functions import FlagEnabled
 
 
 def ask(query, *parameters):

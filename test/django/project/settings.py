@@ -29,7 +29,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "shop.flags.Middleware",
-    "shop.actor.Middleware",
+    "flags.actor.Middleware",
 ]
 TEMPLATES = [
     {

@@ -1,5 +1,6 @@
-"""The code of docs/django.md: files are imported, SQL and shell blocks run in their order."""
+"""The code of docs/django-package.md: files are imported, SQL and shell blocks run in their order."""
 import asyncio
+import json
 import os
 import re
 import subprocess
@@ -15,13 +16,13 @@ from django.utils.functional import SimpleLazyObject
 from feature_flag_infra.django.models import FeatureFlag
 
 import snippets
+from flags.acting import acting_as
+from flags.actor import CHANGES_FLAGS, Middleware as ActorMiddleware, record_as
+from flags.functions import FlagEnabled
+from flags.overrides import override_flags
 from shop import queries, views
-from shop.acting import acting_as
-from shop.actor import CHANGES_FLAGS, Middleware as ActorMiddleware, record_as
 from shop.flags import Middleware
-from shop.functions import FlagEnabled
 from shop.models import Order, Visitor
-from shop.overrides import override_flags
 
 from .common import FLAGS, OtherSession, User, ask, evaluate, make_flag, package
 
@@ -32,23 +33,32 @@ HERE = Path(__file__).resolve().parents[1]
 class Commands(TransactionTestCase):
     def test_every_block(self):
         """each Python block is a file that some test has imported"""
-        names = [re.match(r"# (\S+)\.py\n", block) for block in snippets.blocks("python")]
-        self.assertNotIn(None, names)
-        modules = {name[1].replace("/", ".") for name in names}
-        elsewhere = {  # run by themselves, or in plain_tests
-            "shop.tests", "shop.test_overrides", "flags.migrations.0001_initial", "flags.models", "flags.admin",
-            "flags.functions", "flags.queries", "flags.tests"}
-        self.assertLessEqual(modules - elsewhere, {*sys.modules})
+        names = {*snippets.files("django-package.md"), *snippets.files("clients.md")}
+        blocks = snippets.blocks("django-package.md", "python") + snippets.blocks("clients.md", "python")
+        self.assertEqual(len(names), len(blocks) - 1)  # one is lines of the settings
+        modules = {name.removesuffix(".py").replace("/", ".") for name in names}
+        self.assertLessEqual(modules - {"shop.tests", "shop.test_overrides"}, {*sys.modules})  # these run by themselves
+
+    def test_versions(self):
+        """the pages name the versions that are tested"""
+        for file in HERE.glob("requirements-*.txt"):
+            pinned = dict(re.findall(r"^([\w-]+).*==(.*)$", file.read_text(), re.M))
+            for page in ("django.md", "clients.md"):
+                self.assertIn(f"sycopg {pinned['psycopg']} and psycopg2 {pinned['psycopg2-binary']}", snippets.text(page))
+            self.assertRegex(snippets.text("django.md"), rf"Tested with Django [^p]*{re.escape(pinned['Django'])}")
+            self.assertIn(f"Tested with feature-flag-infra {pinned['feature-flag-infra']}", snippets.text("django-package.md"))
+        pg = json.loads((HERE / "node" / "package.json").read_text())["dependencies"]["pg"]
+        self.assertIn(f"`npm install pg`; {pg} is tested", snippets.text("clients.md"))
 
     def test_shell(self):
         """the shell commands, on a database that has the package and nothing of fflag"""
-        self.assertEqual(snippets.blocks("sh")[0], "make && sudo make install\n")  # test/run has done that
         name = owner = "regress_fflag_docs"  # no superuser
         environment = {
             **os.environ,
             "PGDATABASE": name,
             "PGUSER": owner,
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PIP_NO_INDEX": "1",  # test/run has installed it
         }
 
         def run(script):
@@ -67,8 +77,8 @@ class Commands(TransactionTestCase):
         try:
             run("python manage.py migrate -v 0 shop 0001; python manage.py migrate -v 0 feature_flag_infra")
             run("python manage.py register_feature new_checkout --enable")
-            output = "".join(map(run, snippets.blocks("sh")[1:]))
-            self.assertEqual(re.findall(r"^ ([tf])$", output, re.M), ["t", "t"])
+            output = "".join(map(run, snippets.blocks("django-package.md", "sh")))
+            self.assertEqual(re.findall(r"^ ([tf])$", output, re.M), ["t"])
             # the migration where the command has run, undone, and instead of it
             run("python manage.py migrate -v 0 shop")
             self.assertEqual(run("psql -Atc \"SELECT fflag_enabled('new_checkout', 42)\""), "t\n")
@@ -143,7 +153,8 @@ class Shop(TestCase):
         results = []
         with connection.cursor() as cursor:
             cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")  # ALTER TABLE minds those that wait
-            for statements in "\n".join(snippets.blocks("sql")).split("\n\n"):
+            blocks = snippets.blocks("django-package.md", "sql") + snippets.blocks("clients.md", "sql")[-1:]
+            for statements in "\n".join(blocks).split("\n\n"):
                 cursor.execute(statements)
                 if cursor.description is not None:
                     results.append(cursor.fetchall())
@@ -407,7 +418,7 @@ class Actor(TransactionTestCase):
 class HistoryInAdmin(TransactionTestCase):
     def test_history(self):
         """a flag's page shows who changed it, by the admin and by SQL, to a role with the page's privilege"""
-        grant = re.search(r"`(GRANT EXECUTE ON FUNCTION fflag_history[^`]*) \.\.\.`", snippets.page.read_text())[1]
+        grant = re.search(r"`(GRANT EXECUTE ON FUNCTION fflag_history[^`]*) \.\.\.`", snippets.text("django-package.md"))[1]
         root = User.objects.create_superuser("root")
         self.client.force_login(root)
         flag = make_flag("new_checkout")

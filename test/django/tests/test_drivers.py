@@ -14,8 +14,8 @@ from asgiref.sync import sync_to_async
 from django.db import OperationalError, ProgrammingError, connection, connections
 from django.test import AsyncRequestFactory, RequestFactory, TransactionTestCase, tag
 
+from flags.actor import Middleware as ActorMiddleware
 from shop import async_views
-from shop.actor import Middleware as ActorMiddleware
 from shop.flags import FflagProvider
 
 from .common import FeatureFlag, User, ask, evaluate, make_flag, package
@@ -24,7 +24,7 @@ DRIVER = os.environ.get("FFLAG_DRIVER", "psycopg")
 try:
     import psycopg
 
-    from shop import psycopg_only
+    import psycopg_only
 except ImportError:
     psycopg = None
 
