@@ -88,6 +88,19 @@ SELECT what, flag, at IS NOT NULL FROM fflag_history() LIMIT 3;
 DELETE FROM feature_flag WHERE name = 'l';
 SELECT count(*) FROM feature_flag_user;
 
+-- attached tables are read by the extension's owner, to whom row-level security applies now
+SET ROLE regress_fflag_owner;
+CREATE TABLE f (id int PRIMARY KEY, name text NOT NULL UNIQUE, enabled bool NOT NULL, staff_only bool NOT NULL, rollout_percentage int NOT NULL);
+CREATE TABLE fu (featureflag_id int NOT NULL, user_id int NOT NULL, UNIQUE (featureflag_id, user_id));
+INSERT INTO f VALUES (1, 'f', true, false, 100);
+SELECT fflag_attach('f', 'fu');
+ALTER TABLE f ENABLE ROW LEVEL SECURITY;
+SELECT tell('SELECT fflag_enabled(''f'')');
+ALTER TABLE f FORCE ROW LEVEL SECURITY;
+SELECT tell('SELECT fflag_enabled(''f'')');
+ALTER TABLE f NO FORCE ROW LEVEL SECURITY;
+SELECT fflag_detach();
+
 -- a superuser, and a role with BYPASSRLS, are told of nothing
 RESET ROLE;
 CREATE ROLE regress_fflag_bypass BYPASSRLS IN ROLE regress_fflag_editor;
