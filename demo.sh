@@ -27,7 +27,8 @@ run() {
 	printf '%s%s    %s%s\n' "$gap" "$dim" "${1//$'\n'/$'\n'    }" "$reset"
 	result=$("$psql" -Xq -v ON_ERROR_STOP=1 -P footer=off -d shop -c "$1")
 	gap=''
-	if [ -n "$result" ]; then
+	# not the empty table of functions that return nothing
+	if [[ ${result#*$'\n'*$'\n'} =~ [^[:space:]|] ]]; then
 		printf '    %s\n' "${result//$'\n'/$'\n'    }"
 		gap=$'\n'
 	fi
@@ -60,13 +61,13 @@ title 'A flag goes from 0% to 100% in two minutes, by itself; here in fast motio
 run "SELECT fflag_register('new_checkout', enabled => true,
   rollout_percentage => 0);"
 run "SELECT fflag_ramp('new_checkout', 100, '2 minutes');"
-printf '\n%s    SELECT count(*) FROM users WHERE fflag_enabled(%snew_checkout%s, id);%s\n\n' "$dim" "'" "'" "$reset"
+later="UPDATE feature_flag SET ramp_starts_at = now() - interval 'N s',
+      ramp_ends_at = now() - interval 'N s' + interval '2 minutes'
+    WHERE name = 'new_checkout';"
+count="SELECT count(*) FROM users WHERE fflag_enabled('new_checkout', id);"
+printf '\n%s    -- as if the ramp had begun N seconds ago\n    %s\n    %s%s\n\n' "$dim" "$later" "$count" "$reset"
 for second in 0 15 30 45 60 75 90 105 120; do
-	# so much time has gone by: the ramp has begun so much earlier
-	in=$(value "UPDATE feature_flag SET ramp_starts_at = now() - interval '$second s',
-			ramp_ends_at = now() + interval '2 minutes' - interval '$second s'
-		WHERE name = 'new_checkout';
-		SELECT count(*) FROM users WHERE fflag_enabled('new_checkout', id)")
+	in=$(value "${later//N s/$second s} $count")
 	printf '    after %3d s  %s %6d users\n' "$second" "$(bar "$in")" "$in"
 done
 
@@ -175,4 +176,9 @@ run "SELECT h.at, e.enabled, e.rule FROM fflag_history('beta_search') AS h,
 title 'Who asks for what?'
 run "SELECT name, known, evaluations, enabled FROM fflag_usage();"
 
-printf '\nThat was fflag; README.md has the rest.  The server and its folder go away now.\n'
+make="make with_llvm=no PG_CONFIG=$1/pg_config"
+major=$("$psql" --version | grep -Eo '[0-9]+' | head -n 1)
+printf '\nThat was fflag.  The server and its folder go away now.  To go on with a server of your own:\n
+    %s && sudo %s install
+    sudo pg_createcluster %s main --start    # if pg_lsclusters shows none
+    sudo -u postgres psql    # and the first session of README.md\n' "$make" "$make" "$major"
