@@ -119,7 +119,7 @@ CREATE INDEX feature_flag_user_user_id_idx
 	ON @extschema@.feature_flag_user (user_id);
 
 COMMENT ON TABLE @extschema@.feature_flag_user IS
-'allowlists: users who get a feature whatever its rollout_percentage, as long as it is enabled and not for staff only';
+'allowlists: users who get a feature whatever its rollout_percentage, as long as it is enabled and not for staff only; the members of groups';
 COMMENT ON COLUMN @extschema@.feature_flag_user.flag_id IS 'the flag';
 COMMENT ON COLUMN @extschema@.feature_flag_user.user_id IS 'the user, an id in its canonical text form: 42, or a lower-case hyphenated uuid';
 COMMENT ON COLUMN @extschema@.feature_flag_user.created_at IS 'when the user was listed';
@@ -264,49 +264,49 @@ CREATE FUNCTION @extschema@.fflag_invalidate() RETURNS trigger
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'fflag_invalidate';
 COMMENT ON FUNCTION @extschema@.fflag_invalidate() IS
-'announces a change of flags to the caches of all sessions';
+'internal: announces a change of flags to the caches of all sessions';
 
 CREATE FUNCTION @extschema@.fflag_check() RETURNS trigger
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'fflag_check';
 COMMENT ON FUNCTION @extschema@.fflag_check() IS
-'refuses invalid flags and keeps updated_at';
+'internal: refuses invalid flags and keeps updated_at';
 
 CREATE FUNCTION @extschema@.fflag_check_user() RETURNS trigger
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'fflag_check_user';
 COMMENT ON FUNCTION @extschema@.fflag_check_user() IS
-'refuses user ids that are too long for an allowlist';
+'internal: refuses user ids that are too long for an allowlist or a denylist';
 
 CREATE FUNCTION @extschema@.fflag_check_variant() RETURNS trigger
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'fflag_check_variant';
 COMMENT ON FUNCTION @extschema@.fflag_check_variant() IS
-'refuses invalid variants';
+'internal: refuses invalid variants';
 
 CREATE FUNCTION @extschema@.fflag_check_relation() RETURNS trigger
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'fflag_check_relation';
 COMMENT ON FUNCTION @extschema@.fflag_check_relation() IS
-'refuses relations that lead round in a circle, or are of two kinds between two flags';
+'internal: refuses relations that lead round in a circle, or are of two kinds between two flags';
 
 CREATE FUNCTION @extschema@.fflag_check_related() RETURNS trigger
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'fflag_check_related';
 COMMENT ON FUNCTION @extschema@.fflag_check_related() IS
-'refuses to delete a flag, or a variant, that a relation of another flag needs';
+'internal: refuses to delete a flag, or a variant, that a relation of another flag needs';
 
 CREATE FUNCTION @extschema@.fflag_check_attachment() RETURNS trigger
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'fflag_check_attachment';
 COMMENT ON FUNCTION @extschema@.fflag_check_attachment() IS
-'lets only the owner of feature_flag_attachment change its row';
+'internal: lets only the owner of feature_flag_attachment change its row';
 
 CREATE FUNCTION @extschema@.fflag_warn_attached() RETURNS trigger
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'fflag_warn_attached';
 COMMENT ON FUNCTION @extschema@.fflag_warn_attached() IS
-'warns who changes the extension''s own tables while flags are read from others';
+'internal: warns who changes the extension''s own tables while flags are read from others';
 
 CREATE TRIGGER fflag_check BEFORE INSERT OR UPDATE
 	ON @extschema@.feature_flag
@@ -421,19 +421,19 @@ CREATE FUNCTION @extschema@.fflag_support(request internal) RETURNS internal
 LANGUAGE c VOLATILE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'fflag_support';
 COMMENT ON FUNCTION @extschema@.fflag_support(internal) IS
-'tells the planner how many rows fflag_enabled lets pass, and what it costs';
+'internal: tells the planner how many rows fflag_enabled lets pass, and what it costs';
 
 CREATE FUNCTION @extschema@.fflag_select_support(request internal) RETURNS internal
 LANGUAGE c VOLATILE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'fflag_select_support';
 COMMENT ON FUNCTION @extschema@.fflag_select_support(internal) IS
-'tells the planner how many rows fflag_select returns';
+'internal: tells the planner how many rows fflag_select returns';
 
 CREATE FUNCTION @extschema@.fflag_flags_support(request internal) RETURNS internal
 LANGUAGE c VOLATILE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'fflag_flags_support';
 COMMENT ON FUNCTION @extschema@.fflag_flags_support(internal) IS
-'tells the planner how many rows fflag_flags returns';
+'internal: tells the planner how many rows fflag_flags returns';
 
 --
 -- Evaluation.  The overloads differ by the type of user_id only; the text one
@@ -1044,7 +1044,7 @@ CREATE INDEX feature_flag_change_begins_idx
 	ON @extschema@.feature_flag_change (origin) WHERE begins;
 
 COMMENT ON TABLE @extschema@.feature_flag_change IS
-'who changed flags, and when: one row for each transaction, or more if it acts for several; see fflag_history';
+'who changed flags, and when: one row for each transaction, or more if it acts for several; see fflag_history and fflag_explain_at';
 COMMENT ON COLUMN @extschema@.feature_flag_change.id IS 'key, referenced by feature_flag_history';
 COMMENT ON COLUMN @extschema@.feature_flag_change.origin IS 'the database where it was recorded; a restored one gets a new origin';
 COMMENT ON COLUMN @extschema@.feature_flag_change.restored_in IS 'the origin of the database to which a dump first brought the row; NULL: none has';
@@ -1086,7 +1086,7 @@ CREATE INDEX feature_flag_history_tables_idx
 ALTER TABLE @extschema@.feature_flag_history REPLICA IDENTITY FULL;
 
 COMMENT ON TABLE @extschema@.feature_flag_history IS
-'what was changed: one row for each flag, user on a list, variant, relation or attachment that a statement changed; see fflag_history';
+'what was changed: one row for each flag, user on a list, variant, relation or attachment that a statement changed; see fflag_history and fflag_explain_at';
 COMMENT ON COLUMN @extschema@.feature_flag_history.change IS 'the transaction, a row of feature_flag_change';
 COMMENT ON COLUMN @extschema@.feature_flag_history.sequence IS 'order of the statements in the transaction';
 COMMENT ON COLUMN @extschema@.feature_flag_history.kind IS 'flag, user (listed), denied (user), variant, relation, tables (which are attached), or gap: earlier changes may be missing';
@@ -1120,13 +1120,13 @@ CREATE FUNCTION @extschema@.fflag_record() RETURNS trigger
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'fflag_record';
 COMMENT ON FUNCTION @extschema@.fflag_record() IS
-'records what a statement changes in the history';
+'internal: records what a statement changes in the history';
 
 CREATE FUNCTION @extschema@.fflag_skip_known() RETURNS trigger
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'fflag_skip_known';
 COMMENT ON FUNCTION @extschema@.fflag_skip_known() IS
-'leaves out changes that are known already when a dump is restored again';
+'internal: leaves out changes that are known already when a dump is restored again';
 
 CREATE TRIGGER fflag_skip_known BEFORE INSERT ON @extschema@.feature_flag_change
 	FOR EACH ROW WHEN (NEW.at IS NOT NULL) EXECUTE FUNCTION @extschema@.fflag_skip_known();

@@ -15,6 +15,9 @@ GROUP BY 1, 2, 3, 4 ORDER BY 1;
 SELECT p.oid::regprocedure AS undescribed FROM pg_proc p
 WHERE proname LIKE 'fflag%' AND (obj_description(oid, 'pg_proc') IS NULL
 	OR pronargs > 0 AND (proargnames IS NULL OR '' = ANY (proargnames)));
+-- what nobody is to call is described as internal, and nothing else is
+SELECT p.oid::regprocedure AS described_wrongly FROM pg_proc p
+WHERE proname LIKE 'fflag%' AND prorettype IN ('trigger'::regtype, 'internal'::regtype) <> (obj_description(oid, 'pg_proc') LIKE 'internal: %');
 SELECT c.relname, a.attname AS undescribed
 FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum >= 0 AND NOT a.attisdropped
 WHERE c.relname IN ('feature_flag', 'feature_flag_user', 'feature_flag_attachment')
