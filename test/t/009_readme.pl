@@ -1,6 +1,6 @@
 # Every SQL block of README.md, CONTRIBUTING.md, docs/reference.md, docs/cookbook.md,
-# docs/hosted.md, docs/relations.md, docs/clients.md and docs/operations.md works when it is pasted, in the page's order, into an empty
-# database, and returns what the "=>" comments say.  What needs more than one server is
+# docs/hosted.md, docs/relations.md, docs/clients.md, docs/openfeature.md and docs/operations.md
+# works when it is pasted, in the page's order, into an empty database, and returns what the "=>" comments say.  What needs more than one server is
 # marked otherwise, and run by 002_subscriber, 003_dump and 011_shared; the pages
 # on Django are for the tests of Django.
 use strict;
@@ -18,7 +18,7 @@ $node->init;
 $node->start;
 
 $node->safe_psql('postgres', 'CREATE ROLE regress_fflag_owner');
-my %fewest = ('CONTRIBUTING.md' => 3, 'README.md' => 6, 'docs/reference.md' => 35, 'docs/cookbook.md' => 25, 'docs/hosted.md' => 3, 'docs/relations.md' => 20, 'docs/clients.md' => 2, 'docs/operations.md' => 3);
+my %fewest = ('CONTRIBUTING.md' => 3, 'README.md' => 6, 'docs/reference.md' => 35, 'docs/cookbook.md' => 25, 'docs/hosted.md' => 3, 'docs/relations.md' => 20, 'docs/clients.md' => 2, 'docs/openfeature.md' => 2, 'docs/operations.md' => 3);
 for my $page (sort keys %fewest)
 {
 	my ($database) = $page =~ /(\w+)\.md/;
