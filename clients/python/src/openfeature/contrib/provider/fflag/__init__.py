@@ -1,0 +1,188 @@
+"""OpenFeature provider for fflag, feature flags in PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import psycopg
+
+from openfeature.evaluation_context import EvaluationContext
+from openfeature.event import ProviderEventDetails
+from openfeature.exception import ErrorCode, ProviderFatalError
+from openfeature.flag_evaluation import FlagResolutionDetails, FlagType, FlagValueType
+from openfeature.provider import AbstractProvider, Metadata
+
+from ._batch import Answers, Names, find_batch, open_batch
+from ._database import Database, Row, Subject
+from ._resolve import check_key, check_subject, resolve
+
+__all__ = ["FflagProvider", "Subject"]
+
+Object = Sequence[FlagValueType] | Mapping[str, FlagValueType]
+
+
+def subject_of(context: EvaluationContext | None) -> Subject:
+    """The user of an evaluation context: the default of FflagProvider(subject=...)."""
+    if context is None:
+        return Subject(None)
+    return Subject(context.targeting_key, context.attributes.get("is_staff") is True)
+
+
+class FflagProvider(AbstractProvider):
+    """Asks the database for each evaluation.  It caches nothing, so no answer is stale.
+
+    conninfo: a connection string of libpq, for a pool of the provider's own; "" takes
+    everything from the environment (PGHOST and so on).
+    pool: instead of it, a psycopg_pool.ConnectionPool, or an AsyncConnectionPool, with which
+    only the asynchronous methods of OpenFeature's client work.  The application opens and
+    closes it.  Anything else whose connection() is a context manager that gives a connection
+    of psycopg 3 will do as well: so an evaluation can take part in a transaction.
+    subject: says whom an evaluation context is about.
+    """
+
+    def __init__(self, conninfo: str | None = None, *, pool: Any = None,
+                 subject: Callable[[EvaluationContext | None], Subject] = subject_of) -> None:
+        super().__init__()
+        if (conninfo is None) == (pool is None):
+            raise TypeError("FflagProvider() takes either a connection string or a pool")
+        self._conninfo = conninfo
+        self._subject = subject
+        self._names = Names()
+        self._initializing = False
+        self._database = Database(conninfo, pool, on_outage=self._tell_error, after_outage=self._tell_ready)
+
+    def get_metadata(self) -> Metadata:
+        return Metadata(name="fflag")
+
+    def initialize(self, evaluation_context: EvaluationContext) -> None:
+        """Opens the pool, and asks once whether everything is there and granted."""
+        if self._conninfo is not None:
+            try:
+                psycopg.conninfo.conninfo_to_dict(self._conninfo)
+            except psycopg.Error:
+                # the message might show a part of the password
+                raise ProviderFatalError("the connection string is not one of libpq's") from None
+        self._database.open()
+        if self._database.is_async:
+            return  # there may be no event loop yet
+        # whatever comes of it, OpenFeature's client tells; and READY later, if it is not now
+        self._initializing = self._database.troubled = True
+        try:
+            self._database.ask([], Subject(None))
+        finally:
+            self._initializing = False
+
+    def shutdown(self) -> None:
+        pool = self._database.take_pool()
+        if pool is not None:
+            pool.close()
+
+    def batch(self) -> AbstractContextManager[None]:
+        """For a request: "with provider.batch(): ..." gives each user the flags of one moment.
+
+        A user's first evaluation in it fetches all flags that recent batches have asked for.
+        """
+        return open_batch(self)
+
+    def _tell_error(self, message: str) -> None:
+        if not self._initializing:
+            self.emit_provider_error(ProviderEventDetails(message=message, error_code=ErrorCode.GENERAL))
+
+    def _tell_ready(self) -> None:
+        if not self._initializing:
+            self.emit_provider_ready(ProviderEventDetails())
+
+    # -- evaluation --
+
+    def _begin(self, key: str, context: EvaluationContext | None) -> tuple[Subject, Answers | None]:
+        check_key(key)
+        subject = check_subject(self._subject(context))
+        batch = find_batch(self)
+        return subject, None if batch is None else batch.of(subject)
+
+    def _wanted(self, key: str, answers: Answers) -> list[str]:
+        return [key] if answers.rows else self._names.wanted(key)
+
+    def _keep(self, key: str, answers: Answers, rows: list[Row]) -> Row:
+        answers.rows.update((row.name, row) for row in rows)
+        return answers.rows[key]
+
+    def _find(self, key: str, context: EvaluationContext | None) -> Row:
+        subject, answers = self._begin(key, context)
+        if answers is None:
+            return self._database.ask([key], subject)[0]
+        with answers.lock:
+            row = answers.rows.get(key)
+            if row is None:
+                row = self._keep(key, answers, self._database.ask(self._wanted(key, answers), subject))
+        self._names.note(row)
+        return row
+
+    async def _find_async(self, key: str, context: EvaluationContext | None) -> Row:
+        if not self._database.is_async:
+            # of the context, a thread gets a copy: it has the batch as well
+            return await asyncio.to_thread(self._find, key, context)
+        subject, answers = self._begin(key, context)
+        if answers is None:
+            return (await self._database.ask_async([key], subject))[0]
+        async with answers.async_lock:
+            row = answers.rows.get(key)
+            if row is None:
+                row = self._keep(key, answers, await self._database.ask_async(self._wanted(key, answers), subject))
+        self._names.note(row)
+        return row
+
+    # -- what OpenFeature calls --
+
+    def resolve_boolean_details(
+            self, flag_key: str, default_value: bool,
+            evaluation_context: EvaluationContext | None = None) -> FlagResolutionDetails[bool]:
+        return resolve(self._find(flag_key, evaluation_context), FlagType.BOOLEAN, default_value)
+
+    def resolve_string_details(
+            self, flag_key: str, default_value: str,
+            evaluation_context: EvaluationContext | None = None) -> FlagResolutionDetails[str]:
+        return resolve(self._find(flag_key, evaluation_context), FlagType.STRING, default_value)
+
+    def resolve_integer_details(
+            self, flag_key: str, default_value: int,
+            evaluation_context: EvaluationContext | None = None) -> FlagResolutionDetails[int]:
+        return resolve(self._find(flag_key, evaluation_context), FlagType.INTEGER, default_value)
+
+    def resolve_float_details(
+            self, flag_key: str, default_value: float,
+            evaluation_context: EvaluationContext | None = None) -> FlagResolutionDetails[float]:
+        return resolve(self._find(flag_key, evaluation_context), FlagType.FLOAT, default_value)
+
+    def resolve_object_details(
+            self, flag_key: str, default_value: Object,
+            evaluation_context: EvaluationContext | None = None) -> FlagResolutionDetails[Object]:
+        return resolve(self._find(flag_key, evaluation_context), FlagType.OBJECT, default_value)
+
+    async def resolve_boolean_details_async(
+            self, flag_key: str, default_value: bool,
+            evaluation_context: EvaluationContext | None = None) -> FlagResolutionDetails[bool]:
+        return resolve(await self._find_async(flag_key, evaluation_context), FlagType.BOOLEAN, default_value)
+
+    async def resolve_string_details_async(
+            self, flag_key: str, default_value: str,
+            evaluation_context: EvaluationContext | None = None) -> FlagResolutionDetails[str]:
+        return resolve(await self._find_async(flag_key, evaluation_context), FlagType.STRING, default_value)
+
+    async def resolve_integer_details_async(
+            self, flag_key: str, default_value: int,
+            evaluation_context: EvaluationContext | None = None) -> FlagResolutionDetails[int]:
+        return resolve(await self._find_async(flag_key, evaluation_context), FlagType.INTEGER, default_value)
+
+    async def resolve_float_details_async(
+            self, flag_key: str, default_value: float,
+            evaluation_context: EvaluationContext | None = None) -> FlagResolutionDetails[float]:
+        return resolve(await self._find_async(flag_key, evaluation_context), FlagType.FLOAT, default_value)
+
+    async def resolve_object_details_async(
+            self, flag_key: str, default_value: Object,
+            evaluation_context: EvaluationContext | None = None) -> FlagResolutionDetails[Object]:
+        return resolve(await self._find_async(flag_key, evaluation_context), FlagType.OBJECT, default_value)
