@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import psycopg
+from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from openfeature.evaluation_context import EvaluationContext
 from openfeature.event import ProviderEventDetails
@@ -15,7 +16,7 @@ from openfeature.exception import ErrorCode, ProviderFatalError
 from openfeature.flag_evaluation import FlagResolutionDetails, FlagType, FlagValueType
 from openfeature.provider import AbstractProvider, Metadata
 
-from ._batch import Answers, Names, find_batch, open_batch
+from ._batch import Answers, Names, find_scope, open_scope
 from ._database import Database, Row, Subject
 from ._resolve import check_key, check_subject, resolve
 
@@ -38,16 +39,18 @@ class FflagProvider(AbstractProvider):
     everything from the environment (PGHOST and so on).
     pool: instead of it, a psycopg_pool.ConnectionPool, or an AsyncConnectionPool, with which
     only the asynchronous methods of OpenFeature's client work.  The application opens and
-    closes it.  Anything else whose connection() is a context manager that gives a connection
-    of psycopg 3 will do as well: so an evaluation can take part in a transaction.
+    closes it.
     subject: says whom an evaluation context is about.
     """
 
-    def __init__(self, conninfo: str | None = None, *, pool: Any = None,
+    def __init__(self, conninfo: str | None = None, *,
+                 pool: ConnectionPool[Any] | AsyncConnectionPool[Any] | None = None,
                  subject: Callable[[EvaluationContext | None], Subject] = subject_of) -> None:
         super().__init__()
         if (conninfo is None) == (pool is None):
-            raise TypeError("FflagProvider() takes either a connection string or a pool")
+            raise TypeError("FflagProvider() takes a connection string or a pool")
+        if pool is not None and not isinstance(pool, (ConnectionPool, AsyncConnectionPool)):
+            raise TypeError("the pool is not one of psycopg_pool's")
         self._conninfo = conninfo
         self._subject = subject
         self._names = Names()
@@ -85,7 +88,11 @@ class FflagProvider(AbstractProvider):
 
         A user's first evaluation in it fetches all flags that recent batches have asked for.
         """
-        return open_batch(self)
+        return open_scope(self)
+
+    def using(self, connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> AbstractContextManager[None]:
+        """In "with provider.using(connection): ..." evaluations take part in that connection's transaction."""
+        return open_scope(self, connection)
 
     def _tell_error(self, message: str) -> None:
         if not self._initializing:
@@ -97,11 +104,13 @@ class FflagProvider(AbstractProvider):
 
     # -- evaluation --
 
-    def _begin(self, key: str, context: EvaluationContext | None) -> tuple[Subject, Answers | None]:
+    def _begin(self, key: str, context: EvaluationContext | None) -> tuple[Subject, Answers | None, Any]:
         check_key(key)
         subject = check_subject(self._subject(context))
-        batch = find_batch(self)
-        return subject, None if batch is None else batch.of(subject)
+        scope = find_scope(self)
+        if scope is None:
+            return subject, None, None
+        return subject, None if scope.batch is None else scope.batch.of(subject), scope.connection
 
     def _wanted(self, key: str, answers: Answers) -> list[str]:
         return [key] if answers.rows else self._names.wanted(key)
@@ -111,27 +120,29 @@ class FflagProvider(AbstractProvider):
         return answers.rows[key]
 
     def _find(self, key: str, context: EvaluationContext | None) -> Row:
-        subject, answers = self._begin(key, context)
+        subject, answers, connection = self._begin(key, context)
         if answers is None:
-            return self._database.ask([key], subject)[0]
+            return self._database.ask([key], subject, connection)[0]
         with answers.lock:
             row = answers.rows.get(key)
             if row is None:
-                row = self._keep(key, answers, self._database.ask(self._wanted(key, answers), subject))
+                rows = self._database.ask(self._wanted(key, answers), subject, connection)
+                row = self._keep(key, answers, rows)
         self._names.note(row)
         return row
 
     async def _find_async(self, key: str, context: EvaluationContext | None) -> Row:
-        if not self._database.is_async:
-            # of the context, a thread gets a copy: it has the batch as well
+        subject, answers, connection = self._begin(key, context)
+        if not (self._database.is_async if connection is None else isinstance(connection, psycopg.AsyncConnection)):
+            # the thread gets a copy of the context, with the batch
             return await asyncio.to_thread(self._find, key, context)
-        subject, answers = self._begin(key, context)
         if answers is None:
-            return (await self._database.ask_async([key], subject))[0]
+            return (await self._database.ask_async([key], subject, connection))[0]
         async with answers.async_lock:
             row = answers.rows.get(key)
             if row is None:
-                row = self._keep(key, answers, await self._database.ask_async(self._wanted(key, answers), subject))
+                rows = await self._database.ask_async(self._wanted(key, answers), subject, connection)
+                row = self._keep(key, answers, rows)
         self._names.note(row)
         return row
 

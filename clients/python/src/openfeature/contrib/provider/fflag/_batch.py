@@ -1,4 +1,7 @@
-"""A batch: one statement fetches the flags that earlier batches have asked for."""
+"""What holds for a part of the application: a batch, or a connection of its own.
+
+In a batch, one statement fetches the flags that earlier batches have asked for.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
 
 from ._database import Row, Subject
 
-MAX_NAMES = 500  # that one statement fetches
+MAX_NAMES = 1000  # that one statement fetches
 MAX_USERS = 1000  # whose answers a batch keeps
-FORGET = 1000  # batches after which a name that none has asked for is not fetched any more
+FORGET = 100  # batches after which a name that none has asked for is not fetched any more
 MAX_AGE = 10.0  # seconds for which a batch keeps an answer, should it be left open
 
 
@@ -56,9 +61,9 @@ class Answers:
 
 
 class Batch:
-    def __init__(self, provider: object, outer: Batch | None) -> None:
-        self.provider, self.outer = provider, outer
-        self.is_open = True
+    """The answers of a batch, by user."""
+
+    def __init__(self) -> None:
         self._users: dict[Subject, Answers] = {}
         self._lock = threading.Lock()
 
@@ -72,30 +77,45 @@ class Batch:
             return answers
 
 
+@dataclass(eq=False)
+class Scope:
+    """A "with" block of a provider's, and those around it."""
+
+    provider: object
+    batch: Batch | None
+    connection: Any
+    outer: Scope | None
+    is_open: bool = True
+
+
 # One for all providers, because a context variable is never freed.
-_innermost: ContextVar[Batch | None] = ContextVar("openfeature.contrib.provider.fflag", default=None)
+_innermost: ContextVar[Scope | None] = ContextVar("openfeature.contrib.provider.fflag", default=None)
 
 
-def find_batch(provider: object) -> Batch | None:
-    """The innermost open batch of this provider in the current context.
+def find_scope(provider: object) -> Scope | None:
+    """The innermost open block of this provider in the current context.
 
-    Tasks and threads that a batch has started have its context, and may outlive it.
+    Tasks and threads that were started in a block have its context, and may outlive it.
     """
-    batch = _innermost.get()
-    while batch is not None and not (batch.is_open and batch.provider is provider):
-        batch = batch.outer
-    return batch
+    scope = _innermost.get()
+    while scope is not None and not (scope.is_open and scope.provider is provider):
+        scope = scope.outer
+    return scope
 
 
 @contextmanager
-def open_batch(provider: object) -> Iterator[None]:
-    outer = _innermost.get()
-    batch = Batch(provider, outer)
-    token = _innermost.set(batch)
+def open_scope(provider: object, connection: Any = None) -> Iterator[None]:
+    """A block that asks by this connection; without one, a batch, by the connection of the block around it."""
+    if connection is not None:
+        scope = Scope(provider, None, connection, _innermost.get())
+    else:
+        around = find_scope(provider)
+        scope = Scope(provider, Batch(), around and around.connection, _innermost.get())
+    token = _innermost.set(scope)
     try:
         yield
     finally:
-        batch.is_open = False
+        scope.is_open = False
         try:
             _innermost.reset(token)
         except ValueError:

@@ -16,14 +16,15 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import psycopg
 from psycopg.rows import args_row
 from psycopg_pool import AsyncConnectionPool, ConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 
-from openfeature.exception import GeneralError
+from openfeature.exception import GeneralError, ProviderNotReadyError
 
 # payload as text: a pool of the application's may have a JSON parser of its own, and one
 # payload that cannot be read must not fail the other flags of a batch
@@ -98,11 +99,41 @@ def is_lost(error: psycopg.Error) -> bool:
         error.sqlstate is None or error.sqlstate.startswith(("08", "57P")))
 
 
+def run(connection: psycopg.Connection[Any], names: list[str] | None, subject: Subject) -> list[Row]:
+    # not connection.cursor(), which the application may have made something else
+    with psycopg.Cursor(connection, row_factory=args_row(Row)) as cursor, readable():
+        return cursor.execute(QUERY, (names, *subject)).fetchall()
+
+
+async def run_async(connection: psycopg.AsyncConnection[Any], names: list[str] | None, subject: Subject) -> list[Row]:
+    async with psycopg.AsyncCursor(connection, row_factory=args_row(Row)) as cursor:
+        with readable():
+            await cursor.execute(QUERY, (names, *subject))
+            return await cursor.fetchall()
+
+
+@contextmanager
+def readable() -> Iterator[None]:
+    try:
+        yield
+    except UnicodeError as error:
+        raise GeneralError(f"the connection needs client_encoding=UTF8: {error}") from error
+
+
+@contextmanager
+def failing_alone() -> Iterator[None]:
+    """An error of the application's own connection says nothing about others."""
+    try:
+        yield
+    except psycopg.Error as error:
+        raise GeneralError(describe(error)) from error
+
+
 class Database:
     """Evaluates flags by a pool, which is the application's, or is made of conninfo.
 
-    Instances are used by many threads, or by many tasks.  after_outage and on_outage are called
-    outside of any lock, in the order of what happened.
+    Used by many threads, or many tasks.  on_outage and after_outage are called outside of any
+    lock, in the order of what happened.
     """
 
     def __init__(self, conninfo: str | None, pool: Any, *, is_async: bool = False,
@@ -111,6 +142,7 @@ class Database:
         self._conninfo, self._pool = conninfo, pool
         self.is_async = is_async if conninfo is not None else isinstance(pool, AsyncConnectionPool)
         self._on_outage, self._after_outage = on_outage, after_outage
+        self._is_open = conninfo is None
         self._events: deque[Callable[[], None]] = deque()
         self._emitting = False
         self._retry_at: float | None = None  # None: nothing says that it is down
@@ -129,8 +161,9 @@ class Database:
     # -- a pool of our own --
 
     def open(self) -> None:
-        """Opens the pool of conninfo.  It connects in the background."""
+        """Makes the pool of conninfo, which connects in the background; one for asyncio is still to be opened."""
         with self._lock:
+            self._is_open = True
             if self._pool is None and self._conninfo is not None:
                 kind = AsyncConnectionPool if self.is_async else ConnectionPool
                 self._pool = kind(self._conninfo, kwargs=CONNECTION, open=not self.is_async, **POOL)
@@ -140,7 +173,7 @@ class Database:
         if self._conninfo is None:
             return None
         with self._lock:
-            pool, self._pool = self._pool, None
+            pool, self._pool, self._is_open = self._pool, None, False
         return pool
 
     def after_fork(self) -> None:
@@ -153,19 +186,21 @@ class Database:
 
     # -- asking --
 
-    def ask(self, names: list[str] | None, subject: Subject) -> list[Row]:
-        """A row for each name, in their order; for all flags if names is None."""
+    def ask(self, names: list[str] | None, subject: Subject, given: Any = None) -> list[Row]:
+        """A row for each name, in their order; for all flags if names is None.
+
+        given: a connection to ask by, instead of the pool.
+        """
+        if given is not None:
+            with failing_alone():
+                return run(given, names, subject)
         if self.is_async:
             raise GeneralError("the provider's pool is an AsyncConnectionPool: use the methods that end in _async")
         retry = self._admit()
         while True:
             try:
                 with self._pool.connection() as connection:
-                    # not connection.cursor(), which the application may have redefined
-                    with psycopg.Cursor(connection, row_factory=args_row(Row)) as cursor:
-                        rows = cursor.execute(QUERY, (names, *subject)).fetchall()
-            except UnicodeError as error:
-                raise GeneralError(f"the connection's client_encoding is not UTF8: {error}") from error
+                    rows = run(connection, names, subject)
             except psycopg.Error as error:
                 failed_at = time.monotonic()
                 self._judge(error, retry)
@@ -178,17 +213,16 @@ class Database:
                 self._note_answer()
                 return rows
 
-    async def ask_async(self, names: list[str] | None, subject: Subject) -> list[Row]:
-        """The same by an AsyncConnectionPool."""
+    async def ask_async(self, names: list[str] | None, subject: Subject, given: Any = None) -> list[Row]:
+        """The same by an AsyncConnectionPool, or an AsyncConnection."""
+        if given is not None:
+            with failing_alone():
+                return await run_async(given, names, subject)
         retry = self._admit()
         while True:
             try:
                 async with self._pool.connection() as connection:
-                    async with psycopg.AsyncCursor(connection, row_factory=args_row(Row)) as cursor:
-                        await cursor.execute(QUERY, (names, *subject))
-                        rows = await cursor.fetchall()
-            except UnicodeError as error:
-                raise GeneralError(f"the connection's client_encoding is not UTF8: {error}") from error
+                    rows = await run_async(connection, names, subject)
             except psycopg.Error as error:
                 failed_at = time.monotonic()
                 self._judge(error, retry)
@@ -202,11 +236,11 @@ class Database:
                 return rows
 
     def _admit(self) -> bool:
-        """Lets an evaluation ask, unless the database was down a moment ago; whether it may retry."""
+        """Lets an evaluation ask, unless the database was down a moment ago.  True: it may retry."""
+        if not self._is_open:
+            raise ProviderNotReadyError("the provider has not been initialized, or has been shut down")
         if self._pool is None:
-            if self._conninfo is None:
-                raise GeneralError("the provider has neither a pool nor a connection string")
-            self.open()
+            self.open()  # of a child process
         if self._retry_at is not None:
             with self._lock:
                 if self._retry_at is not None:
@@ -214,8 +248,7 @@ class Database:
                     if now < self._retry_at:
                         raise UnavailableError("the database did not answer a moment ago")
                     self._retry_at = now + PAUSE  # one tries; the others do not wait for it
-        # others than pools cannot give another connection
-        return isinstance(self._pool, (ConnectionPool, AsyncConnectionPool))
+        return True
 
     def _judge(self, error: psycopg.Error, retry: bool) -> None:
         """Returns if another connection is worth a try; raises what OpenFeature is to be told."""
@@ -234,8 +267,6 @@ class Database:
             raise GeneralError(message) from error
         elif retry:
             return
-        elif not isinstance(self._pool, (ConnectionPool, AsyncConnectionPool)):
-            raise UnavailableError(message) from error  # of one connection, which says nothing of others
         with self._lock:
             self._retry_at = time.monotonic() + PAUSE
             if not self.troubled:
@@ -251,8 +282,7 @@ class Database:
             if not self.troubled:
                 return
             self.troubled, self._retry_at = False, None
-            if hasattr(self._pool, "get_stats"):
-                self._errors = self._pool.get_stats().get("connections_errors", 0)
+            self._errors = self._pool.get_stats().get("connections_errors", 0)
             self._events.append(self._after_outage)
         self._emit()
 

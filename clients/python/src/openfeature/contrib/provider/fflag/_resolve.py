@@ -31,6 +31,8 @@ def check_key(key: object) -> None:
 
 
 def check_subject(subject: Subject) -> Subject:
+    if not isinstance(subject, tuple) or len(subject) != 2:
+        raise InvalidContextError(f"the provider's function for the user has returned no Subject: {ascii(subject)[:100]}")
     user_id, is_staff = subject
     if user_id is not None and not is_text(user_id):
         raise InvalidContextError(f"the targeting key {ascii(user_id)[:100]} is no text that PostgreSQL can have")
