@@ -1,5 +1,6 @@
 """The server of test/run, its database, and who stops and starts it."""
 import json
+import logging
 import os
 import re
 import shutil
@@ -15,6 +16,9 @@ import psycopg
 from openfeature import api
 from openfeature.contrib.provider.fflag import FflagProvider
 from openfeature.event import ProviderEvent
+
+# of lost connections, which are what is tested
+logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)
 
 HERE = Path(__file__).resolve().parent
 DATABASE = "openfeature"
@@ -68,6 +72,18 @@ def pg_ctl(action):
     pg_ctl.data = data
     log = Path(os.environ["PGHOST"], "server.log")
     as_owner("pg_ctl", "-D", data, "-l", str(log), "-m", "fast", "-w", action)
+
+
+@contextmanager
+def locked():
+    """Evaluations wait here, because they have to read the flag anew."""
+    sql("UPDATE feature_flag SET description = description || 'x' WHERE name = 'on'")
+    with psycopg.connect(CONNINFO) as connection:
+        connection.execute("LOCK TABLE feature_flag")
+        try:
+            yield
+        finally:
+            connection.rollback()
 
 
 def wait_for(condition, seconds=10.0):

@@ -5,7 +5,6 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
-import psycopg
 from openfeature import api
 from openfeature.evaluation_context import EvaluationContext
 from openfeature.provider import ProviderStatus
@@ -13,7 +12,7 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from openfeature.contrib.provider.fflag import FflagProvider
 
-from common import CONNINFO, Case, pg_ctl, sql, wait_for
+from common import CONNINFO, Case, locked, pg_ctl, sql, wait_for
 
 USER = EvaluationContext("42")
 
@@ -46,18 +45,6 @@ def stopped():
         yield
     finally:
         pg_ctl("start")
-
-
-@contextmanager
-def locked():
-    """Evaluations of who has nothing in its cache wait here."""
-    with psycopg.connect(CONNINFO) as connection:
-        connection.execute("LOCK TABLE feature_flag")
-        connection.execute("UPDATE feature_flag SET description = 'x' WHERE name = 'on'")
-        try:
-            yield
-        finally:
-            connection.rollback()
 
 
 def waiting():

@@ -19,7 +19,7 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool, NullConnectionPool
 
 from openfeature.contrib.provider.fflag import FflagProvider, Subject, _batch
 
-from common import CONNINFO, PGBOUNCER, Case, pgbouncer, sql, wait_for
+from common import CONNINFO, PGBOUNCER, Case, locked, pgbouncer, sql, wait_for
 
 NAMES = [f"page {number}" for number in range(30)]
 
@@ -270,11 +270,8 @@ class Mistakes(Case):
     def test_timeout(self):
         """statement_timeout is an error of the evaluation, and no outage"""
         _, client = self.provide(FflagProvider(f"{CONNINFO} options='-c statement_timeout=200'"))
-        with psycopg.connect(CONNINFO) as other:
-            other.execute("LOCK TABLE feature_flag")
-            other.execute("UPDATE feature_flag SET description = 'x' WHERE name = 'on'")
+        with locked():
             details = client.get_boolean_details("on", False)
-            other.rollback()
         self.assertEqual((details.error_code, details.value), ("GENERAL", False))
         self.assertIn("statement_timeout", details.error_message)
         self.assertIs(client.get_boolean_value("on", False), True)
@@ -335,17 +332,15 @@ class Batches(PageCase):
                 self.assertEqual(pool.pop_stats()["requests_num"], 1)
 
                 # who gives up in the middle does not take the answers from the others
-                with psycopg.connect(CONNINFO) as other:
-                    with provider.batch():
-                        other.execute("LOCK TABLE feature_flag")
-                        other.execute("UPDATE feature_flag SET description = 'x' WHERE name = 'on'")
+                with provider.batch():
+                    with locked():
                         first = asyncio.create_task(client.get_boolean_value_async(NAMES[0], None, user("3")))
                         await asyncio.sleep(0.1)
                         rest = asyncio.create_task(self.page_async(client, "3"))
                         await asyncio.sleep(0.1)
                         first.cancel()
-                        other.rollback()
-                        self.assertEqual(await rest, self.expected("3"))
+                    await asyncio.gather(first, return_exceptions=True)
+                    self.assertEqual(await rest, self.expected("3"))
 
         asyncio.run(main())
 
@@ -511,11 +506,8 @@ class Batches(PageCase):
         """a statement that fails gives defaults, and the next one is asked again"""
         provider, client = self.provide(FflagProvider(f"{CONNINFO} options='-c statement_timeout=200'"))
         with provider.batch():
-            with psycopg.connect(CONNINFO) as other:
-                other.execute("LOCK TABLE feature_flag")
-                other.execute("UPDATE feature_flag SET description = 'x' WHERE name = 'on'")
+            with locked():
                 self.assertEqual(client.get_boolean_details(NAMES[0], False, user("1")).error_code, "GENERAL")
-                other.rollback()
             self.assertEqual(self.page(client, "1"), self.expected("1"))
 
 
