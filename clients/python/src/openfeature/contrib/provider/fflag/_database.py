@@ -136,11 +136,12 @@ class Database:
     lock, in the order of what happened.
     """
 
-    def __init__(self, conninfo: str | None, pool: Any, *, is_async: bool = False,
+    def __init__(self, conninfo: str | None, pool: ConnectionPool[Any] | AsyncConnectionPool[Any] | None, *,
                  on_outage: Callable[[str], None] = lambda message: None,
                  after_outage: Callable[[], None] = lambda: None) -> None:
-        self._conninfo, self._pool = conninfo, pool
-        self.is_async = is_async if conninfo is not None else isinstance(pool, AsyncConnectionPool)
+        self._conninfo = conninfo
+        self._pool: Any = pool
+        self.is_async = isinstance(pool, AsyncConnectionPool)
         self._on_outage, self._after_outage = on_outage, after_outage
         self._is_open = conninfo is None
         self._events: deque[Callable[[], None]] = deque()
@@ -161,12 +162,11 @@ class Database:
     # -- a pool of our own --
 
     def open(self) -> None:
-        """Makes the pool of conninfo, which connects in the background; one for asyncio is still to be opened."""
+        """Opens the pool of conninfo, which connects in the background."""
         with self._lock:
             self._is_open = True
             if self._pool is None and self._conninfo is not None:
-                kind = AsyncConnectionPool if self.is_async else ConnectionPool
-                self._pool = kind(self._conninfo, kwargs=CONNECTION, open=not self.is_async, **POOL)
+                self._pool = ConnectionPool(self._conninfo, kwargs=CONNECTION, open=True, **POOL)
 
     def take_pool(self) -> Any:
         """The pool that close() is to close: none if it is the application's."""
