@@ -322,7 +322,7 @@ class Command(OfrepCase):
         """the command does not start without the application's function"""
         with TemporaryDirectory() as folder:
             Path(folder, "shop.py").write_text("nothing = None\n")
-            for arguments in (), ("nowhere:who",), ("shop",), ("shop:who",), ("shop:nothing",), (":",), ("shop:nothing", "--conninfo", "x"):
+            for arguments in (), ("nowhere:who",), ("shop",), ("shop:nothing",):
                 command = self.run_command(*arguments, folder=folder)
                 self.assertEqual(command.returncode, 2, command)
                 self.assertIn("error:", command.stderr)
