@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
@@ -12,11 +13,12 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from openfeature.evaluation_context import EvaluationContext
 from openfeature.event import ProviderEventDetails
-from openfeature.exception import ErrorCode, ProviderFatalError
+from openfeature.exception import ErrorCode, OpenFeatureError, ProviderFatalError
 from openfeature.flag_evaluation import FlagResolutionDetails, FlagType, FlagValueType
 from openfeature.provider import AbstractProvider, Metadata
 
 from ._batch import Answers, Names, find_scope, open_scope
+from ._changes import Seen, look
 from ._database import Database, Row, Subject
 from ._resolve import check_key, check_subject, resolve
 
@@ -41,21 +43,30 @@ class FflagProvider(AbstractProvider):
     only the asynchronous methods of OpenFeature's client work.  The application opens and
     closes it.
     subject: says whom an evaluation context is about.
+    poll: seconds between looks for changes of flags, of which OpenFeature's event
+    PROVIDER_CONFIGURATION_CHANGED tells.  None: nobody looks, as nothing is cached.
     """
 
     def __init__(self, conninfo: str | None = None, *,
                  pool: ConnectionPool[Any] | AsyncConnectionPool[Any] | None = None,
-                 subject: Callable[[EvaluationContext | None], Subject] = subject_of) -> None:
+                 subject: Callable[[EvaluationContext | None], Subject] = subject_of,
+                 poll: float | None = None) -> None:
         super().__init__()
         if (conninfo is None) == (pool is None):
             raise TypeError("FflagProvider() takes a connection string or a pool")
         if pool is not None and not isinstance(pool, (ConnectionPool, AsyncConnectionPool)):
             raise TypeError("the pool is not one of psycopg_pool's")
+        if poll is not None and (poll <= 0 or isinstance(pool, AsyncConnectionPool)):
+            raise ValueError("poll takes seconds, and a pool that is not asynchronous")
         self._conninfo = conninfo
         self._subject = subject
         self._names = Names()
         self._initializing = False
-        self._database = Database(conninfo, pool, on_outage=self._tell_error, after_outage=self._tell_ready)
+        self._poll = poll
+        self._seen = Seen()
+        self._stop = threading.Event()
+        self._database = Database(
+            conninfo, pool, on_outage=self._tell_error, after_outage=self._tell_ready, in_child=self._start_polls)
 
     def get_metadata(self) -> Metadata:
         return Metadata(name="fflag")
@@ -71,14 +82,20 @@ class FflagProvider(AbstractProvider):
         self._database.open()
         if self._database.is_async:
             return  # there may be no event loop yet
-        # whatever comes of it, OpenFeature's client tells; and READY later, if it is not now
-        self._initializing = self._database.troubled = True
+        self._initializing = True  # whatever comes of it, OpenFeature itself tells
         try:
             self._database.ask([], Subject(None))
+            if self._poll is not None:
+                self._look()
+        except OpenFeatureError:
+            self._database.troubled = True  # READY comes later
+            raise
         finally:
             self._initializing = False
+            self._start_polls()
 
     def shutdown(self) -> None:
+        self._stop.set()
         pool = self._database.take_pool()
         if pool is not None:
             pool.close()
@@ -101,6 +118,26 @@ class FflagProvider(AbstractProvider):
     def _tell_ready(self) -> None:
         if not self._initializing:
             self.emit_provider_ready(ProviderEventDetails())
+
+    # -- changes --
+
+    def _look(self) -> bool:
+        self._seen, changed = self._database.do(lambda connection: look(connection, self._seen))
+        return changed
+
+    def _start_polls(self) -> None:
+        if self._poll is not None:
+            self._stop = threading.Event()
+            threading.Thread(target=self._look_again, args=[self._stop, self._poll], daemon=True, name="fflag-poll").start()
+
+    def _look_again(self, stop: threading.Event, seconds: float) -> None:
+        while not stop.wait(seconds):
+            try:
+                changed = self._look()
+            except OpenFeatureError:
+                continue  # the next one finds what this one did not
+            if changed and not stop.is_set():
+                self.emit_provider_configuration_changed(ProviderEventDetails())
 
     # -- evaluation --
 

@@ -18,7 +18,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import psycopg
 from psycopg.rows import args_row
@@ -42,6 +42,8 @@ POOL: dict[str, Any] = {
 }
 # not prepared: prepared statements fail behind pgbouncer in transaction mode
 CONNECTION: dict[str, Any] = {"autocommit": True, "prepare_threshold": None, "application_name": "openfeature"}
+
+Result = TypeVar("Result")
 
 PAUSE = 1.0  # seconds for which nobody asks a database that is down
 
@@ -90,6 +92,8 @@ def describe(error: psycopg.Error) -> str:
     """The error in a line, with what to do about it."""
     text = " ".join((error.diag.message_primary or str(error)).split())
     hint = HINTS.get(error.sqlstate or "")
+    if error.sqlstate == "42501" and "feature_flag_change" in text:
+        hint = "To poll, the role that connects needs GRANT SELECT ON feature_flag_change."
     return f"{text}. {hint}" if hint else text
 
 
@@ -138,11 +142,12 @@ class Database:
 
     def __init__(self, conninfo: str | None, pool: ConnectionPool[Any] | AsyncConnectionPool[Any] | None, *,
                  on_outage: Callable[[str], None] = lambda message: None,
-                 after_outage: Callable[[], None] = lambda: None) -> None:
+                 after_outage: Callable[[], None] = lambda: None,
+                 in_child: Callable[[], None] = lambda: None) -> None:
         self._conninfo = conninfo
         self._pool: Any = pool
         self.is_async = isinstance(pool, AsyncConnectionPool)
-        self._on_outage, self._after_outage = on_outage, after_outage
+        self._on_outage, self._after_outage, self._in_child = on_outage, after_outage, in_child
         self._is_open = conninfo is None
         self._events: deque[Callable[[], None]] = deque()
         self._emitting = False
@@ -183,6 +188,8 @@ class Database:
         self._make_locks()
         self._events.clear()
         self._emitting = False
+        if self._is_open:
+            self._in_child()
 
     # -- asking --
 
@@ -196,11 +203,15 @@ class Database:
                 return run(given, names, subject)
         if self.is_async:
             raise GeneralError("the provider's pool is an AsyncConnectionPool: use the methods that end in _async")
+        return self.do(lambda connection: run(connection, names, subject))
+
+    def do(self, work: Callable[[psycopg.Connection[Any]], Result]) -> Result:
+        """Does something by a connection of the pool; twice, if the first one was lost."""
         retry = self._admit()
         while True:
             try:
                 with self._pool.connection() as connection:
-                    rows = run(connection, names, subject)
+                    result = work(connection)
             except psycopg.Error as error:
                 failed_at = time.monotonic()
                 self._judge(error, retry)
@@ -211,7 +222,7 @@ class Database:
                         self._pool.check()
             else:
                 self._note_answer()
-                return rows
+                return result
 
     async def ask_async(self, names: list[str] | None, subject: Subject, given: Any = None) -> list[Row]:
         """The same by an AsyncConnectionPool, or an AsyncConnection."""
@@ -262,6 +273,7 @@ class Database:
             self._errors = errors
             if not down:
                 raise BusyError(f"no connection was free: {message}") from error
+            message = f"no connection could be made, the log of psycopg.pool says why: {message}"
         elif not is_lost(error):
             self._retry_at = None  # it is there, and says no
             raise GeneralError(message) from error
