@@ -126,6 +126,7 @@ class FflagProvider(AbstractProvider):
         return changed
 
     def _start_polls(self) -> None:
+        self._stop.set()  # of an earlier thread
         if self._poll is not None:
             self._stop = threading.Event()
             threading.Thread(target=self._look_again, args=[self._stop, self._poll], daemon=True, name="fflag-poll").start()
