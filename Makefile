@@ -26,7 +26,7 @@ PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare -Werror=implic
 PG_CONFIG ?= pg_config
 
 EXTRA_CLEAN = results output_iso tmp_check log regression.diffs regression.out \
-	META.json fflag-*.zip
+	META.json fflag-*.zip clients/dist
 
 .DEFAULT_GOAL = all
 
@@ -45,6 +45,8 @@ check-majors: ## compile with the headers of PostgreSQL 16 to 19
 test-clean: ## remove the chroots and environments of the tests
 bench: ## ratios, into docs/benchmarks.md
 bench-django: ## a round trip in Django, into docs/django-package.md
+bench-openfeature: ## evaluations a second, into docs/openfeature.md
+clients: ## the packages for OpenFeature, into clients/dist
 format: ## lay out the C code as PostgreSQL's is
 check-format: ## show where it is not
 dist: ## an archive of the last commit, for PGXN
@@ -52,7 +54,7 @@ help: ## this list
 
 COMMANDS := $(shell sed -n 's/^\([a-z-]*\): \#\# .*/\1/p' $(firstword $(MAKEFILE_LIST)))
 .PHONY: $(COMMANDS)
-demo test test-naive test-faults test-fuzz test-django test-citus bench bench-django:
+demo test test-naive test-faults test-fuzz test-django test-citus bench bench-django bench-openfeature:
 	@REGRESS='$(ONLY)' test/run $(@:test-%=%)
 test-matrix test-assert test-upgrade test-clean:
 	@REGRESS='$(ONLY)' test/long/matrix $(@:test-%=%)
@@ -60,6 +62,8 @@ format check-format:
 	@test/format $@
 check-majors:
 	@test/majors
+clients:
+	@clients/build
 dist: META.json
 	git archive --format=zip --prefix=fflag-$(EXTVERSION)/ --add-file=$< \
 		-o fflag-$(EXTVERSION).zip HEAD

@@ -45,7 +45,7 @@ like(scalar(`\${CC:-cc} -fsyntax-only -I'$headers' -include narrow.h '$top/src/i
 # ---- scripts: whatever begins like one, and what they source
 
 my @scripts = sort grep { -f && slurp($_) =~ m{^#!\S*[/ ](?:ba)?sh\b|^# shellcheck shell}m }
-  map { glob "$top/$_" } qw(.ci/* *.sh bench/* test/* test/long/* test/django/*);
+  map { glob "$top/$_" } qw(.ci/* *.sh bench/* clients/* test/* test/long/* test/django/*);
 cmp_ok(scalar @scripts, '>=', 10, 'scripts: ' . join ' ', map { s{^\Q$top\E/}{}r } @scripts);
 SKIP:
 {
@@ -74,7 +74,7 @@ is(`printf '%s\\0' '$top'/test/long/naive/*.patch | xargs -0 -n 1 -P "\$(nproc)"
 # ---- all pages: prose is wrapped at 100 columns, links lead somewhere
 
 my %text;
-for my $file (map { glob "$top/$_" } qw(*.md docs/*.md bench/*.md test/*.md test/*/*.md))
+for my $file (map { glob "$top/$_" } qw(*.md docs/*.md bench/*.md clients/*/*.md test/*.md test/*/*.md))
 {
 	my $text = decode_utf8(slurp($file));
 	$text =~ s/^ *```.*?^ *```$//gms;
