@@ -1,0 +1,262 @@
+// OpenFeature provider for fflag, feature flags in PostgreSQL.
+//
+// Each evaluation asks the database, whose answers are never stale; nothing is cached here.
+import { AsyncLocalStorage } from 'node:async_hooks';
+import { setImmediate } from 'node:timers/promises';
+import {
+  FlagNotFoundError, GeneralError, InvalidContextError, OpenFeatureEventEmitter, ProviderEvents,
+  ProviderNotReadyError, TypeMismatchError,
+} from '@openfeature/server-sdk';
+import pg from 'pg';
+
+// Without a name: a statement that is prepared fails behind pgbouncer.  As one text: the
+// application may have changed how pg parses a boolean or JSON.
+const evaluate = {
+  text: 'SELECT row_to_json(flag)::text AS flag FROM fflag_evaluate($1::text[], $2::text, $3::boolean) AS flag',
+  types: { getTypeParser: () => String },
+};
+
+const RETRY_MILLIS = 1000;
+const MAX_NAMES = 1000; // that batches remember
+const MAX_BATCHES = 100; // after which a name that none of them has asked for is forgotten
+
+const hints = {
+  42501: 'Somebody who may has to GRANT EXECUTE ON FUNCTION fflag_evaluate(text[], text, boolean) to this role.',
+  42883: 'Does this database have the extension fflag, in a version with fflag_evaluate() (ALTER EXTENSION fflag '
+    + 'UPDATE), and the search_path of this role its schema, on which the role has USAGE?',
+};
+
+/** The user of an evaluation context: the default of the option `subject`. */
+export function subjectOf(context) {
+  return { userId: context.targetingKey ?? null, isStaff: context.is_staff === true };
+}
+
+// PostgreSQL has no such text, and a lone surrogate would become another character.
+const isText = (value) => value.isWellFormed() && !value.includes('\0');
+
+function userIdOf(id) {
+  if (id === null) return null;
+  // a number that has lost digits would be another user
+  const text = typeof id === 'bigint' || Number.isSafeInteger(id) ? String(id) : id;
+  if (typeof text !== 'string') {
+    throw new InvalidContextError(`the user must be a string, or null for nobody, not ${typeof id}: ${String(id)}`);
+  }
+  if (!isText(text)) throw new InvalidContextError('the user has a NUL or a lone surrogate, which no text in PostgreSQL has');
+  return text;
+}
+
+// An error that did not come from the server, or whose connection the server has refused or ended.
+const isOutage = (error) => error.severity === undefined || /^(08|28|3D|57P)/.test(error.code);
+const isTimeout = (error) => /timeout/i.test(error.message);
+// pg-pool's message; server-wide, 53300.  The database is up, so others may get their answers.
+const isExhausted = (error) => error.message === 'timeout exceeded when trying to connect' || error.code === '53300';
+
+const generalError = (error) =>
+  new GeneralError([error.message, hints[error.code]].filter(Boolean).join('. '), { cause: error });
+
+/**
+ * What OpenFeature calls the answer in a row of fflag_evaluate().  A boolean is what
+ * fflag_enabled() says.  Any other type is the payload of the user's variant; a string
+ * without payload is the variant's name.  Who gets no variant gets the default.
+ */
+function resolve(row, type, defaultValue) {
+  const { name, enabled, variant, payload, variants, rule, bucket, because } = row;
+  let { reason } = row;
+  if (rule === 'unknown_flag') throw new FlagNotFoundError(`flag "${name}" does not exist`);
+  const flagMetadata = { rule };
+  if (bucket !== null) flagMetadata.bucket = bucket;
+  if (because) flagMetadata.because = because;
+
+  if (type === 'boolean') {
+    return { value: enabled, variant: variant ?? (enabled ? 'on' : 'off'), reason, flagMetadata };
+  }
+  if (variants === 0) throw new TypeMismatchError(`flag "${name}" has no variants: it is a boolean`);
+  if (variant === null) {
+    // who gets the flag, but is nobody, or in none of the variants
+    if (enabled) reason = 'DEFAULT';
+    return { value: defaultValue, reason, flagMetadata };
+  }
+  const value = type === 'string' ? payload ?? variant : payload;
+  const payloadOf = `payload of variant "${variant}" of flag "${name}"`;
+  if (value === null || typeof value !== type) throw new TypeMismatchError(`${payloadOf} is no ${type}`);
+  if (Number.isInteger(value) && !Number.isSafeInteger(value)) {
+    throw new TypeMismatchError(`${payloadOf} is beyond 2^53: JavaScript has no such number; make it a string`);
+  }
+  // everybody gets the flag, but not this variant
+  if (reason === 'STATIC' && variants > 1) reason = 'SPLIT';
+  return { value, variant, reason, flagMetadata };
+}
+
+export class FflagProvider {
+  metadata = { name: 'fflag' };
+  runsOn = 'server';
+  events = new OpenFeatureEventEmitter();
+  #options;
+  #subject;
+  #ownPool;
+  #pool;
+  #context = new AsyncLocalStorage(); // { client, answers } of using() and batch()
+  #names = new Map(); // that batches have asked for: the number of the last one; that one is last
+  #batches = 0;
+  #error = null; // while the status is ERROR
+  #retry; // the timer while the database cannot be reached
+
+  constructor({ pool, subject = subjectOf, ...options } = {}) {
+    if (pool && typeof pool.query !== 'function') throw new TypeError('pool must be a pg.Pool, or have a query() like it');
+    if (pool && Object.keys(options).length > 0) {
+      throw new TypeError(`with a pool, there is no use for the option ${Object.keys(options)}`);
+    }
+    if (!pool) new pg.Client(options); // throws if these are wrong, which a pool does not
+    this.#pool = pool;
+    this.#ownPool = !pool;
+    this.#subject = subject;
+    this.#options = options;
+  }
+
+  async initialize() {
+    if (this.#ownPool) {
+      this.#pool = new pg.Pool({
+        fallback_application_name: 'openfeature',
+        connectionTimeoutMillis: 2000, query_timeout: 2000,
+        allowExitOnIdle: true, // a script ends
+        ...this.#options,
+      });
+      this.#pool.on('error', () => {}); // of an idle connection; the next question gets another one
+    }
+    try {
+      await this.#query(this.#pool, [], null, false); // is everything there, and granted?
+    } catch (error) {
+      this.#error = error; // the SDK tells of it
+      if (isOutage(error)) this.#retryLater();
+      throw generalError(error);
+    }
+  }
+
+  async onClose() {
+    clearTimeout(this.#retry);
+    this.#retry = undefined;
+    const pool = this.#pool;
+    if (this.#ownPool) {
+      this.#pool = undefined;
+      await pool?.end();
+    }
+  }
+
+  /**
+   * Within `callback`, one statement fetches all flags of a user that earlier batches have
+   * asked for.  For a request, say.
+   */
+  batch(callback) {
+    return this.#context.run({ ...this.#context.getStore(), answers: new Map() }, callback);
+  }
+
+  /** Within `callback`, flags are asked on `client`: in its transaction. */
+  using(client, callback) {
+    return this.#context.run({ client }, callback);
+  }
+
+  async #query(target, names, userId, isStaff) {
+    const { rows } = await target.query({ ...evaluate, values: [names, userId, isStaff] });
+    return new Map(rows.map(({ flag }) => JSON.parse(flag)).map((row) => [row.name, row]));
+  }
+
+  /** Rows of fflag_evaluate() by name. */
+  async #ask(names, userId, isStaff) {
+    const { client } = this.#context.getStore() ?? {};
+    try {
+      if (client) return await this.#query(client, names, userId, isStaff);
+      if (!this.#pool) throw new ProviderNotReadyError('the provider is closed, or has not been initialized');
+      if (this.#retry) throw this.#error;
+      const rows = await this.#query(this.#pool, names, userId, isStaff).catch(async (error) => {
+        if (!isOutage(error) || isTimeout(error)) throw error;
+        // The server has closed the connection, perhaps all: let the pool hear of the others, too.
+        await setImmediate();
+        return this.#query(this.#pool, names, userId, isStaff);
+      });
+      this.#succeeded();
+      return rows;
+    } catch (error) {
+      if (error instanceof ProviderNotReadyError) throw error;
+      if (!client && isOutage(error) && !isExhausted(error)) this.#failed(error);
+      throw generalError(error);
+    }
+  }
+
+  #failed(error) {
+    if (this.#retry) return;
+    this.#retryLater();
+    if (!this.#error) this.events.emit(ProviderEvents.Error, { message: error.message });
+    this.#error = error;
+  }
+
+  #succeeded() {
+    clearTimeout(this.#retry);
+    this.#retry = undefined;
+    if (!this.#error) return;
+    this.#error = null;
+    this.events.emit(ProviderEvents.Ready);
+  }
+
+  // Until the database answers, evaluations do not wait for it.
+  #retryLater() {
+    const timer = setTimeout(async () => {
+      const error = await this.#query(this.#pool, [], null, false).then(() => null, (reason) => reason);
+      if (this.#retry !== timer) return; // closed in the meantime
+      if (!error) return this.#succeeded();
+      this.#error = error;
+      this.#retry = undefined;
+      if (isOutage(error)) this.#retryLater();
+    }, RETRY_MILLIS).unref();
+    this.#retry = timer;
+  }
+
+  async #find(key, context) {
+    if (!isText(key)) throw new FlagNotFoundError('no flag has a name with a NUL or a lone surrogate');
+    const { userId, isStaff } = await this.#subject(context);
+    const user = userIdOf(userId);
+    const staff = isStaff === true;
+
+    const { answers } = this.#context.getStore() ?? {};
+    if (!answers) return (await this.#ask([key], user, staff)).get(key);
+
+    const id = JSON.stringify([user, staff]);
+    if (!answers.has(id)) answers.set(id, new Map());
+    const rowsOf = answers.get(id); // by name, the promise of rows that has it: many may be asked at once
+    if (!rowsOf.has(key)) {
+      const names = rowsOf.size === 0 ? this.#namesWith(key) : [key];
+      const rows = this.#ask(names, user, staff);
+      for (const name of names) rowsOf.set(name, rows);
+    }
+    const row = (await rowsOf.get(key)).get(key);
+    this.#names.delete(key);
+    if (row.rule !== 'unknown_flag') this.#names.set(key, this.#batches);
+    if (this.#names.size > MAX_NAMES) this.#names.delete(this.#names.keys().next().value);
+    return row;
+  }
+
+  /** What to fetch with the first flag of a batch: a flag that nobody asks for any more is not counted as used. */
+  #namesWith(key) {
+    this.#batches++;
+    for (const [name, batch] of this.#names) {
+      if (this.#batches - batch <= MAX_BATCHES) break;
+      this.#names.delete(name);
+    }
+    return [...new Set([key, ...this.#names.keys()])];
+  }
+
+  async resolveBooleanEvaluation(key, defaultValue, context) {
+    return resolve(await this.#find(key, context), 'boolean', defaultValue);
+  }
+
+  async resolveStringEvaluation(key, defaultValue, context) {
+    return resolve(await this.#find(key, context), 'string', defaultValue);
+  }
+
+  async resolveNumberEvaluation(key, defaultValue, context) {
+    return resolve(await this.#find(key, context), 'number', defaultValue);
+  }
+
+  async resolveObjectEvaluation(key, defaultValue, context) {
+    return resolve(await this.#find(key, context), 'object', defaultValue);
+  }
+}
