@@ -6,3 +6,4 @@ before(() => sql('CREATE EXTENSION IF NOT EXISTS fflag'));
 after(() => sql('TRUNCATE feature_flag CASCADE'));
 
 await import('./values.mjs');
+await import('./batches.mjs');

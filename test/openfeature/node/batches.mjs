@@ -1,0 +1,170 @@
+// batch() fetches many flags in one statement; using() asks in the application's transaction.
+import assert from 'node:assert/strict';
+import { before, describe, it } from 'node:test';
+import pg from 'pg';
+import { flags, on, open, poolOf, sql, user } from './common.mjs';
+
+const names = Array.from({ length: 30 }, (_, i) => `f${i}`);
+
+/** A pool that remembers which names each statement has asked for. */
+function listeningPool(t, options) {
+  const pool = poolOf(t, options);
+  const asked = [];
+  return { asked, query: (config) => { asked.push(config.values[0]); return pool.query(config); } };
+}
+
+describe('batch()', () => {
+  before(() => flags({
+    ...Object.fromEntries(names.map((name) => [name, { enabled: true, rollout_percentage: 50 }])), rare: on, staff: { enabled: true, staff_only: true },
+  }));
+
+  const page = (client, context, which = names) => Promise.all(which.map((name) => client.getBooleanDetails(name, false, context)));
+  const values = (answers) => answers.map((details) => details.value);
+  const expected = async (key) => (await sql('SELECT fflag_enabled(name, $2::text) AS e FROM unnest($1::text[]) WITH ORDINALITY AS t (name, i) ORDER BY i', [names, key])).map((row) => row.e);
+
+  it('fetches in one statement what earlier ones asked for', async (t) => {
+    const pool = listeningPool(t);
+    const { client, provider } = await open(t, { pool });
+    await provider.batch(() => page(client, user('1')));
+    pool.asked.length = 0;
+
+    const answers = await provider.batch(async () => [...await page(client, user('2')), ...await page(client, user('2'))]);
+    assert.deepEqual(pool.asked.map((each) => each.toSorted()), [names.toSorted()]);
+    assert.deepEqual(answers.filter((details) => details.errorCode), []);
+    assert.deepEqual(values(answers), [...await expected('2'), ...await expected('2')]);
+
+    // one after the other, too; another user, and staff, are asked apart
+    pool.asked.length = 0;
+    await provider.batch(async () => {
+      for (const context of [user('3'), user('4'), user('4', { is_staff: true })]) {
+        for (const name of [...names, 'staff']) {
+          const { value } = await client.getBooleanDetails(name, false, context);
+          if (name === 'staff') assert.equal(value, context.is_staff === true);
+        }
+        assert.deepEqual(values(await page(client, context)), await expected(context.targetingKey));
+      }
+    });
+    // "staff" was new
+    assert.deepEqual(pool.asked.map((each) => each.length), [30, 1, 31, 31]);
+
+    // outside, each is asked alone
+    pool.asked.length = 0;
+    await page(client, user('5'), ['f1', 'f2']);
+    assert.deepEqual(pool.asked, [['f1'], ['f2']]);
+  });
+
+  it('returns, and throws, what its callback does', async (t) => {
+    const { provider } = await open(t);
+    assert.equal(provider.batch(() => 3), 3);
+    assert.throws(() => provider.batch(() => { throw new RangeError('mine'); }), RangeError);
+    await assert.rejects(provider.batch(async () => { throw new RangeError('mine'); }), RangeError);
+  });
+
+  it('batches that overlap keep their own answers', async (t) => {
+    const { client, provider } = await open(t);
+    const keys = Array.from({ length: 20 }, (_, i) => `${i}`);
+    await Promise.all(keys.map((key) => provider.batch(async () => {
+      for (let i = 0; i < 3; i++) assert.deepEqual(values(await page(client, user(key))), await expected(key));
+    })));
+  });
+
+  it('has one snapshot; the next one has the next', async (t) => {
+    const { client, provider } = await open(t);
+    const ask = () => client.getBooleanValue('rare', false, user('1'));
+    await provider.batch(async () => {
+      assert.equal(await ask(), true);
+      await sql("UPDATE feature_flag SET enabled = false WHERE name = 'rare'");
+      assert.equal(await ask(), true);
+    });
+    assert.equal(await provider.batch(ask), false);
+    await sql("UPDATE feature_flag SET enabled = true WHERE name = 'rare'");
+  });
+
+  it('names that nobody asks for any more are forgotten', async (t) => {
+    const pool = listeningPool(t);
+    const { client, provider } = await open(t, { pool });
+    await provider.batch(() => client.getBooleanValue('rare', false, user('1')));
+    const batches = (count) => Array.from({ length: count }).reduce((last) => last.then(() =>
+      provider.batch(() => client.getBooleanValue('f1', false, user('1')))), Promise.resolve());
+    await batches(100);
+    assert.deepEqual(pool.asked.at(-1), ['f1', 'rare']);
+    await batches(1);
+    assert.deepEqual(pool.asked.at(-1), ['f1']);
+  });
+
+  it('remembers no name without a flag, and a thousand at most', async (t) => {
+    const pool = listeningPool(t);
+    const { client, provider } = await open(t, { pool });
+    const many = Array.from({ length: 1100 }, (_, i) => `many${i}`);
+    await sql('INSERT INTO feature_flag (name, enabled) SELECT unnest($1::text[]), true', [many]);
+    await provider.batch(() => page(client, user('1'), ['made up', ...many, 'also made up']));
+    await provider.batch(() => client.getBooleanValue('f1', false, user('1')));
+    assert.equal(pool.asked.at(-1).length, 1001);
+    assert.deepEqual(pool.asked.at(-1).filter((name) => name.includes('made up')), []);
+
+    await sql("DELETE FROM feature_flag WHERE name LIKE 'many%'");
+    await provider.batch(() => page(client, user('1'), many));
+    await provider.batch(() => client.getBooleanValue('f1', false, user('1')));
+    assert.deepEqual(pool.asked.at(-1), ['f1']);
+  });
+
+  it('each flag that it fetches is counted once', async (t) => {
+    const { client, provider } = await open(t);
+    await provider.batch(() => page(client, user('1')));
+    await sql('SELECT fflag_usage_reset()');
+    await provider.batch(() => page(client, user('2')));
+    await provider.onClose();
+    assert.deepEqual(await sql('SELECT name, evaluations::int FROM fflag_usage() WHERE evaluations > 0 ORDER BY name COLLATE "C"'),
+      names.toSorted().map((name) => ({ name, evaluations: 1 })));
+  });
+
+  it('gives the defaults when the statement fails, and ends no process', async (t) => {
+    const { client, provider } = await open(t, { query_timeout: 300 });
+    await provider.batch(() => page(client, user('1')));
+    const locker = new pg.Client();
+    await locker.connect();
+    t.after(() => locker.end());
+    await locker.query('BEGIN; LOCK TABLE feature_flag IN ACCESS EXCLUSIVE MODE; UPDATE feature_flag SET enabled = enabled');
+    await locker.query('SAVEPOINT s');
+    const answers = await provider.batch(() => page(client, user('2'), names.slice(0, 3)));
+    await locker.query('ROLLBACK');
+    assert.deepEqual(answers.map((details) => details.errorCode), ['GENERAL', 'GENERAL', 'GENERAL']);
+    await new Promise((resolve) => { setTimeout(resolve, 50); }); // a rejection that nobody handles ends the process
+  });
+});
+
+describe('using()', () => {
+  before(() => flags({ f: on, g: on }));
+
+  it("asks in the application's transaction, on its connection", async (t) => {
+    const pool = poolOf(t, { max: 1, connectionTimeoutMillis: 500 });
+    const { client, provider, events } = await open(t, { pool });
+    const ask = (name = 'f') => client.getBooleanDetails(name, false, user('1'));
+    const own = await pool.connect();
+    await own.query('BEGIN');
+    await own.query("UPDATE feature_flag SET enabled = false WHERE name = 'f'");
+    const { value, reason } = await provider.using(own, ask);
+    assert.deepEqual({ value, reason }, { value: false, reason: 'DISABLED' });
+    assert.equal(await provider.using(own, () => provider.batch(async () => (await ask()).value || (await ask('g')).value)), true);
+    await own.query('ROLLBACK');
+    own.release();
+    assert.equal((await ask()).value, true);
+    assert.deepEqual(events.map((event) => event.type), ['READY']);
+  });
+
+  it('an error of that transaction is not one of the database', async (t) => {
+    const { client, provider, events } = await open(t);
+    const ask = () => client.getBooleanDetails('f', false, user('1'));
+    const own = new pg.Client();
+    own.on('error', () => {});
+    await own.connect();
+    t.after(() => own.end().catch(() => {}));
+    await own.query('BEGIN');
+    await own.query('SELECT 1 / 0').catch(() => {});
+    assert.match((await provider.using(own, ask)).errorMessage, /current transaction is aborted/);
+    await sql('SELECT pg_terminate_backend($1)', [own.processID]);
+    assert.equal((await provider.using(own, ask)).errorCode, 'GENERAL');
+    assert.equal((await ask()).value, true);
+    assert.deepEqual(events.map((event) => event.type), ['READY']);
+  });
+});
