@@ -2,7 +2,7 @@
 //
 // Each evaluation asks the database, whose answers are never stale; nothing is cached here.
 import { AsyncLocalStorage } from 'node:async_hooks';
-import { setImmediate } from 'node:timers/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import {
   FlagNotFoundError, GeneralError, InvalidContextError, OpenFeatureEventEmitter, ProviderEvents,
   ProviderNotReadyError, TypeMismatchError,
@@ -16,14 +16,15 @@ const evaluate = {
   types: { getTypeParser: () => String },
 };
 
-const RETRY_MILLIS = 1000;
+const RETRY_MILLIS = 50;
+const DOWN_MILLIS = 1000;
 const MAX_NAMES = 1000; // that batches remember
 const MAX_BATCHES = 100; // after which a name that none of them has asked for is forgotten
 
 const hints = {
-  42501: 'Somebody who may has to GRANT EXECUTE ON FUNCTION fflag_evaluate(text[], text, boolean) to this role.',
-  42883: 'Does this database have the extension fflag, in a version with fflag_evaluate() (ALTER EXTENSION fflag '
-    + 'UPDATE), and the search_path of this role its schema, on which the role has USAGE?',
+  42501: 'This role needs GRANT EXECUTE ON FUNCTION fflag_evaluate(text[], text, boolean).',
+  42883: 'This database needs CREATE EXTENSION fflag; and this role USAGE on the schema of the extension, and that '
+    + 'schema in its search_path.',
 };
 
 /** The user of an evaluation context: the default of the option `subject`. */
@@ -169,8 +170,8 @@ export class FflagProvider {
       if (this.#retry) throw this.#error;
       const rows = await this.#query(this.#pool, names, userId, isStaff).catch(async (error) => {
         if (!isOutage(error) || isTimeout(error)) throw error;
-        // The server has closed the connection, perhaps all: let the pool hear of the others, too.
-        await setImmediate();
+        // The server has closed the connection, perhaps all of them: let the pool hear of it.
+        await sleep(RETRY_MILLIS);
         return this.#query(this.#pool, names, userId, isStaff);
       });
       this.#succeeded();
@@ -206,7 +207,7 @@ export class FflagProvider {
       this.#error = error;
       this.#retry = undefined;
       if (isOutage(error)) this.#retryLater();
-    }, RETRY_MILLIS).unref();
+    }, DOWN_MILLIS).unref();
     this.#retry = timer;
   }
 

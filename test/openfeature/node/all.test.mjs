@@ -7,3 +7,4 @@ after(() => sql('TRUNCATE feature_flag CASCADE'));
 
 await import('./values.mjs');
 await import('./batches.mjs');
+await import('./outages.mjs');

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { before, describe, it } from 'node:test';
 import pg from 'pg';
-import { flags, on, open, poolOf, sql, user } from './common.mjs';
+import { flags, lockFlags, on, open, poolOf, sql, user } from './common.mjs';
 
 const names = Array.from({ length: 30 }, (_, i) => `f${i}`);
 
@@ -121,13 +121,9 @@ describe('batch()', () => {
   it('gives the defaults when the statement fails, and ends no process', async (t) => {
     const { client, provider } = await open(t, { query_timeout: 300 });
     await provider.batch(() => page(client, user('1')));
-    const locker = new pg.Client();
-    await locker.connect();
-    t.after(() => locker.end());
-    await locker.query('BEGIN; LOCK TABLE feature_flag IN ACCESS EXCLUSIVE MODE; UPDATE feature_flag SET enabled = enabled');
-    await locker.query('SAVEPOINT s');
+    const lock = await lockFlags(t);
     const answers = await provider.batch(() => page(client, user('2'), names.slice(0, 3)));
-    await locker.query('ROLLBACK');
+    await lock.release();
     assert.deepEqual(answers.map((details) => details.errorCode), ['GENERAL', 'GENERAL', 'GENERAL']);
     await new Promise((resolve) => { setTimeout(resolve, 50); }); // a rejection that nobody handles ends the process
   });

@@ -7,6 +7,7 @@ import pg from 'pg';
 /** Runs SQL in a session of its own, and returns the rows of the last statement. */
 export async function sql(text, values) {
   const client = new pg.Client();
+  client.on('error', () => {}); // the server may stop
   await client.connect();
   try {
     const result = await client.query(text, values);
@@ -51,6 +52,16 @@ export function poolOf(t, options) {
   pool.on('error', () => {});
   t.after(() => pool.end());
   return pool;
+}
+
+/** Locks the flags, for whoever has to load them: all; until release() is called. */
+export async function lockFlags(t) {
+  const client = new pg.Client();
+  await client.connect();
+  t.after(() => client.end());
+  await client.query('UPDATE feature_flag SET enabled = enabled');
+  await client.query('BEGIN; LOCK TABLE feature_flag IN ACCESS EXCLUSIVE MODE');
+  return { release: () => client.query('ROLLBACK') };
 }
 
 export const user = (targetingKey, more) => ({ targetingKey, ...more });
