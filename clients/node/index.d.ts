@@ -5,7 +5,7 @@ import type { PoolConfig, QueryConfig } from 'pg';
 
 /** Who asks: null is nobody. */
 export interface Subject {
-  userId: string | number | bigint | null;
+  userId: string | null;
   isStaff: boolean;
 }
 
@@ -33,9 +33,12 @@ export declare class FflagProvider implements Provider {
   initialize(): Promise<void>;
   onClose(): Promise<void>;
 
-  /** Within `callback`, one statement fetches the flags that earlier batches have asked for. */
+  /**
+   * Until `callback` returns, or its promise is settled, one statement fetches the flags that
+   * earlier batches have asked for.
+   */
   batch<T>(callback: () => T): T;
-  /** Within `callback`, flags are asked on this client: in its transaction. */
+  /** Until then, flags are asked on this client: in its transaction. */
   using<T>(client: Queryable, callback: () => T): T;
 
   resolveBooleanEvaluation(

@@ -35,15 +35,12 @@ export function subjectOf(context) {
 // PostgreSQL has no such text, and a lone surrogate would become another character.
 const isText = (value) => value.isWellFormed() && !value.includes('\0');
 
-function userIdOf(id) {
-  if (id === null) return null;
-  // a number that has lost digits would be another user
-  const text = typeof id === 'bigint' || Number.isSafeInteger(id) ? String(id) : id;
-  if (typeof text !== 'string') {
-    throw new InvalidContextError(`the user must be a string, or null for nobody, not ${typeof id}: ${String(id)}`);
+function checkUser(id) {
+  if (id === null) return; // nobody
+  if (typeof id !== 'string') {
+    throw new InvalidContextError(`the user must be a string, or null for nobody; this is of type ${typeof id}`);
   }
-  if (!isText(text)) throw new InvalidContextError('the user has a NUL or a lone surrogate, which no text in PostgreSQL has');
-  return text;
+  if (!isText(id)) throw new InvalidContextError('the user has a NUL or a lone surrogate, which no text in PostgreSQL has');
 }
 
 // An error that did not come from the server, or whose connection the server has refused or ended.
@@ -80,8 +77,8 @@ function resolve(row, type, defaultValue) {
   const value = type === 'string' ? payload ?? variant : payload;
   const payloadOf = `payload of variant "${variant}" of flag "${name}"`;
   if (value === null || typeof value !== type) throw new TypeMismatchError(`${payloadOf} is no ${type}`);
-  if (Number.isInteger(value) && !Number.isSafeInteger(value)) {
-    throw new TypeMismatchError(`${payloadOf} is beyond 2^53: JavaScript has no such number; make it a string`);
+  if (type === 'number' && Math.abs(value) > Number.MAX_SAFE_INTEGER) {
+    throw new TypeMismatchError(`${payloadOf} is beyond 2^53, where numbers of JavaScript are not exact: make it a string`);
   }
   // everybody gets the flag, but not this variant
   if (reason === 'STATIC' && variants > 1) reason = 'SPLIT';
@@ -144,16 +141,29 @@ export class FflagProvider {
   }
 
   /**
-   * Within `callback`, one statement fetches all flags of a user that earlier batches have
-   * asked for.  For a request, say.
+   * Until `callback` returns, or its promise is settled, one statement fetches all flags of a
+   * user that earlier batches have asked for.  For a request, say.
    */
   batch(callback) {
-    return this.#context.run({ ...this.#context.getStore(), answers: new Map() }, callback);
+    return this.#within({ ...this.#context.getStore(), answers: new Map() }, callback);
   }
 
-  /** Within `callback`, flags are asked on `client`: in its transaction. */
+  /** Until then, flags are asked on `client`: in its transaction. */
   using(client, callback) {
-    return this.#context.run({ client }, callback);
+    return this.#within({ client }, callback);
+  }
+
+  #within(store, callback) {
+    // Whatever the callback has started and left behind must not go on with old answers, or a client that has been released.
+    const end = () => { store.client = store.answers = undefined; };
+    let isPending = false;
+    try {
+      const result = this.#context.run(store, callback);
+      isPending = typeof result?.then === 'function';
+      return isPending ? Promise.resolve(result).finally(end) : result;
+    } finally {
+      if (!isPending) end();
+    }
   }
 
   async #query(target, names, userId, isStaff) {
@@ -214,18 +224,18 @@ export class FflagProvider {
   async #find(key, context) {
     if (!isText(key)) throw new FlagNotFoundError('no flag has a name with a NUL or a lone surrogate');
     const { userId, isStaff } = await this.#subject(context);
-    const user = userIdOf(userId);
+    checkUser(userId);
     const staff = isStaff === true;
 
     const { answers } = this.#context.getStore() ?? {};
-    if (!answers) return (await this.#ask([key], user, staff)).get(key);
+    if (!answers) return (await this.#ask([key], userId, staff)).get(key);
 
-    const id = JSON.stringify([user, staff]);
+    const id = JSON.stringify([userId, staff]);
     if (!answers.has(id)) answers.set(id, new Map());
     const rowsOf = answers.get(id); // by name, the promise of rows that has it: many may be asked at once
     if (!rowsOf.has(key)) {
       const names = rowsOf.size === 0 ? this.#namesWith(key) : [key];
-      const rows = this.#ask(names, user, staff);
+      const rows = this.#ask(names, userId, staff);
       for (const name of names) rowsOf.set(name, rows);
     }
     const row = (await rowsOf.get(key)).get(key);

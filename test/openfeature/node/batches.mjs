@@ -1,5 +1,6 @@
 // batch() fetches many flags in one statement; using() asks in the application's transaction.
 import assert from 'node:assert/strict';
+import { AsyncResource } from 'node:async_hooks';
 import { before, describe, it } from 'node:test';
 import pg from 'pg';
 import { flags, lockFlags, on, open, poolOf, sql, user } from './common.mjs';
@@ -80,6 +81,27 @@ describe('batch()', () => {
     await sql("UPDATE feature_flag SET enabled = true WHERE name = 'rare'");
   });
 
+  it('ends with its callback; what that has left behind goes on without it', async (t) => {
+    const { client, provider } = await open(t);
+    const change = () => sql("UPDATE feature_flag SET enabled = NOT enabled WHERE name = 'rare'");
+    const ask = () => client.getBooleanValue('rare', false, user('1'));
+    let left;
+    const leave = () => { left = AsyncResource.bind(ask); };
+    for (const callback of [
+      async () => { leave(); await ask(); }, () => { leave(); ask(); }, () => { leave(); throw new RangeError('mine'); }, async () => { leave(); await ask(); throw new RangeError('mine'); },
+    ]) {
+      try {
+        await provider.batch(callback);
+      } catch (error) {
+        assert.ok(error instanceof RangeError);
+      }
+      const before = await left();
+      await change();
+      assert.equal(await left(), !before);
+      await change();
+    }
+  });
+
   it('names that nobody asks for any more are forgotten', async (t) => {
     const pool = listeningPool(t);
     const { client, provider } = await open(t, { pool });
@@ -142,9 +164,16 @@ describe('using()', () => {
     const { value, reason } = await provider.using(own, ask);
     assert.deepEqual({ value, reason }, { value: false, reason: 'DISABLED' });
     assert.equal(await provider.using(own, () => provider.batch(async () => (await ask()).value || (await ask('g')).value)), true);
+    const left = provider.using(own, () => AsyncResource.bind(ask));
     await own.query('ROLLBACK');
     own.release();
     assert.equal((await ask()).value, true);
+    const other = await pool.connect(); // the same, of somebody else now
+    await other.query('BEGIN');
+    await other.query("UPDATE feature_flag SET enabled = false WHERE name = 'f'");
+    assert.match((await left()).errorMessage, /timeout exceeded/); // it asks the pool, which has no second one
+    await other.query('ROLLBACK');
+    other.release();
     assert.deepEqual(events.map((event) => event.type), ['READY']);
   });
 

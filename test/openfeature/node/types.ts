@@ -12,7 +12,7 @@ OpenFeature.setProvider(flags);
 const options: FflagProviderOptions[] = [
   { pool },
   { pool, subject: (context) => ({ userId: subjectOf(context).userId, isStaff: context.role === 'staff' }) },
-  { pool, subject: async (): Promise<Subject> => ({ userId: 42n, isStaff: false }) },
+  { pool, subject: async (): Promise<Subject> => ({ userId: '42', isStaff: false }) },
 ];
 options.forEach((each) => new FflagProvider(each));
 
@@ -33,6 +33,8 @@ async function inTransaction(): Promise<boolean> {
 new FflagProvider({ pool: 'postgres:///shop' });
 // @ts-expect-error: a misspelt option
 new FflagProvider({ conectionString: 'postgres:///shop' });
+// @ts-expect-error: a user that is no text
+new FflagProvider({ subject: () => ({ userId: 42, isStaff: false }) });
 // @ts-expect-error: no answer for is_staff
 new FflagProvider({ subject: () => ({ userId: '42' }) });
 // @ts-expect-error: batch returns what its callback does
