@@ -18,8 +18,11 @@ const evaluate = {
 
 const RETRY_MILLIS = 50;
 const DOWN_MILLIS = 1000;
-const MAX_NAMES = 1000; // that batches remember
-const MAX_BATCHES = 100; // after which a name that none of them has asked for is forgotten
+// of batches
+const MAX_NAMES = 1000; // that are remembered
+const FORGET = 100; // batches after which a name that none has asked for is forgotten
+const MAX_USERS = 1000; // whose answers one batch keeps
+const MAX_AGE_MILLIS = 10_000; // of these answers: a request may go on for hours
 
 const hints = {
   42501: 'This role needs GRANT EXECUTE ON FUNCTION fflag_evaluate(text[], text, boolean).',
@@ -93,7 +96,7 @@ export class FflagProvider {
   #subject;
   #ownPool;
   #pool;
-  #context = new AsyncLocalStorage(); // { client, answers } of using() and batch()
+  #context = new AsyncLocalStorage(); // { client, users } of using() and batch()
   #names = new Map(); // that batches have asked for: the number of the last one; that one is last
   #batches = 0;
   #error = null; // while the status is ERROR
@@ -145,7 +148,7 @@ export class FflagProvider {
    * user that earlier batches have asked for.  For a request, say.
    */
   batch(callback) {
-    return this.#within({ ...this.#context.getStore(), answers: new Map() }, callback);
+    return this.#within({ ...this.#context.getStore(), users: new Map() }, callback);
   }
 
   /** Until then, flags are asked on `client`: in its transaction. */
@@ -155,7 +158,7 @@ export class FflagProvider {
 
   #within(store, callback) {
     // Whatever the callback has started and left behind must not go on with old answers, or a client that has been released.
-    const end = () => { store.client = store.answers = undefined; };
+    const end = () => { store.client = store.users = undefined; };
     let isPending = false;
     try {
       const result = this.#context.run(store, callback);
@@ -176,7 +179,7 @@ export class FflagProvider {
     const { client } = this.#context.getStore() ?? {};
     try {
       if (client) return await this.#query(client, names, userId, isStaff);
-      if (!this.#pool) throw new ProviderNotReadyError('the provider is closed, or has not been initialized');
+      if (!this.#pool || this.#pool.ending) throw new ProviderNotReadyError('the pool is closed, or not yet open');
       if (this.#retry) throw this.#error;
       const rows = await this.#query(this.#pool, names, userId, isStaff).catch(async (error) => {
         if (!isOutage(error) || isTimeout(error)) throw error;
@@ -227,18 +230,24 @@ export class FflagProvider {
     checkUser(userId);
     const staff = isStaff === true;
 
-    const { answers } = this.#context.getStore() ?? {};
-    if (!answers) return (await this.#ask([key], userId, staff)).get(key);
+    const { users } = this.#context.getStore() ?? {};
+    if (!users) return (await this.#ask([key], userId, staff)).get(key);
 
     const id = JSON.stringify([userId, staff]);
-    if (!answers.has(id)) answers.set(id, new Map());
-    const rowsOf = answers.get(id); // by name, the promise of rows that has it: many may be asked at once
-    if (!rowsOf.has(key)) {
-      const names = rowsOf.size === 0 ? this.#namesWith(key) : [key];
-      const rows = this.#ask(names, userId, staff);
-      for (const name of names) rowsOf.set(name, rows);
+    let answers = users.get(id);
+    if (!answers || answers.until < Date.now()) {
+      // by name, the promise of rows that has it: many may be asked at once
+      answers = { rows: new Map(), until: Date.now() + MAX_AGE_MILLIS };
+      users.set(id, answers);
+      if (users.size > MAX_USERS) users.delete(users.keys().next().value);
     }
-    const row = (await rowsOf.get(key)).get(key);
+    const { rows } = answers;
+    if (!rows.has(key)) {
+      const names = rows.size === 0 ? this.#namesWith(key) : [key];
+      const fetched = this.#ask(names, userId, staff);
+      for (const name of names) rows.set(name, fetched);
+    }
+    const row = (await rows.get(key)).get(key);
     this.#names.delete(key);
     if (row.rule !== 'unknown_flag') this.#names.set(key, this.#batches);
     if (this.#names.size > MAX_NAMES) this.#names.delete(this.#names.keys().next().value);
@@ -249,7 +258,7 @@ export class FflagProvider {
   #namesWith(key) {
     this.#batches++;
     for (const [name, batch] of this.#names) {
-      if (this.#batches - batch <= MAX_BATCHES) break;
+      if (this.#batches - batch <= FORGET) break;
       this.#names.delete(name);
     }
     return [...new Set([key, ...this.#names.keys()])];

@@ -81,6 +81,28 @@ describe('batch()', () => {
     await sql("UPDATE feature_flag SET enabled = true WHERE name = 'rare'");
   });
 
+  it('keeps answers for 10 seconds at most, and those of 1000 users', async (t) => {
+    const pool = listeningPool(t);
+    const { client, provider } = await open(t, { pool });
+    const ask = (key) => client.getBooleanValue('f1', false, user(key));
+    t.mock.timers.enable({ apis: ['Date'], now: Date.now() });
+    pool.asked.length = 0;
+    await provider.batch(async () => {
+      for (const [millis, statements] of [[0, 1], [9_900, 1], [200, 2], [9_900, 2]]) {
+        t.mock.timers.tick(millis);
+        await ask('1');
+        assert.equal(pool.asked.length, statements);
+      }
+      for (let i = 1; i <= 1000; i++) await ask(`${i}`);
+      await ask('1');
+      assert.equal(pool.asked.length, 1001);
+      await ask('1001');
+      await ask('1001');
+      await ask('1');
+      assert.equal(pool.asked.length, 1003);
+    });
+  });
+
   it('ends with its callback; what that has left behind goes on without it', async (t) => {
     const { client, provider } = await open(t);
     const change = () => sql("UPDATE feature_flag SET enabled = NOT enabled WHERE name = 'rare'");

@@ -40,7 +40,7 @@ export async function open(t, options) {
   for (const type of ['PROVIDER_READY', 'PROVIDER_ERROR', 'PROVIDER_CONFIGURATION_CHANGED']) {
     client.addHandler(type, ({ message, flagsChanged }) => events.push({ type: type.slice(9), message, flagsChanged }));
   }
-  t.after(() => provider.onClose());
+  t.after(() => { provider.onClose(); }); // which waits, if the server does
   let failure;
   await OpenFeature.setProviderAndWait(domain, provider).catch((error) => { failure = error; });
   return { provider, client, events, failure };
@@ -50,7 +50,7 @@ export async function open(t, options) {
 export function poolOf(t, options) {
   const pool = new pg.Pool(options);
   pool.on('error', () => {});
-  t.after(() => pool.end());
+  t.after(() => { pool.end(); });
   return pool;
 }
 

@@ -15,7 +15,7 @@ const canRestart = { skip: !process.env.FFLAG_RESTART && 'FFLAG_RESTART is not s
 const types = (events) => events.map((event) => event.type);
 const kill = (name = 'openfeature') => sql('SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1', [name]);
 
-describe('outages', () => {
+describe('outages', { timeout: 60_000 }, () => {
   before(() => flags({ f: on }));
 
   const ask = (client) => client.getBooleanDetails('f', false, user('1'));
@@ -111,11 +111,11 @@ describe('outages', () => {
   });
 
   it('a statement that takes too long gives the default, and is not asked again', async (t) => {
-    const { client, events } = await open(t, { query_timeout: 300 });
+    const { client, events } = await open(t);
     const lock = await lockFlags(t);
     const began = Date.now();
     assert.match((await ask(client)).errorMessage, /timeout/);
-    assert.ok(Date.now() - began < 500, `it takes ${Date.now() - began} ms`);
+    assert.ok(Date.now() - began < 3500, `it takes ${Date.now() - began} ms`);
     await lock.release();
     await until('READY', () => client.providerStatus === 'READY', 3);
     assertRight([await ask(client)]);

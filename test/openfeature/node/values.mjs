@@ -139,6 +139,13 @@ describe('values', () => {
     const { provider } = await open(t, { pool });
     await provider.onClose();
     assert.equal((await pool.query('SELECT 1 AS one')).rows[0].one, 1);
+
+    // and if the application has closed it, that is no outage
+    const closed = new pg.Pool();
+    const { client, events } = await open(t, { pool: closed });
+    await closed.end();
+    assert.equal((await client.getBooleanDetails('everybody', false, user('a'))).errorCode, 'PROVIDER_NOT_READY');
+    assert.deepEqual(events.map((event) => event.type), ['READY']);
   });
 
   it('a provider that was closed says so, and can be set again', async (t) => {
@@ -201,6 +208,27 @@ describe('options', () => {
     assert.throws(() => new FflagProvider({ pool: 'postgres://' }), /pool must be a pg\.Pool/);
     assert.throws(() => new FflagProvider({ pool: { query() {} }, connectionString: 'x', max: 3 }), /no use for the option connectionString,max/);
     assert.throws(() => new FflagProvider({ connectionString: 'postgres://[' }), TypeError);
+  });
+
+  it('a script ends by itself', async () => {
+    const code = `
+      import { OpenFeature } from '@openfeature/server-sdk';
+      import { FflagProvider } from '@fflag/openfeature-provider';
+      await OpenFeature.setProviderAndWait(new FflagProvider());
+      console.log((await OpenFeature.getClient().getBooleanDetails('typo', false)).errorCode);`;
+    const cwd = new URL('.', import.meta.url).pathname;
+    const said = execFileSync(process.execPath, ['--input-type=module', '-e', code], { cwd, encoding: 'utf8', timeout: 8000 });
+    assert.equal(said, 'FLAG_NOT_FOUND\n');
+  });
+
+  it('answers.mjs', async () => {
+    await flags({ half: { enabled: true, rollout_percentage: 50 }, staff: { enabled: true, staff_only: true } });
+    const questions = Array.from({ length: 100 }, (_, i) => ({ flag: i % 3 ? 'half' : 'staff', user: i % 10 ? `${i}` : null, staff: i % 2 === 0 }));
+    const input = questions.map((question) => `${JSON.stringify(question)}\n`).join('');
+    const said = execFileSync(process.execPath, [new URL('answers.mjs', import.meta.url).pathname], { input, encoding: 'utf8' });
+    const expected = await sql('SELECT fflag_enabled(flag, "user", staff) AS enabled FROM json_to_recordset($1) AS q (flag text, "user" text, staff boolean)', [JSON.stringify(questions)]);
+    assert.deepEqual(said.trimEnd().split('\n').map((line) => JSON.parse(line)), expected);
+    assert.equal(new Set(expected.map((row) => row.enabled)).size, 2);
   });
 
   it('types', () => {
