@@ -1,9 +1,13 @@
-// Makes the extension, and runs the tests one after the other: they stop the server, and have flags of the same names.
-import { after, before } from 'node:test';
+// Makes a database of its own, and runs the tests one after the other: some stop the server.
+import { before } from 'node:test';
 import { sql } from './common.mjs';
 
-before(() => sql('CREATE EXTENSION IF NOT EXISTS fflag'));
-after(() => sql('TRUNCATE feature_flag CASCADE'));
+before(async () => {
+  await sql('DROP DATABASE IF EXISTS openfeature_node');
+  await sql("CREATE DATABASE openfeature_node ENCODING 'UTF8' TEMPLATE template0");
+  process.env.PGDATABASE = 'openfeature_node'; // for this process and its children
+  await sql('CREATE EXTENSION fflag');
+});
 
 await import('./values.mjs');
 await import('./batches.mjs');
