@@ -18,6 +18,8 @@ export interface Queryable {
 export interface FflagProviderOptions extends PoolConfig {
   /** The application's own pool; then no other option of a pool. */
   pool?: Queryable;
+  /** Looks so often for changes, and emits PROVIDER_CONFIGURATION_CHANGED.  Evaluations do not need it. */
+  pollIntervalMillis?: number;
   /** Says who asks, instead of subjectOf(). */
   subject?: (context: EvaluationContext) => Subject | Promise<Subject>;
 }

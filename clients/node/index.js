@@ -16,6 +16,16 @@ const evaluate = {
   types: { getTypeParser: () => String },
 };
 
+// Whether a transaction that the snapshot $1 does not show has changed flags.  All such transactions began
+// after $2, which an index has; so did their commit, or PREPARE.  The minute is for a clock that is set back.
+const pollChanges = {
+  text: `SELECT pg_current_snapshot()::text AS snapshot, statement_timestamp()::text AS now, EXISTS (
+      SELECT FROM feature_flag_change
+      WHERE (at >= $2::timestamptz - interval '1 minute' OR at IS NULL)
+        AND NOT begins AND NOT pg_visible_in_snapshot(transaction, $1::pg_snapshot))::text AS changed`,
+  types: evaluate.types,
+};
+
 const RETRY_MILLIS = 50;
 const DOWN_MILLIS = 1000;
 // of batches
@@ -52,8 +62,15 @@ const isTimeout = (error) => /timeout/i.test(error.message);
 // pg-pool's message; server-wide, 53300.  The database is up, so others may get their answers.
 const isExhausted = (error) => error.message === 'timeout exceeded when trying to connect' || error.code === '53300';
 
+function hintOf({ code, message }) {
+  if (code === '42501' && message.includes('feature_flag_change')) {
+    return 'pollIntervalMillis needs GRANT SELECT ON feature_flag_change for this role.';
+  }
+  return hints[code];
+}
+
 const generalError = (error) =>
-  new GeneralError([error.message, hints[error.code]].filter(Boolean).join('. '), { cause: error });
+  new GeneralError([error.message, hintOf(error)].filter(Boolean).join('. '), { cause: error });
 
 /**
  * What OpenFeature calls the answer in a row of fflag_evaluate().  A boolean is what
@@ -101,8 +118,14 @@ export class FflagProvider {
   #batches = 0;
   #error = null; // while the status is ERROR
   #retry; // the timer while the database cannot be reached
+  #pollInterval;
+  #poll; // the timer
+  #polled; // what the last one saw
 
-  constructor({ pool, subject = subjectOf, ...options } = {}) {
+  constructor({ pool, subject = subjectOf, pollIntervalMillis, ...options } = {}) {
+    if (pollIntervalMillis !== undefined && !(pollIntervalMillis >= 1 && pollIntervalMillis < 2 ** 31)) {
+      throw new TypeError('pollIntervalMillis must be a number of milliseconds, such as 5000');
+    }
     if (pool && typeof pool.query !== 'function') throw new TypeError('pool must be a pg.Pool, or have a query() like it');
     if (pool && Object.keys(options).length > 0) {
       throw new TypeError(`with a pool, there is no use for the option ${Object.keys(options)}`);
@@ -111,6 +134,7 @@ export class FflagProvider {
     this.#pool = pool;
     this.#ownPool = !pool;
     this.#subject = subject;
+    this.#pollInterval = pollIntervalMillis;
     this.#options = options;
   }
 
@@ -124,8 +148,11 @@ export class FflagProvider {
       });
       this.#pool.on('error', () => {}); // of an idle connection; the next question gets another one
     }
+    this.#polled = undefined;
+    if (this.#pollInterval) this.#pollLater();
     try {
       await this.#query(this.#pool, [], null, false); // is everything there, and granted?
+      if (this.#pollInterval) await this.#pollOnce();
     } catch (error) {
       this.#error = error; // the SDK tells of it
       if (isOutage(error)) this.#retryLater();
@@ -135,7 +162,8 @@ export class FflagProvider {
 
   async onClose() {
     clearTimeout(this.#retry);
-    this.#retry = undefined;
+    clearTimeout(this.#poll);
+    this.#retry = this.#poll = undefined;
     const pool = this.#pool;
     if (this.#ownPool) {
       this.#pool = undefined;
@@ -222,6 +250,29 @@ export class FflagProvider {
       if (isOutage(error)) this.#retryLater();
     }, DOWN_MILLIS).unref();
     this.#retry = timer;
+  }
+
+  #pollLater() {
+    const timer = setTimeout(async () => {
+      await this.#pollOnce().catch(() => {}); // the next one finds what this one did not
+      if (this.#poll === timer) this.#pollLater();
+    }, this.#pollInterval).unref();
+    this.#poll = timer;
+  }
+
+  async #pollOnce() {
+    const last = this.#polled;
+    const values = [last?.snapshot, last?.since ?? '-infinity'];
+    const { rows: [{ snapshot, now, changed }] } = await this.#pool.query({ ...pollChanges, values });
+    const [xmin, xmax] = snapshot.split(':', 2).map(BigInt);
+    // Transactions that a snapshot does not show have begun after an earlier one, if all that ran then have ended.
+    const hasEnded = !last || xmin >= last.next.xmax;
+    this.#polled = {
+      snapshot,
+      since: hasEnded ? last?.next.now : last.since,
+      next: hasEnded ? { xmax, now } : last.next,
+    };
+    if (changed === 'true') this.events.emit(ProviderEvents.ConfigurationChanged);
   }
 
   async #find(key, context) {

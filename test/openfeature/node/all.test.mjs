@@ -11,4 +11,5 @@ before(async () => {
 
 await import('./values.mjs');
 await import('./batches.mjs');
+await import('./events.mjs');
 await import('./outages.mjs');

@@ -5,7 +5,7 @@ import pg from 'pg';
 
 const pool = new pg.Pool();
 const provider: Provider = new FflagProvider();
-const flags = new FflagProvider({ connectionString: 'postgres:///shop', max: 3, query_timeout: 500 });
+const flags = new FflagProvider({ connectionString: 'postgres:///shop', max: 3, query_timeout: 500, pollIntervalMillis: 5000 });
 OpenFeature.setProvider(provider);
 OpenFeature.setProvider(flags);
 

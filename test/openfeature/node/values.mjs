@@ -208,6 +208,9 @@ describe('options', () => {
     assert.throws(() => new FflagProvider({ pool: 'postgres://' }), /pool must be a pg\.Pool/);
     assert.throws(() => new FflagProvider({ pool: { query() {} }, connectionString: 'x', max: 3 }), /no use for the option connectionString,max/);
     assert.throws(() => new FflagProvider({ connectionString: 'postgres://[' }), TypeError);
+    for (const pollIntervalMillis of [0, -1, NaN, Infinity, 2 ** 31, 'often', null]) {
+      assert.throws(() => new FflagProvider({ pollIntervalMillis }), /pollIntervalMillis must be/);
+    }
   });
 
   it('a script ends by itself', async () => {
