@@ -28,9 +28,10 @@ const pollChanges = {
 
 const RETRY_MILLIS = 50;
 const DOWN_MILLIS = 1000;
+const MAX_DOWN_MILLIS = 30_000;
 // of batches
 const MAX_NAMES = 1000; // that are remembered
-const FORGET = 100; // batches after which a name that none has asked for is forgotten
+const FORGET_AFTER = 100; // batches that have not asked for a name
 const MAX_USERS = 1000; // whose answers one batch keeps
 const MAX_AGE_MILLIS = 10_000; // of these answers: a request may go on for hours
 
@@ -53,12 +54,15 @@ function checkUser(id) {
   if (typeof id !== 'string') {
     throw new InvalidContextError(`the user must be a string, or null for nobody; this is of type ${typeof id}`);
   }
-  if (!isText(id)) throw new InvalidContextError('the user has a NUL or a lone surrogate, which no text in PostgreSQL has');
+  if (!isText(id)) throw new InvalidContextError('the user has a NUL or a lone surrogate; no text in PostgreSQL has');
 }
 
 // An error that did not come from the server, or whose connection the server has refused or ended.
 const isOutage = (error) => error.severity === undefined || /^(08|28|3D|57P)/.test(error.code);
-const isTimeout = (error) => /timeout/i.test(error.message);
+// pg's, whose time is up; the server's end a connection that was idle
+const isTimeout = (error) => error.severity === undefined && /timeout/i.test(error.message);
+// The connection is gone, but its backend goes on, waiting for a lock.
+const isStuck = (error) => error.message === 'Query read timeout';
 // pg-pool's message; server-wide, 53300.  The database is up, so others may get their answers.
 const isExhausted = (error) => error.message === 'timeout exceeded when trying to connect' || error.code === '53300';
 
@@ -98,7 +102,7 @@ function resolve(row, type, defaultValue) {
   const payloadOf = `payload of variant "${variant}" of flag "${name}"`;
   if (value === null || typeof value !== type) throw new TypeMismatchError(`${payloadOf} is no ${type}`);
   if (type === 'number' && Math.abs(value) > Number.MAX_SAFE_INTEGER) {
-    throw new TypeMismatchError(`${payloadOf} is beyond 2^53, where numbers of JavaScript are not exact: make it a string`);
+    throw new TypeMismatchError(`${payloadOf} is beyond 2^53, where JavaScript is not exact: make it a string`);
   }
   // everybody gets the flag, but not this variant
   if (reason === 'STATIC' && variants > 1) reason = 'SPLIT';
@@ -126,7 +130,9 @@ export class FflagProvider {
     if (pollIntervalMillis !== undefined && !(pollIntervalMillis >= 1 && pollIntervalMillis < 2 ** 31)) {
       throw new TypeError('pollIntervalMillis must be a number of milliseconds, such as 5000');
     }
-    if (pool && typeof pool.query !== 'function') throw new TypeError('pool must be a pg.Pool, or have a query() like it');
+    if (pool && typeof pool.query !== 'function') {
+      throw new TypeError('pool must be a pg.Pool, or have a query() like that');
+    }
     if (pool && Object.keys(options).length > 0) {
       throw new TypeError(`with a pool, there is no use for the option ${Object.keys(options)}`);
     }
@@ -185,7 +191,7 @@ export class FflagProvider {
   }
 
   #within(store, callback) {
-    // Whatever the callback has started and left behind must not go on with old answers, or a client that has been released.
+    // What the callback has left behind must not go on with old answers, or a client that has been released.
     const end = () => { store.client = store.users = undefined; };
     let isPending = false;
     try {
@@ -219,14 +225,14 @@ export class FflagProvider {
       return rows;
     } catch (error) {
       if (error instanceof ProviderNotReadyError) throw error;
-      if (!client && isOutage(error) && !isExhausted(error)) this.#failed(error);
+      if (!client && isOutage(error) && !isExhausted(error)) this.#failed(error, names);
       throw generalError(error);
     }
   }
 
-  #failed(error) {
-    if (this.#retry) return;
-    this.#retryLater();
+  #failed(error, names) {
+    if (this.#retry || !this.#pool) return;
+    this.#retryLater(isStuck(error) ? names.slice(0, 1) : []);
     if (!this.#error) this.events.emit(ProviderEvents.Error, { message: error.message });
     this.#error = error;
   }
@@ -239,16 +245,18 @@ export class FflagProvider {
     this.events.emit(ProviderEvents.Ready);
   }
 
-  // Until the database answers, evaluations do not wait for it.
-  #retryLater() {
+  // Until the database answers, evaluations do not wait for it.  Each look at a flag that somebody
+  // has locked leaves a backend behind; so there are ever fewer.
+  #retryLater(names = [], millis = DOWN_MILLIS) {
     const timer = setTimeout(async () => {
-      const error = await this.#query(this.#pool, [], null, false).then(() => null, (reason) => reason);
+      const error = await this.#query(this.#pool, names, null, false).then(() => null, (reason) => reason);
       if (this.#retry !== timer) return; // closed in the meantime
       if (!error) return this.#succeeded();
       this.#error = error;
       this.#retry = undefined;
-      if (isOutage(error)) this.#retryLater();
-    }, DOWN_MILLIS).unref();
+      const next = isStuck(error) ? Math.min(2 * millis, MAX_DOWN_MILLIS) : DOWN_MILLIS;
+      if (isOutage(error)) this.#retryLater(names, next);
+    }, millis).unref();
     this.#retry = timer;
   }
 
@@ -309,7 +317,7 @@ export class FflagProvider {
   #namesWith(key) {
     this.#batches++;
     for (const [name, batch] of this.#names) {
-      if (this.#batches - batch <= FORGET) break;
+      if (this.#batches - batch <= FORGET_AFTER) break;
       this.#names.delete(name);
     }
     return [...new Set([key, ...this.#names.keys()])];

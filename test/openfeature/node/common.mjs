@@ -46,11 +46,16 @@ export async function open(t, options) {
   return { provider, client, events, failure };
 }
 
-/** A pool, which the test ends. */
+/** A pool, which the test ends, even if it failed and holds a connection. */
 export function poolOf(t, options) {
   const pool = new pg.Pool(options);
+  const clients = [];
   pool.on('error', () => {});
-  t.after(() => { pool.end(); });
+  pool.on('connect', (client) => clients.push(client));
+  t.after(() => {
+    pool.end();
+    for (const client of clients) client.end();
+  });
   return pool;
 }
 

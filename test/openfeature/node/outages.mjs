@@ -122,6 +122,41 @@ describe('outages', { timeout: 60_000 }, () => {
     assert.deepEqual(types(events), ['READY', 'ERROR', 'READY']);
   });
 
+  it('while flags are locked, few statements wait for the lock', async (t) => {
+    const application_name = 'regress_fflag_node';
+    const { client, events } = await open(t, { query_timeout: 300, application_name });
+    const lock = await lockFlags(t);
+    assert.match((await ask(client)).errorMessage, /timeout/);
+    const end = Date.now() + 2800;
+    while (Date.now() < end) {
+      await many(client, 10);
+      await new Promise((resolve) => { setTimeout(resolve, 10); });
+    }
+    const [{ count }] = await sql("SELECT count(*)::int FROM pg_stat_activity WHERE application_name = $1 AND wait_event_type = 'Lock'", [application_name]);
+    assert.ok(count <= 2, `${count} wait`);
+    assert.deepEqual(types(events), ['READY', 'ERROR']);
+    await lock.release();
+    await until('READY', () => client.providerStatus === 'READY', 5);
+    assertRight(await many(client, 10));
+    assert.deepEqual(types(events), ['READY', 'ERROR', 'READY']);
+
+    // or the server ends the waiting
+    const other = await open(t, { options: '-c lock_timeout=50' });
+    const again = await lockFlags(t);
+    assert.match((await ask(other.client)).errorMessage, /lock timeout/);
+    await again.release();
+    assertRight([await ask(other.client)]);
+    assert.deepEqual(types(other.events), ['READY']);
+  });
+
+  it('idle connections that the server has ended cost no answer', async (t) => {
+    const { client, events } = await open(t, { options: '-c idle_session_timeout=100' });
+    await many(client, 10);
+    execSync('sleep 0.3'); // this process hears nothing
+    assertRight(await many(client, 10));
+    assert.deepEqual(types(events), ['READY']);
+  });
+
   it('an exhausted pool is no outage, and not asked again', async (t) => {
     const pool = poolOf(t, { max: 1, connectionTimeoutMillis: 300 });
     const { client, events } = await open(t, { pool });
