@@ -224,6 +224,18 @@ describe('options', () => {
     assert.equal(said, 'FLAG_NOT_FOUND\n');
   });
 
+  it('the first program of the README', async () => {
+    const readme = readFileSync(new URL('README.md', import.meta.resolve('@fflag/openfeature-provider')), 'utf8');
+    const block = (language) => readme.match(new RegExp(`\`\`\`${language}\\n(.*?)\`\`\``, 's'))[1];
+    await sql('TRUNCATE feature_flag CASCADE');
+    await sql(block('sql').replace('CREATE EXTENSION fflag;', ''));
+    const { PGHOST, PGPORT = 5432, PGUSER, PGDATABASE } = process.env;
+    const DATABASE_URL = `postgres://${PGUSER}@/${PGDATABASE}?host=${PGHOST}&port=${PGPORT}`;
+    const cwd = new URL('.', import.meta.url).pathname;
+    const said = execFileSync(process.execPath, ['--input-type=module', '-e', block('js')], { cwd, encoding: 'utf8', env: { ...process.env, DATABASE_URL } });
+    assert.equal(said, 'new checkout\n');
+  });
+
   it('answers.mjs', async () => {
     await flags({ half: { enabled: true, rollout_percentage: 50 }, staff: { enabled: true, staff_only: true } });
     const questions = Array.from({ length: 100 }, (_, i) => ({ flag: i % 3 ? 'half' : 'staff', user: i % 10 ? `${i}` : null, staff: i % 2 === 0 }));
