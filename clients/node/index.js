@@ -47,12 +47,12 @@ export function subjectOf(context) {
 }
 
 // PostgreSQL has no such text, and a lone surrogate would become another character.
-const isText = (value) => value.isWellFormed() && !value.includes('\0');
+const isText = (value) => typeof value === 'string' && value.isWellFormed() && !value.includes('\0');
 
 function checkUser(id) {
   if (id === null) return; // nobody
   if (typeof id !== 'string') {
-    throw new InvalidContextError(`the user must be a string, or null for nobody; this is of type ${typeof id}`);
+    throw new InvalidContextError(`the user must be a string, or null for nobody; this one is ${typeof id}`);
   }
   if (!isText(id)) throw new InvalidContextError('the user has a NUL or a lone surrogate; no text in PostgreSQL has');
 }
@@ -285,7 +285,7 @@ export class FflagProvider {
 
   async #find(key, context) {
     if (!isText(key)) throw new FlagNotFoundError('no flag has a name with a NUL or a lone surrogate');
-    const { userId, isStaff } = await this.#subject(context);
+    const { userId, isStaff } = await this.#subject(context) ?? {};
     checkUser(userId);
     const staff = isStaff === true;
 

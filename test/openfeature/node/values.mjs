@@ -69,10 +69,10 @@ describe('values', () => {
 
   it('a name that is no text is that of no flag, and no outage', async (t) => {
     const { client, provider, events } = await open(t);
-    for (const name of ['a\0b', '\0', '\ud800', 'everybody\udc00', 'EVERYBODY', '', 'a'.repeat(100_000)]) {
+    for (const name of ['a\0b', '\0', '\ud800', 'everybody\udc00', 'EVERYBODY', '', 'a'.repeat(100_000), null, 7]) {
       for (const ask of [(callback) => callback(), (callback) => provider.batch(callback)]) {
         const details = await ask(() => client.getBooleanDetails(name, true, user('a')));
-        assert.equal(details.errorCode, 'FLAG_NOT_FOUND', name.slice(0, 100));
+        assert.equal(details.errorCode, 'FLAG_NOT_FOUND', String(name).slice(0, 100));
         assert.equal(details.value, true);
       }
     }
@@ -106,12 +106,12 @@ describe('values', () => {
     const { client } = await open(t, { subject: (context) => { seen.push(context); return { userId: null, isStaff: 'yes' }; } });
     assert.equal(await client.getBooleanValue('staff', true, user('7', { plan: 'pro', is_staff: true })), false);
     assert.deepEqual(seen, [{ targetingKey: '7', plan: 'pro', is_staff: true }]);
-    for (const subject of [() => ({ user_id: '7' }), () => ({ userId: '\0' })]) {
-      const { client: other } = await open(t, { subject });
+    for (const wrong of [() => ({ user_id: '7' }), () => ({ userId: '\0' }), () => ({ userId: 7 }), () => undefined, () => null, () => '7']) {
+      const { client: other } = await open(t, { subject: wrong });
       assert.equal((await other.getBooleanDetails('everybody', false, user('7'))).errorCode, 'INVALID_CONTEXT');
     }
-    const { client: third } = await open(t, { subject: () => undefined });
-    assert.equal((await third.getBooleanDetails('everybody', false, user('7'))).errorCode, 'GENERAL');
+    const { client: third } = await open(t, { subject: () => { throw new RangeError('mine'); } });
+    assert.equal((await third.getBooleanDetails('everybody', false, user('7'))).errorMessage, 'mine');
   });
 
   it('numbers are exact, or an error', async (t) => {
