@@ -26,6 +26,7 @@ const pollChanges = {
   types: evaluate.types,
 };
 
+const TIMEOUT_MILLIS = 2000;
 const RETRY_MILLIS = 50;
 const DOWN_MILLIS = 1000;
 const MAX_DOWN_MILLIS = 30_000;
@@ -148,14 +149,13 @@ export class FflagProvider {
     if (this.#ownPool) {
       this.#pool = new pg.Pool({
         fallback_application_name: 'openfeature',
-        connectionTimeoutMillis: 2000, query_timeout: 2000,
+        connectionTimeoutMillis: TIMEOUT_MILLIS,
         allowExitOnIdle: true, // a script ends
         ...this.#options,
       });
       this.#pool.on('error', () => {}); // of an idle connection; the next question gets another one
     }
     this.#polled = undefined;
-    if (this.#pollInterval) this.#pollLater();
     try {
       await this.#query(this.#pool, [], null, false); // is everything there, and granted?
       if (this.#pollInterval) await this.#pollOnce();
@@ -163,6 +163,8 @@ export class FflagProvider {
       this.#error = error; // the SDK tells of it
       if (isOutage(error)) this.#retryLater();
       throw generalError(error);
+    } finally {
+      if (this.#pollInterval) this.#pollLater();
     }
   }
 
@@ -203,8 +205,14 @@ export class FflagProvider {
     }
   }
 
+  // A host that is gone would otherwise be waited for until TCP gives up.
+  async #rowsOf(target, statement, values) {
+    const query_timeout = this.#options.query_timeout ?? TIMEOUT_MILLIS;
+    return (await target.query({ ...statement, values, query_timeout })).rows;
+  }
+
   async #query(target, names, userId, isStaff) {
-    const { rows } = await target.query({ ...evaluate, values: [names, userId, isStaff] });
+    const rows = await this.#rowsOf(target, evaluate, [names, userId, isStaff]);
     return new Map(rows.map(({ flag }) => JSON.parse(flag)).map((row) => [row.name, row]));
   }
 
@@ -271,7 +279,7 @@ export class FflagProvider {
   async #pollOnce() {
     const last = this.#polled;
     const values = [last?.snapshot, last?.since ?? '-infinity'];
-    const { rows: [{ snapshot, now, changed }] } = await this.#pool.query({ ...pollChanges, values });
+    const [{ snapshot, now, changed }] = await this.#rowsOf(this.#pool, pollChanges, values);
     const [xmin, xmax] = snapshot.split(':', 2).map(BigInt);
     // Transactions that a snapshot does not show have begun after an earlier one, if all that ran then have ended.
     const hasEnded = !last || xmin >= last.next.xmax;

@@ -111,7 +111,7 @@ describe('outages', { timeout: 60_000 }, () => {
   });
 
   it('a statement that takes too long gives the default, and is not asked again', async (t) => {
-    const { client, events } = await open(t);
+    const { client, events } = await open(t, { pool: poolOf(t) }); // which would wait
     const lock = await lockFlags(t);
     const began = Date.now();
     assert.match((await ask(client)).errorMessage, /timeout/);
@@ -201,9 +201,15 @@ describe('outages', { timeout: 60_000 }, () => {
     assert.match(failure.message, /function fflag_evaluate\(text\[\], text, boolean\) does not exist\. This database needs CREATE EXTENSION/);
   });
 
-  it('a password that is wrong, a database that is not there', async (t) => {
-    const { failure, client } = await open(t, { database: 'regress_fflag_nowhere' });
-    assert.match(failure.message, /database "regress_fflag_nowhere" does not exist/);
-    assert.equal(client.providerStatus, 'ERROR');
+  it('a role that may not log in is found later, by itself; a database that is not there is said', async (t) => {
+    await sql(`DROP ROLE IF EXISTS regress_fflag_node; CREATE ROLE regress_fflag_node NOLOGIN;
+      GRANT EXECUTE ON FUNCTION fflag_evaluate(text[], text, boolean) TO regress_fflag_node`);
+    t.after(() => sql('DROP OWNED BY regress_fflag_node; DROP ROLE regress_fflag_node'));
+    const { client, failure } = await open(t, { user: 'regress_fflag_node' });
+    assert.match(failure.message, /role "regress_fflag_node" is not permitted to log in/);
+    const { failure: other } = await open(t, { database: 'regress_fflag_nowhere' });
+    assert.match(other.message, /database "regress_fflag_nowhere" does not exist/);
+    await sql('ALTER ROLE regress_fflag_node LOGIN');
+    await until('READY', () => client.providerStatus === 'READY', 3);
   });
 });
