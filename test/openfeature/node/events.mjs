@@ -61,13 +61,20 @@ describe('events of changes', { timeout: 60_000 }, () => {
   it('a change that was prepared long ago is found when it is committed', async (t) => {
     await sql(`BEGIN; SELECT fflag_register('prepared'); PREPARE TRANSACTION 'fflag node'`);
     t.after(() => sql(`ROLLBACK PREPARED 'fflag node'`).catch(() => {}));
-    const { events } = await open(t, { pollIntervalMillis });
+    // to the provider, it was an hour ago
+    await sql(`CREATE SCHEMA later; CREATE FUNCTION later.statement_timestamp() RETURNS timestamptz LANGUAGE sql AS
+      $$ SELECT pg_catalog.statement_timestamp() + '1 hour' $$`);
+    t.after(() => sql('DROP SCHEMA later CASCADE'));
+    const { events } = await open(t, { pollIntervalMillis, options: '-c search_path=later,pg_catalog,public' });
     const count = counter(events);
     assert.equal(await count(), 0);
     await sql(`SELECT fflag_register('another')`);
     assert.equal(await count(), 1);
     await sql(`COMMIT PREPARED 'fflag node'`);
     assert.equal(await count(), 1);
+    // and now that it has ended, no older changes are read
+    await sql(`SELECT fflag_register('yet another')`);
+    assert.equal(await count(), 0);
   });
 
   it('what changes while the connection is lost is found later', async (t) => {

@@ -1,6 +1,8 @@
 // The server restarts, stops, refuses, kills connections; the pool is exhausted; privileges are missing.
 import assert from 'node:assert/strict';
 import { execSync } from 'node:child_process';
+import { once } from 'node:events';
+import { connect, createServer } from 'node:net';
 import { before, describe, it } from 'node:test';
 import { flags, lockFlags, on, open, poolOf, sql, until, user } from './common.mjs';
 
@@ -150,11 +152,22 @@ describe('outages', { timeout: 60_000 }, () => {
   });
 
   it('idle connections that the server has ended cost no answer', async (t) => {
-    const { client, events } = await open(t, { options: '-c idle_session_timeout=100' });
-    await many(client, 10);
-    execSync('sleep 0.3'); // this process hears nothing
-    assertRight(await many(client, 10));
-    assert.deepEqual(types(events), ['READY']);
+    // over TCP, where the client hears why; the server has a Unix socket only
+    const { PGHOST, PGPORT = 5432 } = process.env;
+    const relay = createServer((socket) => {
+      const server = connect(`${PGHOST}/.s.PGSQL.${PGPORT}`);
+      for (const [from, to] of [[socket, server], [server, socket]]) from.on('error', () => to.destroy()).pipe(to);
+    }).listen(0, '127.0.0.1');
+    await once(relay, 'listening');
+    t.after(() => relay.close());
+    const options = { options: '-c idle_session_timeout=100' };
+    for (const where of [{}, { host: '127.0.0.1', port: relay.address().port }]) {
+      const { client, events } = await open(t, { ...options, ...where });
+      await many(client, 10);
+      execSync('sleep 0.3'); // this process hears nothing
+      assertRight(await many(client, 10));
+      assert.deepEqual(types(events), ['READY']);
+    }
   });
 
   it('an exhausted pool is no outage, and not asked again', async (t) => {
