@@ -69,7 +69,7 @@ describe('outages', { timeout: 60_000 }, () => {
       assert.equal(client.providerStatus, 'ERROR');
       const began = Date.now();
       for (let i = 0; i < 500; i++) assert.equal((await ask(client)).errorCode, 'GENERAL');
-      assert.ok(Date.now() - began < 500, `500 defaults take ${Date.now() - began} ms`);
+      assert.ok(Date.now() - began < 5000, `500 defaults take ${Date.now() - began} ms`);
       await new Promise((resolve) => { setTimeout(resolve, 1500); }); // it looks again, in vain
       assert.deepEqual(types(events), ['READY', 'ERROR']);
       assert.match(events[1].message, /ENOENT|ECONNREFUSED|terminat/);
@@ -171,12 +171,12 @@ describe('outages', { timeout: 60_000 }, () => {
   });
 
   it('an exhausted pool is no outage, and not asked again', async (t) => {
-    const pool = poolOf(t, { max: 1, connectionTimeoutMillis: 300 });
+    const pool = poolOf(t, { max: 1, connectionTimeoutMillis: 500 });
     const { client, events } = await open(t, { pool });
     const held = await pool.connect();
     const began = Date.now();
     assert.match((await ask(client)).errorMessage, /timeout exceeded when trying to connect/);
-    assert.ok(Date.now() - began < 500, `it takes ${Date.now() - began} ms`);
+    assert.ok(Date.now() - began < 950, `it takes ${Date.now() - began} ms`);
     held.release();
     assertRight([await ask(client)]);
     assert.deepEqual(types(events), ['READY']);
