@@ -27,7 +27,7 @@ const pollChanges = {
 };
 
 const TIMEOUT_MILLIS = 2000;
-const RETRY_MILLIS = 50;
+const RETRY_MILLIS = [50, 200]; // of a server that ends many connections at once, some die late
 const DOWN_MILLIS = 1000;
 const MAX_DOWN_MILLIS = 30_000;
 // of batches
@@ -216,6 +216,19 @@ export class FflagProvider {
     return new Map(rows.map(({ flag }) => JSON.parse(flag)).map((row) => [row.name, row]));
   }
 
+  // The server may have closed the connection, perhaps all of them: lets the pool hear of it.
+  async #queryWithRetries(names, userId, isStaff) {
+    for (const millis of RETRY_MILLIS) {
+      try {
+        return await this.#query(this.#pool, names, userId, isStaff);
+      } catch (error) {
+        if (!isOutage(error) || isTimeout(error)) throw error;
+        await sleep(millis);
+      }
+    }
+    return this.#query(this.#pool, names, userId, isStaff);
+  }
+
   /** Rows of fflag_evaluate() by name. */
   async #ask(names, userId, isStaff) {
     const { client } = this.#context.getStore() ?? {};
@@ -223,12 +236,7 @@ export class FflagProvider {
       if (client) return await this.#query(client, names, userId, isStaff);
       if (!this.#pool || this.#pool.ending) throw new ProviderNotReadyError('the pool is closed, or not yet open');
       if (this.#retry) throw this.#error;
-      const rows = await this.#query(this.#pool, names, userId, isStaff).catch(async (error) => {
-        if (!isOutage(error) || isTimeout(error)) throw error;
-        // The server has closed the connection, perhaps all of them: let the pool hear of it.
-        await sleep(RETRY_MILLIS);
-        return this.#query(this.#pool, names, userId, isStaff);
-      });
+      const rows = await this.#queryWithRetries(names, userId, isStaff);
       this.#succeeded();
       return rows;
     } catch (error) {
