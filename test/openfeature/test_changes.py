@@ -8,7 +8,7 @@ from openfeature import api
 from openfeature.event import ProviderEvent
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
-from openfeature.contrib.provider.fflag import FflagProvider
+from openfeature.contrib.provider.fflag import FflagProvider, _changes
 
 from common import CONNINFO, Case, sql, wait_for
 from test_outages import stopped
@@ -85,7 +85,11 @@ class Changes(Case):
         other.execute("SELECT fflag_register('changes prepared')")
         other.execute("PREPARE TRANSACTION 'openfeature'")
         try:
-            # as if it had been yesterday, and another since
+            # long ago, for who does not have that minute
+            query, _changes.QUERY = _changes.QUERY, _changes.QUERY.replace("interval '1 minute'", "interval '0'")
+            self.addCleanup(setattr, _changes, "QUERY", query)
+            self.assertNotEqual(query, _changes.QUERY)
+            polls()
             self.poll()
             self.assertChanges(0)
             sql(CHANGE)

@@ -73,14 +73,14 @@ class Outages(Case):
         self.assertEvents("READY")
 
     def test_storm(self):
-        """200 threads that find their connections lost look which of the pool's are, a few times only"""
+        """200 threads and a pool of lost connections: it is checked once for each of these at most"""
         with CountingPool(CONNINFO, min_size=10, max_size=10, timeout=10, open=True) as pool:
             pool.wait()
             _, client = self.provide(FflagProvider(pool=pool))
             sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")
             self.assertEqual(errors(evaluate_by_threads(client, 200)[0]), [])
             self.assertGreater(pool.checks, 0)
-            self.assertLess(pool.checks, 11)
+            self.assertLessEqual(pool.checks, 10)
         self.assertEvents("READY")
 
     def test_stop(self):

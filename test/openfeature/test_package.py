@@ -26,8 +26,8 @@ from psycopg import AsyncConnection, Connection
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 
-def subject(context: EvaluationContext | None) -> Subject:
-    return Subject(context and context.targeting_key, is_staff=True)
+def subject(context: EvaluationContext) -> Subject:
+    return Subject(context.targeting_key, is_staff=True)
 
 
 async def user_of(request: Request) -> str | None:

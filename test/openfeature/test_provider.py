@@ -212,7 +212,7 @@ class Psycopg(Case):
 
 
 class Mistakes(Case):
-    def fail(self, conninfo, error=None):
+    def make_mistake(self, conninfo):
         """The message of set_provider, and of an evaluation."""
         try:
             self.provide(FflagProvider(conninfo))
@@ -244,7 +244,7 @@ class Mistakes(Case):
 
     def test_no_extension(self):
         """a database without the extension"""
-        message, details, client = self.fail("dbname=template1")
+        message, details, client = self.make_mistake("dbname=template1")
         self.assertIn("CREATE EXTENSION fflag", details.error_message)
         if message is not None:
             self.assertIn("CREATE EXTENSION fflag", message)
@@ -254,7 +254,7 @@ class Mistakes(Case):
         """a role without the privilege is told which; once it has it, the provider is ready by itself"""
         sql("DO $$ BEGIN CREATE ROLE regress_fflag_client LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$")
         try:
-            _, details, client = self.fail(f"{CONNINFO} user=regress_fflag_client")
+            _, details, client = self.make_mistake(f"{CONNINFO} user=regress_fflag_client")
             self.assertIn("GRANT EXECUTE ON FUNCTION fflag_evaluate(text[], text, boolean) TO", details.error_message)
             self.assertEqual(client.get_provider_status(), ProviderStatus.ERROR)
             sql("GRANT EXECUTE ON FUNCTION fflag_evaluate(text[], text, boolean) TO regress_fflag_client")

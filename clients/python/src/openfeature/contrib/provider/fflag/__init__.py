@@ -27,10 +27,8 @@ __all__ = ["FflagProvider", "Subject"]
 Object = Sequence[FlagValueType] | Mapping[str, FlagValueType]
 
 
-def subject_of(context: EvaluationContext | None) -> Subject:
+def subject_of(context: EvaluationContext) -> Subject:
     """The user of an evaluation context: the default of FflagProvider(subject=...)."""
-    if context is None:
-        return Subject(None)
     return Subject(context.targeting_key, context.attributes.get("is_staff") is True)
 
 
@@ -49,7 +47,7 @@ class FflagProvider(AbstractProvider):
 
     def __init__(self, conninfo: str | None = None, *,
                  pool: ConnectionPool[Any] | AsyncConnectionPool[Any] | None = None,
-                 subject: Callable[[EvaluationContext | None], Subject] = subject_of,
+                 subject: Callable[[EvaluationContext], Subject] = subject_of,
                  poll: float | None = None) -> None:
         super().__init__()
         if (conninfo is None) == (pool is None):
@@ -144,7 +142,7 @@ class FflagProvider(AbstractProvider):
 
     def _begin(self, key: str, context: EvaluationContext | None) -> tuple[Subject, Answers | None, Any]:
         check_key(key)
-        subject = check_subject(self._subject(context))
+        subject = check_subject(self._subject(context or EvaluationContext()))
         scope = find_scope(self)
         if scope is None:
             return subject, None, None

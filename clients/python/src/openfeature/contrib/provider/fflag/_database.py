@@ -10,7 +10,6 @@ code where the database had an answer:
 
 from __future__ import annotations
 
-import asyncio
 import os
 import threading
 import time
@@ -154,15 +153,9 @@ class Database:
         self._retry_at: float | None = None  # None: nothing says that it is down
         self.troubled = False  # OpenFeature has been told ERROR, and is owed READY
         self._errors = 0  # of connecting, when a connection was last waited for in vain
-        self._checked = 0.0
-        self._make_locks()
+        self._lock = threading.Lock()
         if conninfo is not None:
             _with_own_pools.add(self)
-
-    def _make_locks(self) -> None:
-        self._lock = threading.Lock()
-        self._check_lock = threading.Lock()
-        self._async_check_lock = asyncio.Lock()
 
     # -- a pool of our own --
 
@@ -185,7 +178,7 @@ class Database:
         """The child gets a pool of its own: threads and connections are the parent's."""
         _of_parents.append(self._pool)
         self._pool = None
-        self._make_locks()
+        self._lock = threading.Lock()
         self._events.clear()
         self._emitting = False
         if self._is_open:
@@ -213,13 +206,10 @@ class Database:
                 with self._pool.connection() as connection:
                     result = work(connection)
             except psycopg.Error as error:
-                failed_at = time.monotonic()
                 self._judge(error, retry)
                 retry = False
-                with self._check_lock:
-                    if self._checked < failed_at:
-                        self._checked = time.monotonic()
-                        self._pool.check()
+                # drops others that were lost; called once for each, as it is gone then
+                self._pool.check()
             else:
                 self._note_answer()
                 return result
@@ -235,13 +225,9 @@ class Database:
                 async with self._pool.connection() as connection:
                     rows = await run_async(connection, names, subject)
             except psycopg.Error as error:
-                failed_at = time.monotonic()
                 self._judge(error, retry)
                 retry = False
-                async with self._async_check_lock:
-                    if self._checked < failed_at:
-                        self._checked = time.monotonic()
-                        await self._pool.check()
+                await self._pool.check()
             else:
                 self._note_answer()
                 return rows
