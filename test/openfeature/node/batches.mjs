@@ -95,7 +95,7 @@ describe('batch()', () => {
         await ask('1');
         assert.equal(pool.asked.length, statements);
       }
-      for (let i = 1; i <= 1000; i++) await ask(`${i}`);
+      await Promise.all(Array.from({ length: 1000 }, (_, i) => ask(`${i + 1}`)));
       await ask('1');
       assert.equal(pool.asked.length, 1001);
       await ask('1001');

@@ -36,7 +36,7 @@ describe('outages', { timeout: 60_000 }, () => {
 
   it('connections that are killed while 50 evaluations run cost no answer', async (t) => {
     const { client, events } = await open(t);
-    for (let i = 0; i < 20; i++) {
+    for (let i = 0; i < 10; i++) {
       const killed = kill();
       assertRight(await many(client, 50));
       await killed;

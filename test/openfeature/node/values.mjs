@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import { before, describe, it } from 'node:test';
+import { after, before, describe, it } from 'node:test';
 import { FflagProvider } from '@fflag/openfeature-provider';
 import pg from 'pg';
 import { flags, on, open, poolOf, sql, user } from './common.mjs';
@@ -10,16 +10,20 @@ import { flags, on, open, poolOf, sql, user } from './common.mjs';
 // the table that the clients in Python and OFREP are tested with, too
 describe('scenarios', () => {
   const read = (file) => readFileSync(new URL(`../${file}`, import.meta.url), 'utf8');
+  let opened;
+  let close;
   before(async () => {
     await flags({});
     await sql(read('flags.sql'));
+    opened = await open({ after: (end) => { close = end; } });
   });
+  after(() => close());
   const method = { boolean: 'Boolean', string: 'String', integer: 'Number', float: 'Number', object: 'Object' };
   const scenarios = JSON.parse(read('scenarios.json')).scenarios.filter(({ node }) => node !== null);
 
   for (const { what, flag, context, type, default: defaultValue, node, ...rest } of scenarios) {
-    it(`${type}, ${what}`, async (t) => {
-      const { client, provider } = await open(t);
+    it(`${type}, ${what}`, async () => {
+      const { client, provider } = opened;
       const { value, variant, reason, error, metadata } = { ...rest, ...node };
       const ask = () => client[`get${method[type]}Details`](flag, defaultValue, context);
       for (const details of [await ask(), await provider.batch(ask)]) {
