@@ -17,8 +17,9 @@ from openfeature import api
 from openfeature.contrib.provider.fflag import FflagProvider
 from openfeature.event import ProviderEvent
 
-# of lost connections, which are what is tested
-logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)
+# of lost connections and failures, which are what is tested
+for logger in "psycopg.pool", "openfeature":
+    logging.getLogger(logger).setLevel(logging.CRITICAL)
 
 HERE = Path(__file__).resolve().parent
 DATABASE = "openfeature"

@@ -182,6 +182,25 @@ class Outages(Case):
         self.assertEvents("READY")
 
 
+    def test_limit(self):
+        """a pool that may have fewer connections than it wants is no outage, as long as there are answers"""
+        sql("DO $$ BEGIN CREATE ROLE regress_fflag_limit LOGIN CONNECTION LIMIT 1; EXCEPTION WHEN duplicate_object THEN NULL; END $$")
+        try:
+            sql("GRANT EXECUTE ON FUNCTION fflag_evaluate(text[], text, boolean) TO regress_fflag_limit")
+            with ConnectionPool(f"{CONNINFO} user=regress_fflag_limit", min_size=1, max_size=4, timeout=0.1, open=True) as pool:
+                _, client = self.provide(FflagProvider(pool=pool))
+                messages = []
+                for _ in range(5):
+                    messages += errors(evaluate_by_threads(client, 100)[0])
+                self.assertGreater(pool.get_stats()["connections_errors"], 0)
+                self.assertEqual([message for message in messages if "no connection was free" not in message], [])
+            self.assertEvents("READY")
+        finally:
+            wait_for(lambda: not sql("SELECT 1 FROM pg_stat_activity WHERE usename = 'regress_fflag_limit'"))
+            sql("DROP OWNED BY regress_fflag_limit")
+            sql("DROP ROLE regress_fflag_limit")
+
+
 class AsyncOutages(Case):
     def run_with_pool(self, main, **options):
         async def outer():

@@ -3,6 +3,8 @@ import os
 import re
 import subprocess
 import sys
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -68,8 +70,9 @@ class Package(Case):
         os.environ["FLAG_KEY"] = "sesame"
         rendered = []
         names = {"render": rendered.append, "request": "a request", "sessions": {}}
-        for block in BLOCKS:
-            exec(block, names)
+        with redirect_stdout(StringIO()):
+            for block in BLOCKS:
+                exec(block, names)
         self.addCleanup(names["pool"].close)
         self.addCleanup(names["api"].clear_providers)
         self.assertEqual(rendered, ["a request"])

@@ -173,6 +173,9 @@ class Psycopg(Case):
             self.assertIn("client_encoding", details.error_message)
             self.assertIs(client.get_boolean_value("on", False), True)
         self.assertEvents("READY")
+        _, client = self.provide(FflagProvider(CONNINFO + " client_encoding=latin1 application_name=shop"))
+        self.assertIs(client.get_boolean_value("on", False, user("\U0001f994")), True)
+        self.assertGreater(sql("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'shop'")[0][0], 0)
 
     def test_pools(self):
         """a pool of the application's stays open, one of the provider's own is closed"""

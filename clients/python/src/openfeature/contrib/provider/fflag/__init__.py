@@ -63,8 +63,9 @@ class FflagProvider(AbstractProvider):
         self._poll = poll
         self._seen = Seen()
         self._stop = threading.Event()
+        self._stop.set()  # nobody looks yet
         self._database = Database(
-            conninfo, pool, on_outage=self._tell_error, after_outage=self._tell_ready, in_child=self._start_polls)
+            conninfo, pool, on_outage=self._tell_error, after_outage=self._tell_ready, in_child=self._begin_in_child)
 
     def get_metadata(self) -> Metadata:
         return Metadata(name="fflag")
@@ -128,6 +129,11 @@ class FflagProvider(AbstractProvider):
         if self._poll is not None:
             self._stop = threading.Event()
             threading.Thread(target=self._look_again, args=[self._stop, self._poll], daemon=True, name="fflag-poll").start()
+
+    def _begin_in_child(self) -> None:
+        self._names.make_lock()
+        if self._conninfo is not None and not self._stop.is_set():
+            self._start_polls()
 
     def _look_again(self, stop: threading.Event, seconds: float) -> None:
         while not stop.wait(seconds):

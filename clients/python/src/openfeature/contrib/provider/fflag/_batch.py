@@ -26,9 +26,13 @@ class Names:
     """The flags that recent batches have asked for."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
         self._batches: dict[str, int] = {}  # the last that asked for it; the latest at the end
         self._batch = 0
+        self.make_lock()
+
+    def make_lock(self) -> None:
+        """For a child process, too: a thread of the parent may have held it."""
+        self._lock = threading.Lock()
 
     def wanted(self, key: str) -> list[str]:
         """What to fetch when a batch first asks for something, which is key."""

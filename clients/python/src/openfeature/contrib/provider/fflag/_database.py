@@ -39,8 +39,12 @@ POOL: dict[str, Any] = {
     # otherwise it would try ever more rarely, and know minutes later that the database is back
     "reconnect_timeout": 2.0,
 }
-# not prepared: prepared statements fail behind pgbouncer in transaction mode
-CONNECTION: dict[str, Any] = {"autocommit": True, "prepare_threshold": None, "application_name": "openfeature"}
+CONNECTION: dict[str, Any] = {
+    "autocommit": True,
+    "prepare_threshold": None,  # prepared statements fail behind pgbouncer in transaction mode
+    "client_encoding": "utf8",
+    "fallback_application_name": "openfeature",
+}
 
 Result = TypeVar("Result")
 
@@ -153,9 +157,9 @@ class Database:
         self._retry_at: float | None = None  # None: nothing says that it is down
         self.troubled = False  # OpenFeature has been told ERROR, and is owed READY
         self._errors = 0  # of connecting, when a connection was last waited for in vain
+        self._answered_at = 0.0
         self._lock = threading.Lock()
-        if conninfo is not None:
-            _with_own_pools.add(self)
+        _databases.add(self)
 
     # -- a pool of our own --
 
@@ -175,14 +179,14 @@ class Database:
         return pool
 
     def after_fork(self) -> None:
-        """The child gets a pool of its own: threads and connections are the parent's."""
-        _of_parents.append(self._pool)
-        self._pool = None
+        """The child gets a pool of its own: threads, connections and held locks are the parent's."""
+        if self._conninfo is not None:
+            _of_parents.append(self._pool)
+            self._pool = None
         self._lock = threading.Lock()
         self._events.clear()
         self._emitting = False
-        if self._is_open:
-            self._in_child()
+        self._in_child()
 
     # -- asking --
 
@@ -200,18 +204,18 @@ class Database:
 
     def do(self, work: Callable[[psycopg.Connection[Any]], Result]) -> Result:
         """Does something by a connection of the pool; twice, if the first one was lost."""
-        retry = self._admit()
+        pool = self._admit()
+        began, retry = time.monotonic(), True
         while True:
             try:
-                with self._pool.connection() as connection:
+                with pool.connection() as connection:
                     result = work(connection)
             except psycopg.Error as error:
-                self._judge(error, retry)
+                self._judge(error, pool, began, retry)
                 retry = False
-                # drops others that were lost; called once for each, as it is gone then
-                self._pool.check()
+                pool.check()  # drops others that were lost; once for each, as it is gone then
             else:
-                self._note_answer()
+                self._note_answer(pool)
                 return result
 
     async def ask_async(self, names: list[str] | None, subject: Subject, given: Any = None) -> list[Row]:
@@ -219,25 +223,28 @@ class Database:
         if given is not None:
             with failing_alone():
                 return await run_async(given, names, subject)
-        retry = self._admit()
+        pool = self._admit()
+        began, retry = time.monotonic(), True
         while True:
             try:
-                async with self._pool.connection() as connection:
+                async with pool.connection() as connection:
                     rows = await run_async(connection, names, subject)
             except psycopg.Error as error:
-                self._judge(error, retry)
+                self._judge(error, pool, began, retry)
                 retry = False
-                await self._pool.check()
+                await pool.check()
             else:
-                self._note_answer()
+                self._note_answer(pool)
                 return rows
 
-    def _admit(self) -> bool:
-        """Lets an evaluation ask, unless the database was down a moment ago.  True: it may retry."""
+    def _admit(self) -> Any:
+        """Gives the pool, unless the database was down a moment ago."""
         if not self._is_open:
             raise ProviderNotReadyError("the provider has not been initialized, or has been shut down")
-        if self._pool is None:
-            self.open()  # of a child process
+        pool = self._pool
+        if pool is None:  # of a child process
+            self.open()
+            pool = self._pool
         if self._retry_at is not None:
             with self._lock:
                 if self._retry_at is not None:
@@ -245,19 +252,19 @@ class Database:
                     if now < self._retry_at:
                         raise UnavailableError("the database did not answer a moment ago")
                     self._retry_at = now + PAUSE  # one tries; the others do not wait for it
-        return True
+        return pool
 
-    def _judge(self, error: psycopg.Error, retry: bool) -> None:
+    def _judge(self, error: psycopg.Error, pool: Any, began: float, retry: bool) -> None:
         """Returns if another connection is worth a try; raises what OpenFeature is to be told."""
         message = describe(error)
         if isinstance(error, PoolClosed):
             raise GeneralError(message) from error
         if isinstance(error, (PoolTimeout, TooManyRequests)):
             # Out of connections because others use them, or because none can be made?
-            errors = self._pool.get_stats().get("connections_errors", 0)
+            errors = pool.get_stats().get("connections_errors", 0)
             down = not retry or self._retry_at is not None or errors > self._errors
             self._errors = errors
-            if not down:
+            if not down or self._answered_at > began:
                 raise BusyError(f"no connection was free: {message}") from error
             message = f"no connection could be made, the log of psycopg.pool says why: {message}"
         elif not is_lost(error):
@@ -273,14 +280,15 @@ class Database:
         self._emit()
         raise UnavailableError(message) from error
 
-    def _note_answer(self) -> None:
+    def _note_answer(self, pool: Any) -> None:
+        self._answered_at = time.monotonic()
         if not self.troubled:
             return
         with self._lock:
             if not self.troubled:
                 return
             self.troubled, self._retry_at = False, None
-            self._errors = self._pool.get_stats().get("connections_errors", 0)
+            self._errors = pool.get_stats().get("connections_errors", 0)
             self._events.append(self._after_outage)
         self._emit()
 
@@ -297,12 +305,12 @@ class Database:
                 self._emitting = False
 
 
-_with_own_pools: weakref.WeakSet[Database] = weakref.WeakSet()
+_databases: weakref.WeakSet[Database] = weakref.WeakSet()
 _of_parents: list[Any] = []  # never finalized: their locks may be held by threads that are not here
 
 
 def _after_fork() -> None:
-    for database in list(_with_own_pools):
+    for database in list(_databases):
         database.after_fork()
 
 
