@@ -379,7 +379,7 @@ class Actor(TransactionTestCase):
         self.assertEqual(changing, {
             "fflag_register", "fflag_rename", "fflag_enable", "fflag_disable", "fflag_rollout", "fflag_ramp", "fflag_schedule",
             "fflag_require", "fflag_exclude", "fflag_include", "fflag_unrelate", "fflag_group", "fflag_allow", "fflag_disallow", "fflag_deny", "fflag_undeny", "fflag_variants",
-            "fflag_attach", "fflag_detach"})
+            "fflag_import", "fflag_attach", "fflag_detach"})
 
     def rows(self, query):
         with connection.cursor() as cursor:
