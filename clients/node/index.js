@@ -19,7 +19,7 @@ const evaluate = {
 // Whether a transaction that the snapshot $1 does not show has changed flags.  All such transactions began
 // after $2, which an index has; so did their commit, or PREPARE.  The minute is for a clock that is set back.
 const pollChanges = {
-  text: `SELECT pg_current_snapshot()::text AS snapshot, statement_timestamp()::text AS now, EXISTS (
+  text: `SELECT pg_current_snapshot()::text AS snapshot, age('3'::xid)::text AS age, statement_timestamp()::text AS now, EXISTS (
       SELECT FROM feature_flag_change
       WHERE (at >= $2::timestamptz - interval '1 minute' OR at IS NULL)
         AND NOT begins AND NOT pg_visible_in_snapshot(transaction, $1::pg_snapshot))::text AS changed`,
@@ -287,14 +287,17 @@ export class FflagProvider {
   async #pollOnce() {
     const last = this.#polled;
     const values = [last?.snapshot, last?.since ?? '-infinity'];
-    const [{ snapshot, now, changed }] = await this.#rowsOf(this.#pool, pollChanges, values);
+    const [{ snapshot, age, now, changed }] = await this.#rowsOf(this.#pool, pollChanges, values);
     const [xmin, xmax] = snapshot.split(':', 2).map(BigInt);
+    // The next transaction id, from which an age is counted.  It is not xmax, which is behind the
+    // last transaction that has ended: one prepared yesterday may be the next.
+    const next = xmax + BigInt.asUintN(32, 3n + BigInt(age) - xmax);
     // Transactions that a snapshot does not show have begun after an earlier one, if all that ran then have ended.
-    const hasEnded = !last || xmin >= last.next.xmax;
+    const hasEnded = !last || xmin >= last.next.xid;
     this.#polled = {
       snapshot,
       since: hasEnded ? last?.next.now : last.since,
-      next: hasEnded ? { xmax, now } : last.next,
+      next: hasEnded ? { xid: next, now } : last.next,
     };
     if (changed === 'true') this.events.emit(ProviderEvents.ConfigurationChanged);
   }

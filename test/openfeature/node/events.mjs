@@ -68,12 +68,13 @@ describe('events of changes', { timeout: 60_000 }, () => {
   });
 
   it('a change that was prepared long ago is found when it is committed', async (t) => {
-    await sql(`BEGIN; SELECT fflag_register('prepared'); PREPARE TRANSACTION 'fflag node'`);
-    t.after(() => sql(`ROLLBACK PREPARED 'fflag node'`).catch(() => {}));
     // to the provider, it was an hour ago
     await sql(`CREATE SCHEMA later; CREATE FUNCTION later.statement_timestamp() RETURNS timestamptz LANGUAGE sql AS
       $$ SELECT pg_catalog.statement_timestamp() + '1 hour' $$`);
     t.after(() => sql('DROP SCHEMA later CASCADE'));
+    // no later transaction has ended yet, so that a snapshot's xmax is this one
+    await sql(`BEGIN; SELECT fflag_register('prepared'); PREPARE TRANSACTION 'fflag node'`);
+    t.after(() => sql(`ROLLBACK PREPARED 'fflag node'`).catch(() => {}));
     const count = await openPolling(t, { options: '-c search_path=later,pg_catalog,public' });
     assert.equal(await count(), 0);
     await sql(`SELECT fflag_register('another')`);
