@@ -83,16 +83,16 @@ reason() {
 # left running or mounted.
 # shellcheck disable=SC2154 # $from is the caller's, and so is $hook
 bootstrap() {
-	local name=$1 suite=$2 root=$cache/$1
+	local name=$1 distribution=$2 root=$cache/$1
 
 	shift 2
 	[ -z "${REBUILD:-}" ] || as_root rm -rf "$root"
 	[ ! -d "$root" ] || return 0
-	say "--- $name: making a chroot of $suite"
+	say "--- $name: making a chroot of $distribution"
 	as_root rm -rf "$root.new"
 	if as_root unshare --mount-proc --pid --fork --kill-child timeout --foreground -k 10 900 \
 		env hook="${hook:-}" mmdebstrap --quiet --variant=minbase --aptopt='Acquire::Check-Valid-Until "false"' \
-		"$@" "$suite" "$root.new" "${from[@]}" >"$cache/$name.log" 2>&1; then
+		"$@" "$distribution" "$root.new" "${from[@]}" >"$cache/$name.log" 2>&1; then
 		as_root mv "$root.new" "$root"
 	else
 		as_root rm -rf "$root.new"
