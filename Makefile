@@ -41,6 +41,8 @@ test-faults: ## crashes, connection storms, cancels, no memory
 test-fuzz: ## random input
 test-django: ## Django and feature-flag-infra
 test-citus: ## docs/citus.md, on a PostgreSQL that has Citus
+test-packages: ## Debian packages, where there is no compiler
+test-cross: ## the hash and the rules on other machines
 check-majors: ## compile with the headers of PostgreSQL 16 to 19
 test-clean: ## remove the chroots and environments of the tests
 bench: ## ratios, into docs/benchmarks.md
@@ -50,6 +52,7 @@ clients: ## the packages for OpenFeature, into clients/dist
 format: ## lay out the C code as PostgreSQL's is
 check-format: ## show where it is not
 dist: ## an archive of the last commit, for PGXN
+deb: ## Debian packages of the last commit
 help: ## this list
 
 COMMANDS := $(shell sed -n 's/^\([a-z-]*\): \#\# .*/\1/p' $(firstword $(MAKEFILE_LIST)))
@@ -58,6 +61,8 @@ demo test test-naive test-faults test-fuzz test-django test-citus bench bench-dj
 	@REGRESS='$(ONLY)' test/run $(@:test-%=%)
 test-matrix test-assert test-upgrade test-clean:
 	@REGRESS='$(ONLY)' test/long/matrix $(@:test-%=%)
+test-packages test-cross:
+	@test/long/$(@:test-%=%)
 format check-format:
 	@test/format $@
 check-majors:
@@ -67,6 +72,8 @@ clients:
 dist: META.json
 	git archive --format=zip --prefix=fflag-$(EXTVERSION)/ --add-file=$< \
 		-o fflag-$(EXTVERSION).zip HEAD
+deb:
+	@debian/build
 META.json: META.json.in fflag.control
 	sed 's/@VERSION@/$(EXTVERSION)/g' $< >$@
 help:
@@ -77,7 +84,12 @@ ifneq ($(filter-out $(COMMANDS) META.json,$(or $(MAKECMDGOALS),all)),)
 ifdef VPATH
 $(shell mkdir -p src)
 endif
-PGXS := $(shell $(PG_CONFIG) --pgxs)
+PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
+ifeq ($(wildcard $(PGXS)),)
+# "pgxs.mk: No such file" would not say what to install
+$(error The headers of PostgreSQL are missing: install postgresql-server-dev-NN, NN being its major \
+	version (elsewhere than on Debian: postgresql-devel), or say PG_CONFIG=/path/to/pg_config)
+endif
 include $(PGXS)
 
 # PGXS does not look at headers

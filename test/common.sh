@@ -75,6 +75,59 @@ reason() {
 	grep -m 1 -E '^E: |ERROR: |rror' "$1" || grep . "$1" | tail -n 1 | grep . || echo "it took too long"
 }
 
+# ---- chroots -------------------------------------------------------------------
+
+# Makes the chroot $cache/NAME of a Debian suite, if it is not there, from the sources in $from and
+# with the caller's options for mmdebstrap, or leaves the reason in NAME.log: bootstrap NAME SUITE
+# OPTION...  It appears under its name only when it is complete.  Where it takes too long, nothing is
+# left running or mounted.
+# shellcheck disable=SC2154 # $from is the caller's, and so is $hook
+bootstrap() {
+	local name=$1 distribution=$2 root=$cache/$1
+
+	shift 2
+	[ -z "${REBUILD:-}" ] || as_root rm -rf "$root"
+	[ ! -d "$root" ] || return 0
+	say "--- $name: making a chroot of $distribution"
+	as_root rm -rf "$root.new"
+	if as_root unshare --mount-proc --pid --fork --kill-child timeout --foreground -k 10 900 \
+		env hook="${hook:-}" mmdebstrap --quiet --variant=minbase --aptopt='Acquire::Check-Valid-Until "false"' \
+		"$@" "$distribution" "$root.new" "${from[@]}" >"$cache/$name.log" 2>&1; then
+		as_root mv "$root.new" "$root"
+	else
+		as_root rm -rf "$root.new"
+		return 1
+	fi
+}
+
+# Runs a command in the chroot $cache/NAME, with a folder at /mnt, read-only: enter NAME FOLDER
+# COMMAND...  All that it starts ends with it, and so do the mounts.  With FRESH=FOLDER, an empty
+# one, the chroot itself stays as it is: what the command writes is in memory, and gone afterwards.
+enter() {
+	local root=$cache/$1 folder=$2
+
+	shift 2
+	# shellcheck disable=SC2016 # expanded by the inner shell
+	as_root unshare --mount --pid --fork --kill-child sh -euc '
+		root=$1 folder=$2 fresh=$3
+		shift 3
+		if [ -n "$fresh" ]; then
+			mount -t tmpfs tmpfs "$fresh"
+			mkdir "$fresh/upper" "$fresh/work" "$fresh/root"
+			mount -t overlay -o "lowerdir=$root,upperdir=$fresh/upper,workdir=$fresh/work" overlay "$fresh/root"
+			root=$fresh/root
+		fi
+		mount --bind "$folder" "$root/mnt"
+		mount -o remount,bind,ro "$root/mnt"
+		mount -t proc proc "$root/proc"
+		mount --bind /dev "$root/dev"
+		mount -t tmpfs tmpfs "$root/dev/shm"
+		status=0
+		chroot "$root" "$@" || status=$?
+		exit $status' sh "$root" "$folder" "${FRESH:-}" \
+		env -i HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$@"
+}
+
 # ---- results --------------------------------------------------------------------
 
 # Reads the last line of test/run from a log into $ok, $bad and $skip; without
