@@ -1,5 +1,5 @@
 # The extension in a folder of its own, as an image that is mounted has it: share/extension and lib.
-# Only PostgreSQL 18 and later look there.  Preloaded, dumped and restored.
+# Only PostgreSQL 18 and later look there.  Preloaded, dumped and restored, and after pg_upgrade.
 use strict;
 use warnings;
 use File::Copy;
@@ -49,5 +49,17 @@ $node->safe_psql('postgres', 'CREATE DATABASE restored');
 $node->command_ok([ 'psql', '-Xq', '-v', 'ON_ERROR_STOP=1', '-d', 'restored', '-f', $dump ], 'and restored');
 is($node->safe_psql('restored', $enabled), 't', 'it answers there');
 
+my $new = PostgreSQL::Test::Cluster->new('new');
+$new->init;
+look_there($new);
 $node->stop;
+my $bin = $new->config_data('--bindir');
+chomp $bin;
+# it writes into the current folder
+chdir PostgreSQL::Test::Utils::tempdir or die "$!";
+command_ok([ 'pg_upgrade', '--no-sync', '-b', $bin, '-B', $bin, '-d', $node->data_dir, '-D', $new->data_dir,
+		'-s', $new->host, '-p', $node->port, '-P', $new->port ], 'pg_upgrade');
+$new->start;
+is($new->safe_psql($_, $enabled), 't', "$_ answers afterwards") for qw(postgres restored);
+$new->stop;
 done_testing();
