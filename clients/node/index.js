@@ -324,6 +324,8 @@ export class FflagProvider {
       const names = rows.size === 0 ? this.#namesWith(key) : [key];
       const fetched = this.#ask(names, userId, staff);
       for (const name of names) rows.set(name, fetched);
+      // what failed may be asked again in this batch
+      fetched.catch(() => { for (const name of names) rows.delete(name); });
     }
     const row = (await rows.get(key)).get(key);
     this.#names.delete(key);

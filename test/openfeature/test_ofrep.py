@@ -205,6 +205,7 @@ class Access(OfrepCase):
 
         self.assertIs(ask("token of 42", "/listed", {"targetingKey": "42"}).json()["value"], True)
         self.assertIs(ask("token of 42", "/listed", {}).json()["value"], True)
+        self.assertIs(ask("token of 42", "/listed", {"targetingKey": None}).json()["value"], True)
         self.assertIs(ask("token of 7", "/listed", {}).json()["value"], False)
         self.assertIs(ask("token of 42", "/staff", {"is_staff": True}).json()["value"], False)
         self.assertIs(ask("token of nobody", "/listed", {}).json()["value"], False)

@@ -54,6 +54,19 @@ describe('batch()', () => {
     assert.deepEqual(pool.asked, [['f1'], ['f2']]);
   });
 
+  it('does not keep a failure', async (t) => {
+    const grant = 'GRANT EXECUTE ON FUNCTION fflag_evaluate(text[], text, boolean) TO regress_fflag_batch';
+    await sql(`DROP ROLE IF EXISTS regress_fflag_batch; CREATE ROLE regress_fflag_batch LOGIN; ${grant}`);
+    t.after(() => sql('DROP OWNED BY regress_fflag_batch; DROP ROLE regress_fflag_batch'));
+    const { client, provider } = await open(t, { user: 'regress_fflag_batch' });
+    await provider.batch(async () => {
+      await sql(grant.replace('GRANT', 'REVOKE').replace(' TO ', ' FROM '));
+      assert.equal((await client.getBooleanDetails('rare', false, user('1'))).errorCode, 'GENERAL');
+      await sql(grant);
+      assert.equal((await client.getBooleanDetails('rare', false, user('1'))).value, true);
+    });
+  });
+
   it('returns, and throws, what its callback does', async (t) => {
     const { provider } = await open(t);
     assert.equal(provider.batch(() => 3), 3);

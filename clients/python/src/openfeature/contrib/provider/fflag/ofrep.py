@@ -75,7 +75,7 @@ def users(user_of: Callable[[Request], str | None | Awaitable[str | None]]) -> W
         user = user_of(request)
         if inspect.isawaitable(user):
             user = await user
-        if context.get("targetingKey", user) != user:
+        if context.get("targetingKey") not in (None, user):
             raise HTTPException(403, "the targetingKey is another user's")
         return Subject(user)
 
