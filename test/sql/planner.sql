@@ -12,8 +12,8 @@ INSERT INTO feature_flag (name, enabled, staff_only, rollout_percentage) VALUES
 SELECT fflag_allow('list', VARIADIC ARRAY(SELECT generate_series(1, 500)));
 SELECT fflag_allow('long', VARIADIC ARRAY(SELECT generate_series(1, 20000)));
 ANALYZE feature_flag_user;
-CREATE TABLE account AS SELECT n::bigint AS id, n % 100 = 0 AS is_staff FROM generate_series(1, 100000) AS n;
-CREATE TABLE purchase AS SELECT n AS id, (n % 100000) + 1 AS account FROM generate_series(1, 200000) AS n;
+CREATE TABLE account WITH (autovacuum_enabled = off) AS SELECT n::bigint AS id, n % 100 = 0 AS is_staff FROM generate_series(1, 100000) AS n;
+CREATE TABLE purchase WITH (autovacuum_enabled = off) AS SELECT n AS id, (n % 100000) + 1 AS account FROM generate_series(1, 200000) AS n;
 CREATE INDEX ON purchase (account);
 VACUUM ANALYZE account;
 VACUUM ANALYZE purchase;
@@ -195,7 +195,8 @@ PREPARE chain AS SELECT count(*) FROM account JOIN purchase ON purchase.account 
 SELECT * FROM plan_of('chain');
 SELECT fflag_allow('root', VARIADIC ARRAY(SELECT generate_series(3, 60000)));
 SELECT * FROM plan_of('chain');
-SELECT fflag_deny('trunk', VARIADIC ARRAY(SELECT generate_series(3, 100000)));
+-- not quite all: a list that has as many as the table is estimated otherwise, and tables' sizes are estimates
+SELECT fflag_deny('trunk', VARIADIC ARRAY(SELECT generate_series(3, 99000)));
 ANALYZE feature_flag_denied_user;
 SELECT * FROM plan_of('chain');
 TRUNCATE feature_flag_denied_user;
